@@ -1,0 +1,114 @@
+/**
+ * The contract every storage backend keeps. The engine knows nothing else about storage.
+ *
+ * 1. Objects hold a depot file's plain bytes; what we add is metadata only (promise P7).
+ * 2. Every operation throws only {@link StorageError}. `absent` is thrown only when the provider
+ *    said that this object does not exist; a missing bucket, a refused request or an unreachable
+ *    server is never `absent` (promise P3).
+ * 3. `put` returns only after the provider has acknowledged the whole object as durable and what it
+ *    reports (checksum, ETag, size) agrees with what was sent; otherwise it throws and leaves no
+ *    half object visible and no orphan part behind (parts are aborted).
+ * 4. `getRange` never returns fewer bytes than asked for unless the object ends there, and never
+ *    bytes of another version when `ifMatch` is given (`corrupt` is thrown instead).
+ * 5. Memory is bounded: no call holds more than a few parts, whatever the object's size (P5).
+ * 6. Backends do not retry, log or count; decorators do (`retrying.ts`, `measured.ts`).
+ *    Exception: single parts of a multi-part put are retried inside, since only the backend has them.
+ *
+ * @module
+ */
+
+import type { DepotPath } from "../cache/depot_path.ts";
+
+/** Bytes of one slice: the unit of content hashing, of ranged restores and of upload parts. */
+export const SLICE_BYTES = 8 * 1024 * 1024;
+
+/** What one object is; fields are null where the object carries no such metadata. */
+export interface ObjectInfo {
+  /** Size of the whole object, bytes. */
+  readonly size: number;
+  /** The provider's version tag, verbatim; empty when it has none. */
+  readonly etag: string;
+  /** Modification time of the file that was uploaded, ns since the epoch. */
+  readonly mtimeNs: bigint | null;
+  /** Permission bits of the file that was uploaded (0o7777 mask). */
+  readonly mode: number | null;
+  /** Digest of the content as `content_digest.ts` writes it. */
+  readonly digest: string | null;
+}
+
+/** The bytes to upload: a stable, already hashed version of one file. */
+export interface Content {
+  /** Bytes in all. */
+  readonly size: number;
+  /** Content digest as `content_digest.ts` writes it. */
+  readonly digest: string;
+  /** SHA-256 of each slice of {@link SLICE_BYTES}, in order; one entry for an empty file. */
+  readonly sliceDigests: readonly Uint8Array[];
+  readonly mtimeNs: bigint;
+  readonly mode: number;
+  /**
+   * Reads `length` bytes at `offset`; never short.
+   * @throws Error when the file changed or cannot be read.
+   */
+  read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
+}
+
+/** One entry of a listing. */
+export interface ListedObject {
+  readonly path: DepotPath;
+  readonly size: number;
+  readonly etag: string;
+}
+
+/** A place that keeps objects named by depot paths. */
+export interface Backend {
+  /** For people: `s3://bucket/prefix`, `nfs:/mnt/archive`. */
+  readonly label: string;
+  /** Stores the content under the path, replacing what is there. Returns the new version's tag. */
+  put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }>;
+  /**
+   * Reads up to `length` bytes at `offset`; an offset at or past the end gives no bytes.
+   * `info` describes the whole object.
+   */
+  getRange(
+    path: DepotPath,
+    offset: number,
+    length: number,
+    options: { ifMatch?: string; signal: AbortSignal },
+  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }>;
+  /** Describes the object. */
+  head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo>;
+  /** Removes the object; removing an absent one succeeds. */
+  delete(path: DepotPath, signal: AbortSignal): Promise<void>;
+  /** Lists the objects whose path starts with `prefix`, in byte order, page by page. */
+  list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject>;
+  /** Frees connections. No operation is running. */
+  close(): Promise<void>;
+}
+
+/** How an operation failed; see each kind's meaning for what the caller does. */
+export type StorageErrorKind =
+  /** The object does not exist. */
+  | "absent"
+  /** Credentials, permissions, a missing bucket: retried slowly, reported loudly. */
+  | "denied"
+  /** The provider asks to slow down. */
+  | "throttled"
+  /** Network, timeout, 5xx: retried with backoff. */
+  | "transient"
+  /** The request can never succeed as it is. */
+  | "permanent"
+  /** Content does not agree with its checksum or size. */
+  | "corrupt";
+
+/** The only error that leaves a backend. */
+export class StorageError extends Error {
+  override readonly name = "StorageError";
+  constructor(
+    readonly kind: StorageErrorKind,
+    message: string,
+    readonly options: { cause?: unknown; retryAfterMs?: number } = {},
+  ) {
+    super(message, { cause: options.cause });
+  }
+}

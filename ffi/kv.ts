@@ -1,0 +1,220 @@
+/**
+ * Typed binding of `shim/helper/kv.h`: a durable key-value store (LMDB, data format 1).
+ *
+ * @module
+ */
+
+import { type Bytes, cString, openHelper } from "./library.ts";
+
+const SYMBOLS = {
+  p4kv_open: { parameters: ["buffer", "u64", "u32", "buffer"], result: "i32" },
+  p4kv_database: { parameters: ["pointer", "buffer"], result: "i32" },
+  p4kv_get: { parameters: ["pointer", "i32", "buffer", "u32", "buffer", "u32"], result: "i64" },
+  p4kv_apply: {
+    parameters: ["pointer", "buffer", "u64", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
+  p4kv_scan: {
+    parameters: ["pointer", "i32", "buffer", "u32", "u32", "buffer", "u64"],
+    result: "i64",
+    nonblocking: true,
+  },
+  p4kv_info: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
+  p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  p4kv_close: { parameters: ["pointer"], result: "void" },
+} as const;
+
+/** A failed call; `code` is a negative errno or one of LMDB's own codes (below -30000). */
+export class KvError extends Error {
+  override readonly name = "KvError";
+  constructor(readonly code: number, message: string) {
+    super(message);
+  }
+}
+
+/** LMDB's codes that callers tell apart (lmdb.h). */
+export const KV_CORRUPTED = -30796, KV_VERSION_MISMATCH = -30794, KV_INVALID = -30793;
+export const KV_MAP_FULL = -30792;
+
+/** One entry of a scan; the arrays are views that stay valid. */
+export interface KvEntry {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+const SCAN_BYTES = 256 * 1024;
+const ENOENT = 2;
+
+/** An open environment. One owner; see kv.h. */
+export class Kv {
+  readonly #library;
+  readonly #handle: Deno.PointerObject;
+  readonly #dir: string;
+  #value: Bytes = new Uint8Array(4096);
+  readonly #key: Bytes = new Uint8Array(2048);
+
+  /**
+   * Opens or creates the environment in an existing directory.
+   * @param dir Path, one character per byte.
+   * @param mapBytes Upper bound of the data file's size; address space only until used.
+   * @throws KvError naming the directory.
+   */
+  constructor(dir: string, mapBytes: number, readOnly = false) {
+    this.#library = openHelper(SYMBOLS);
+    this.#dir = dir;
+    const out = new BigUint64Array(1);
+    const rc = this.#library.symbols.p4kv_open(
+      cString(dir),
+      BigInt(mapBytes),
+      readOnly ? 1 : 0,
+      new Uint8Array(out.buffer),
+    );
+    if (rc !== 0) throw this.#error(rc, "open");
+    this.#handle = Deno.UnsafePointer.create(out[0]!)!;
+  }
+
+  #error(code: number, doing: string): KvError {
+    const text = new Uint8Array(200);
+    const length = this.#library.symbols.p4kv_describe(code, text, text.length);
+    const why = new TextDecoder().decode(text.subarray(0, length));
+    return new KvError(code, `Cannot ${doing} the LMDB environment ${this.#dir}: ${why}`);
+  }
+
+  /** Opens or creates a named database ("" is the unnamed one); returns its number. */
+  database(name: string): number {
+    const number = this.#library.symbols.p4kv_database(this.#handle, cString(name));
+    if (number < 0) throw this.#error(number, `open database '${name}' of`);
+    return number;
+  }
+
+  /** Value of a key written as characters; a view valid until the next call, or null. */
+  get(db: number, key: string): Uint8Array | null {
+    for (let i = 0; i < key.length; i++) this.#key[i] = key.charCodeAt(i);
+    const { p4kv_get } = this.#library.symbols;
+    for (;;) {
+      const value = this.#value;
+      const length = Number(
+        p4kv_get(this.#handle, db, this.#key, key.length, value, value.length),
+      );
+      if (length === -ENOENT) return null;
+      if (length < 0) throw this.#error(length, "read");
+      if (length <= value.length) return value.subarray(0, length);
+      this.#value = new Uint8Array(length);
+    }
+  }
+
+  /**
+   * Applies the packed operations in one durable transaction; returns its number.
+   * The caller keeps `batch` unchanged until then.
+   */
+  async apply(batch: Bytes): Promise<bigint> {
+    const txnId = new BigUint64Array(1);
+    const out = new Uint8Array(txnId.buffer);
+    const { p4kv_apply } = this.#library.symbols;
+    const rc = await p4kv_apply(this.#handle, batch, BigInt(batch.length), out);
+    if (rc !== 0) throw this.#error(rc, "write");
+    return txnId[0]!;
+  }
+
+  /** Entries after `start` (from it, when inclusive), up to one buffer full; empty at the end. */
+  async scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {
+    const out = new Uint8Array(SCAN_BYTES);
+    const from = start.length > 0 ? new Uint8Array(start) : new Uint8Array(1);
+    const length = Number(
+      await this.#library.symbols.p4kv_scan(
+        this.#handle,
+        db,
+        from,
+        start.length,
+        inclusive ? 1 : 0,
+        out,
+        BigInt(out.length),
+      ),
+    );
+    if (length < 0) throw this.#error(length, "scan");
+    const view = new DataView(out.buffer);
+    const entries: KvEntry[] = [];
+    for (let at = 0; at < length;) {
+      const keyEnd = at + 8 + view.getUint32(at, true);
+      const end = keyEnd + view.getUint32(at + 4, true);
+      entries.push({ key: out.subarray(at + 8, keyEnd), value: out.subarray(keyEnd, end) });
+      at = end;
+    }
+    return entries;
+  }
+
+  /** Size of a database and of the environment. */
+  info(db: number): { entries: number; lastTxn: bigint; mapBytes: number; usedBytes: number } {
+    const words = new BigUint64Array(4);
+    const rc = this.#library.symbols.p4kv_info(this.#handle, db, new Uint8Array(words.buffer));
+    if (rc !== 0) throw this.#error(rc, "inspect");
+    return {
+      entries: Number(words[0]),
+      lastTxn: words[1]!,
+      mapBytes: Number(words[2]),
+      usedBytes: Number(words[3]),
+    };
+  }
+
+  /** Closes the environment. No call is running. */
+  close(): void {
+    this.#library.symbols.p4kv_close(this.#handle);
+    this.#library.close();
+  }
+}
+
+/** Builds the packed operations that {@link Kv.apply} takes. */
+export class KvBatch {
+  #bytes: Bytes = new Uint8Array(64 * 1024);
+  #view = new DataView(this.#bytes.buffer);
+  #length = 0;
+  /** Operations in the batch. */
+  count = 0;
+
+  /** Bytes packed so far. */
+  get sizeBytes(): number {
+    return this.#length;
+  }
+
+  /** Adds "key = value"; the key is written as characters. */
+  put(db: number, key: string, value: Uint8Array): void {
+    const at = this.#head(1, db, key, value.length);
+    this.#bytes.set(value, at);
+  }
+
+  /** Adds "remove key", if it is there. */
+  delete(db: number, key: string): void {
+    this.#head(2, db, key, 0);
+  }
+
+  /** Adds "remove every entry of the database". */
+  drop(db: number): void {
+    this.#head(3, db, "", 0);
+  }
+
+  #head(op: number, db: number, key: string, valueLength: number): number {
+    const need = this.#length + 8 + key.length + valueLength;
+    if (need > this.#bytes.length) {
+      const larger = new Uint8Array(Math.max(need, this.#bytes.length * 2));
+      larger.set(this.#bytes.subarray(0, this.#length));
+      this.#bytes = larger;
+      this.#view = new DataView(larger.buffer);
+    }
+    const at = this.#length;
+    this.#bytes[at] = op;
+    this.#bytes[at + 1] = db;
+    this.#view.setUint16(at + 2, key.length, true);
+    this.#view.setUint32(at + 4, valueLength, true);
+    const bytes = this.#bytes;
+    for (let i = 0; i < key.length; i++) bytes[at + 8 + i] = key.charCodeAt(i);
+    this.#length = need;
+    this.count++;
+    return at + 8 + key.length;
+  }
+
+  /** The packed operations; valid until the next change. */
+  bytes(): Bytes {
+    return this.#bytes.subarray(0, this.#length);
+  }
+}

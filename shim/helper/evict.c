@@ -1,0 +1,165 @@
+/* evict: see evict.h for the protocol and why it loses nothing. */
+#include "evict.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct {
+    int fd; /* -1 when not taken */
+    uint64_t id;
+    p4_stat version;
+    char *path;
+} candidate;
+
+struct p4_evict {
+    int root, trash;
+    uint32_t count;
+    candidate *files;
+};
+
+static void id_name(uint64_t id, char name[24]) {
+    snprintf(name, 24, "%llu", (unsigned long long)id);
+}
+
+static int same_version(const p4_stat *a, const p4_stat *b) {
+    return a->size == b->size && a->mtime_ns == b->mtime_ns;
+}
+
+/* Renames trash/<id> back to its path; the name may have been taken by a new file. */
+static int32_t put_back(p4_evict *batch, candidate *file) {
+    char name[24];
+    const char *last;
+    id_name(file->id, name);
+    int parent = p4_open_parent(batch->root, file->path, &last);
+    if (parent < 0) return P4_EVICT_CONFLICT; /* its directory went away meanwhile */
+    int rc = renameat2(batch->trash, name, parent, last, RENAME_NOREPLACE) ? -errno : 0;
+    close(parent);
+    return rc == -EEXIST || rc == -ENOENT ? P4_EVICT_CONFLICT : rc;
+}
+
+static int32_t take(p4_evict *batch, candidate *file, int64_t size, int64_t mtime_ns) {
+    p4_stat now;
+    int fd = p4files_open(batch->root, file->path, &now);
+    if (fd < 0) return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
+    int32_t result = P4_EVICT_TAKEN;
+    int error = 0;
+    if (now.nlink != 1)
+        result = P4_EVICT_LINKED;
+    else if (fcntl(fd, F_SETLEASE, F_WRLCK))
+        result = errno == EAGAIN ? P4_EVICT_IN_USE : errno == EACCES ? P4_EVICT_DENIED : -errno;
+    if (result == P4_EVICT_TAKEN) { /* under the lease nobody can change it unseen */
+        p4_fill_stat(fd, &file->version, &error);
+        if (error)
+            result = error;
+        else if (file->version.size != size || file->version.mtime_ns != mtime_ns)
+            result = P4_EVICT_CHANGED;
+    }
+    if (result == P4_EVICT_TAKEN) {
+        char name[24];
+        const char *last;
+        struct stat moved;
+        id_name(file->id, name);
+        int parent = p4_open_parent(batch->root, file->path, &last);
+        if (parent < 0) {
+            result = parent;
+        } else {
+            if (renameat2(parent, last, batch->trash, name, RENAME_NOREPLACE))
+                result = errno == ENOENT ? P4_EVICT_GONE : -errno;
+            close(parent);
+        }
+        /* The name may have been given to another file since the open: then that one was moved. */
+        if (result == P4_EVICT_TAKEN && (fstatat(batch->trash, name, &moved, AT_SYMLINK_NOFOLLOW) ||
+                                         moved.st_ino != file->version.inode)) {
+            int32_t back = put_back(batch, file);
+            result = back ? back : P4_EVICT_CHANGED;
+        }
+    }
+    if (result != P4_EVICT_TAKEN) {
+        close(fd);
+        return result;
+    }
+    file->fd = fd;
+    return P4_EVICT_TAKEN;
+}
+
+static void release(p4_evict *batch) {
+    for (uint32_t i = 0; i < batch->count; i++) free(batch->files[i].path);
+    close(batch->trash);
+    free(batch->files);
+    free(batch);
+}
+
+int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
+                      int32_t *results, uint32_t results_cap, p4_evict **out) {
+    p4_evict *batch = calloc(1, sizeof *batch);
+    if (!batch) return -ENOMEM;
+    batch->root = root;
+    batch->files = calloc(results_cap ? results_cap : 1, sizeof *batch->files);
+    batch->trash = batch->files ? p4_open_beneath(root, trash, O_PATH | O_DIRECTORY) : -ENOMEM;
+    if (batch->trash < 0) {
+        int error = batch->trash;
+        free(batch->files);
+        free(batch);
+        return error;
+    }
+    const uint8_t *end = in + in_len;
+    while (in < end && batch->count < results_cap) {
+        candidate *file = &batch->files[batch->count];
+        int64_t size, mtime_ns;
+        uint16_t length;
+        if (end - in < 26) break;
+        memcpy(&file->id, in, 8);
+        memcpy(&size, in + 8, 8);
+        memcpy(&mtime_ns, in + 16, 8);
+        memcpy(&length, in + 24, 2);
+        if (end - in - 26 < length) break;
+        file->fd = -1;
+        file->path = strndup((const char *)in + 26, length);
+        in += 26 + length;
+        results[batch->count++] = file->path ? take(batch, file, size, mtime_ns) : -ENOMEM;
+    }
+    *out = batch;
+    return (int32_t)batch->count;
+}
+
+int32_t p4evict_check(p4_evict *batch, int32_t *results) {
+    for (uint32_t i = 0; i < batch->count; i++) {
+        candidate *file = &batch->files[i];
+        if (file->fd < 0) continue;
+        p4_stat now;
+        int error;
+        p4_fill_stat(file->fd, &now, &error);
+        if (fcntl(file->fd, F_GETLEASE) != F_WRLCK)
+            results[i] = P4_EVICT_IN_USE;
+        else if (error)
+            results[i] = error;
+        else if (!same_version(&now, &file->version))
+            results[i] = P4_EVICT_CHANGED;
+        else if (now.nlink != 1)
+            results[i] = P4_EVICT_LINKED;
+    }
+    return 0;
+}
+
+int32_t p4evict_finish(p4_evict *batch, const uint8_t *let_go, int32_t *results) {
+    for (uint32_t i = 0; i < batch->count; i++) {
+        candidate *file = &batch->files[i];
+        if (file->fd < 0) continue;
+        if (let_go[i]) {
+            char name[24];
+            id_name(file->id, name);
+            results[i] = unlinkat(batch->trash, name, 0) ? -errno : P4_EVICT_TAKEN;
+        } else {
+            int32_t back = put_back(batch, file);
+            if (back) results[i] = back;
+        }
+        close(file->fd); /* drops the lease: a waiting opener goes on */
+    }
+    release(batch);
+    return 0;
+}

@@ -1,0 +1,320 @@
+/* files: see files.h for what it owns and its rules. */
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void p4files_init(void) { signal(SIGIO, SIG_IGN); }
+
+int32_t p4files_open_root(const char *dir) {
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int32_t p4files_close(int32_t fd) { return close(fd) ? -errno : 0; }
+
+int32_t p4files_lock(const char *path) {
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return -errno;
+    if (flock(fd, LOCK_EX | LOCK_NB)) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int p4_open_beneath(int root, const char *path, int flags) {
+    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC),
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    for (;;) {
+        long fd = syscall(SYS_openat2, root, path, &how, sizeof how);
+        if (fd >= 0) return (int)fd;
+        /* EAGAIN: a rename somewhere made the kernel unsure (openat2(2)); it asks to try again. */
+        if (errno != EAGAIN && errno != EINTR) return -errno;
+    }
+}
+
+int p4_open_parent(int root, const char *path, const char **name) {
+    const char *slash = strrchr(path, '/');
+    *name = slash ? slash + 1 : path;
+    if (!slash) return p4_open_beneath(root, ".", O_PATH | O_DIRECTORY);
+    char dir[4096];
+    size_t length = (size_t)(slash - path);
+    if (length >= sizeof dir) return -ENAMETOOLONG;
+    memcpy(dir, path, length);
+    dir[length] = 0;
+    return p4_open_beneath(root, dir, O_PATH | O_DIRECTORY);
+}
+
+static void from_stat(const struct stat *st, p4_stat *out) {
+    out->size = st->st_size;
+    out->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+    out->mode = st->st_mode;
+    out->nlink = (uint32_t)st->st_nlink;
+    out->inode = st->st_ino;
+}
+
+void p4_fill_stat(int fd, p4_stat *out, int *error) {
+    struct stat st;
+    *error = fstat(fd, &st) ? -errno : 0;
+    if (!*error) from_stat(&st, out);
+}
+
+int32_t p4files_fstat(int32_t fd, p4_stat *out) {
+    int error;
+    p4_fill_stat(fd, out, &error);
+    return error;
+}
+
+int32_t p4files_stat(int32_t root, const char *path, p4_stat *out) {
+    int fd = p4_open_beneath(root, path, O_PATH | O_NOFOLLOW);
+    if (fd < 0) return fd;
+    int error;
+    p4_fill_stat(fd, out, &error);
+    close(fd);
+    return error;
+}
+
+/* Takes the next "u16 length, path" off a packed list into a C string. */
+static int next_path(const uint8_t **at, const uint8_t *end, char *path, size_t cap) {
+    uint16_t length;
+    if (end - *at < 2) return -EINVAL;
+    memcpy(&length, *at, 2);
+    if (end - *at - 2 < length || length >= cap) return -EINVAL;
+    memcpy(path, *at + 2, length);
+    path[length] = 0;
+    *at += 2 + length;
+    return 0;
+}
+
+int32_t p4files_stat_many(int32_t root, const uint8_t *in, uint64_t in_len, p4_stat *out,
+                          uint32_t out_cap) {
+    const uint8_t *end = in + in_len;
+    char path[4096];
+    uint32_t n = 0;
+    while (in < end) {
+        if (n == out_cap || next_path(&in, end, path, sizeof path)) return -EINVAL;
+        p4_stat *st = &out[n++];
+        int error = p4files_stat(root, path, st);
+        if (error || !S_ISREG(st->mode)) {
+            st->nlink = 0;
+            st->size = error;
+        }
+    }
+    return (int32_t)n;
+}
+
+int32_t p4files_open(int32_t root, const char *path, p4_stat *out) {
+    /* O_NONBLOCK: a FIFO put at the path must not hang us. O_NOATIME is only allowed to owners. */
+    int fd = p4_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOATIME);
+    if (fd == -EPERM) fd = p4_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return fd;
+    int error;
+    p4_fill_stat(fd, out, &error);
+    if (!error && !S_ISREG(out->mode)) error = -EINVAL;
+    if (error) {
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+int64_t p4files_pread(int32_t fd, uint8_t *out, uint64_t length, int64_t offset) {
+    uint64_t done = 0;
+    while (done < length) {
+        ssize_t n = pread(fd, out + done, length - done, offset + (int64_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        if (n == 0) break;
+        done += (uint64_t)n;
+    }
+    return (int64_t)done;
+}
+
+int32_t p4files_being_written(int32_t fd) {
+    if (fcntl(fd, F_SETLEASE, F_RDLCK)) return errno == EAGAIN;
+    fcntl(fd, F_SETLEASE, F_UNLCK);
+    return 0;
+}
+
+static void read_one(int root, const char *path, uint64_t max_bytes, uint8_t *out, uint64_t room,
+                     p4_read *result) {
+    int fd = p4files_open(root, path, &result->stat);
+    if (fd < 0) {
+        result->status = fd;
+        return;
+    }
+    uint64_t size = (uint64_t)result->stat.size;
+    if (size > max_bytes || size > room) {
+        result->status = P4_READ_LARGE;
+    } else if (p4files_being_written(fd)) {
+        result->status = P4_READ_WRITING;
+    } else {
+        int64_t n = p4files_pread(fd, out, size, 0);
+        p4_stat after = {0};
+        int error;
+        p4_fill_stat(fd, &after, &error);
+        if (n < 0 || error)
+            result->status = n < 0 ? (int32_t)n : error;
+        else if ((uint64_t)n != size || after.size != result->stat.size ||
+                 after.mtime_ns != result->stat.mtime_ns)
+            result->status = P4_READ_CHANGED;
+        else
+            result->status = P4_READ_OK;
+    }
+    close(fd);
+}
+
+int32_t p4files_read_many(int32_t root, const uint8_t *in, uint64_t in_len, uint64_t max_bytes,
+                          uint8_t *out, uint64_t cap, p4_read *results, uint32_t results_cap) {
+    const uint8_t *end = in + in_len;
+    char path[4096];
+    uint64_t used = 0;
+    uint32_t n = 0;
+    while (in < end) {
+        if (n == results_cap || next_path(&in, end, path, sizeof path)) return -EINVAL;
+        p4_read *result = &results[n++];
+        memset(result, 0, sizeof *result);
+        result->offset = used;
+        read_one(root, path, max_bytes, out + used, cap - used, result);
+        if (result->status == P4_READ_OK) used += (uint64_t)result->stat.size;
+    }
+    return (int32_t)n;
+}
+
+int32_t p4files_create_nameless(int32_t root, const char *dir) {
+    int parent = p4_open_beneath(root, dir, O_PATH | O_DIRECTORY);
+    if (parent < 0) return parent;
+    int fd = openat(parent, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int error = errno;
+    close(parent);
+    return fd < 0 ? -error : fd;
+}
+
+int32_t p4files_pwrite(int32_t fd, const uint8_t *data, uint64_t length, int64_t offset) {
+    uint64_t done = 0;
+    while (done < length) {
+        ssize_t n = pwrite(fd, data + done, length - done, offset + (int64_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return -errno;
+        done += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* Makes one directory like its parent: same mode and, where we may, same owner. */
+static int make_dir_like_parent(int parent, const char *name) {
+    struct stat st;
+    if (fstat(parent, &st)) return -errno;
+    if (mkdirat(parent, name, 0700)) return errno == EEXIST ? 0 : -errno;
+    if (geteuid() == 0 && fchownat(parent, name, st.st_uid, st.st_gid, AT_SYMLINK_NOFOLLOW))
+        return -errno;
+    if (fchmodat(parent, name, st.st_mode & 07777, 0)) return -errno;
+    return 0;
+}
+
+/* The parent of `path`, made with its own parents where missing. */
+static int open_or_make_parent(int root, const char *path, const char **name) {
+    int parent = p4_open_parent(root, path, name);
+    if (parent != -ENOENT) return parent;
+    char dir[4096];
+    size_t length = (size_t)(*name - path - 1);
+    memcpy(dir, path, length);
+    dir[length] = 0;
+    const char *dir_name;
+    int above = open_or_make_parent(root, dir, &dir_name);
+    if (above < 0) return above;
+    int error = make_dir_like_parent(above, dir_name);
+    close(above);
+    return error ? error : p4_open_parent(root, path, name);
+}
+
+static int link_into(int parent, const char *name, int fd, uint32_t mode, int64_t mtime_ns,
+                     p4_stat *out) {
+    struct stat dir;
+    if (geteuid() == 0) {
+        if (fstat(parent, &dir)) return -errno;
+        if (fchown(fd, dir.st_uid, dir.st_gid)) return -errno;
+    }
+    if (fchmod(fd, mode & 07777)) return -errno;
+    int64_t seconds = mtime_ns / 1000000000, rest = mtime_ns % 1000000000;
+    if (rest < 0) {
+        seconds--;
+        rest += 1000000000;
+    }
+    struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = seconds, .tv_nsec = rest}};
+    if (futimens(fd, times)) return -errno;
+    /* AT_EMPTY_PATH would need CAP_DAC_READ_SEARCH; the /proc name is linkat(2)'s other way. */
+    char self[40];
+    snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+    if (linkat(AT_FDCWD, self, parent, name, AT_SYMLINK_FOLLOW)) return -errno;
+    int error;
+    p4_fill_stat(fd, out, &error);
+    return error;
+}
+
+int32_t p4files_place(int32_t root, const char *path, int32_t fd, uint32_t mode, int64_t mtime_ns,
+                      p4_stat *out) {
+    const char *name;
+    int parent = open_or_make_parent(root, path, &name);
+    if (parent < 0) return parent;
+    int error = link_into(parent, name, fd, mode, mtime_ns, out);
+    close(parent);
+    return error;
+}
+
+int32_t p4files_place_small(int32_t root, const char *path, const uint8_t *data, uint64_t length,
+                            uint32_t mode, int64_t mtime_ns, p4_stat *out) {
+    const char *name;
+    int parent = open_or_make_parent(root, path, &name);
+    if (parent < 0) return parent;
+    int fd = openat(parent, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    int error = fd < 0 ? -errno : p4files_pwrite(fd, data, length, 0);
+    if (!error) error = link_into(parent, name, fd, mode, mtime_ns, out);
+    if (fd >= 0) close(fd);
+    close(parent);
+    return error;
+}
+
+int32_t p4files_rename(int32_t root, const char *from, const char *to) {
+    const char *from_name, *to_name;
+    int from_dir = p4_open_parent(root, from, &from_name);
+    if (from_dir < 0) return from_dir;
+    int to_dir = open_or_make_parent(root, to, &to_name);
+    int error = to_dir < 0 ? to_dir : 0;
+    if (!error && renameat2(from_dir, from_name, to_dir, to_name, RENAME_NOREPLACE)) error = -errno;
+    if (to_dir >= 0) close(to_dir);
+    close(from_dir);
+    return error;
+}
+
+int32_t p4files_unlink(int32_t root, const char *path) {
+    const char *name;
+    int parent = p4_open_parent(root, path, &name);
+    if (parent < 0) return parent;
+    int error = unlinkat(parent, name, 0) ? -errno : 0;
+    close(parent);
+    return error;
+}
+
+int32_t p4files_syncfs(int32_t root) { return syncfs(root) ? -errno : 0; }
+
+int32_t p4files_statfs(int32_t root, uint64_t out[4]) {
+    struct statvfs st;
+    if (fstatvfs(root, &st)) return -errno;
+    out[0] = (uint64_t)st.f_blocks * st.f_frsize;
+    out[1] = (uint64_t)st.f_bavail * st.f_frsize;
+    out[2] = st.f_files;
+    out[3] = st.f_favail;
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* files: depot files opened, read, placed and moved beneath the depot's directory.
+ *
+ * Rules
+ * 1. Every name is resolved beneath `root` with no symbolic link followed (openat2), so nothing
+ *    outside the depot is read or written (promise P6).
+ * 2. A file appears at its path whole or not at all, and never over another one: written without a
+ *    name (O_TMPFILE), linked when complete; linkat(2) fails with EEXIST (promise P2).
+ * 3. Results are 0 or more, or -errno.
+ */
+#ifndef P4_FILES_H
+#define P4_FILES_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define P4_EXPORT __attribute__((visibility("default")))
+
+typedef struct {
+    int64_t size;
+    int64_t mtime_ns;
+    uint32_t mode; /* with the file type */
+    uint32_t nlink;
+    uint64_t inode;
+} p4_stat;
+
+/* Once per process: SIGIO, which breaks of our leases send, must not end it. */
+P4_EXPORT void p4files_init(void);
+
+P4_EXPORT int32_t p4files_open_root(const char *dir);
+P4_EXPORT int32_t p4files_close(int32_t fd);
+
+/* Creates and locks `path` for this process (flock); returns the descriptor, -EWOULDBLOCK when
+ * another process holds it. */
+P4_EXPORT int32_t p4files_lock(const char *path);
+
+P4_EXPORT int32_t p4files_stat(int32_t root, const char *path, p4_stat *out);
+
+/* Stats many: `in` holds u16 length, path. out[i].nlink is 0 where the path names no regular file;
+ * then out[i].size is -errno, or 0 for another type. */
+P4_EXPORT int32_t p4files_stat_many(int32_t root, const uint8_t *in, uint64_t in_len, p4_stat *out,
+                                    uint32_t out_cap);
+
+/* Opens a regular file for reading and says what it is. -EINVAL for another type. */
+P4_EXPORT int32_t p4files_open(int32_t root, const char *path, p4_stat *out);
+P4_EXPORT int64_t p4files_pread(int32_t fd, uint8_t *out, uint64_t length, int64_t offset);
+P4_EXPORT int32_t p4files_fstat(int32_t fd, p4_stat *out);
+/* 1 when some process has the file open for writing (a read lease is refused), else 0. */
+P4_EXPORT int32_t p4files_being_written(int32_t fd);
+
+enum { P4_READ_OK = 0, P4_READ_LARGE = 1, P4_READ_WRITING = 2, P4_READ_CHANGED = 3 };
+typedef struct {
+    int32_t status; /* P4_READ_* or -errno */
+    uint32_t reserved;
+    uint64_t offset; /* of the content in `out` */
+    p4_stat stat;
+} p4_read;
+/* Reads many small files whole: `in` holds u16 length, path. Files over `max_bytes`, and those that
+ * find no room left in `out`, get P4_READ_LARGE. */
+P4_EXPORT int32_t p4files_read_many(int32_t root, const uint8_t *in, uint64_t in_len,
+                                    uint64_t max_bytes, uint8_t *out, uint64_t cap, p4_read *results,
+                                    uint32_t results_cap);
+
+/* A nameless file in the directory `dir` of the depot, for p4files_place. */
+P4_EXPORT int32_t p4files_create_nameless(int32_t root, const char *dir);
+P4_EXPORT int32_t p4files_pwrite(int32_t fd, const uint8_t *data, uint64_t length, int64_t offset);
+/* Gives the nameless file mode, mtime and the owner of its directory, and links it at `path`, making
+ * parent directories like their siblings. -EEXIST when the path is taken. */
+P4_EXPORT int32_t p4files_place(int32_t root, const char *path, int32_t fd, uint32_t mode,
+                                int64_t mtime_ns, p4_stat *out);
+/* The same in one call for content at hand. */
+P4_EXPORT int32_t p4files_place_small(int32_t root, const char *path, const uint8_t *data,
+                                      uint64_t length, uint32_t mode, int64_t mtime_ns, p4_stat *out);
+
+/* Renames beneath the root, never over an existing name. */
+P4_EXPORT int32_t p4files_rename(int32_t root, const char *from, const char *to);
+P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
+P4_EXPORT int32_t p4files_syncfs(int32_t root);
+/* out: total bytes, available bytes, total inodes, available inodes. */
+P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
+
+/* For the other files of the helper: open beneath root; open the parent of path and point at its
+ * last name. */
+int p4_open_beneath(int root, const char *path, int flags);
+int p4_open_parent(int root, const char *path, const char **name);
+void p4_fill_stat(int fd, p4_stat *out, int *error);
+#endif

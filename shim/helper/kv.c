@@ -1,0 +1,189 @@
+/* kv: see kv.h for what it owns and its rules. */
+#include "kv.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DATABASES = 16 };
+
+struct p4_kv {
+    MDB_env *env;
+    MDB_txn *reader; /* reset between gets, renewed for each */
+    MDB_dbi dbi[MAX_DATABASES];
+    int32_t count;
+    int read_only;
+};
+
+/* LMDB returns 0, a positive errno, or a negative code of its own. */
+static int32_t code(int rc) { return rc > 0 ? -rc : rc; }
+
+int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv **out) {
+    p4_kv *kv = calloc(1, sizeof *kv);
+    if (!kv) return -ENOMEM;
+    kv->read_only = read_only != 0;
+    int rc = mdb_env_create(&kv->env);
+    if (rc) {
+        free(kv);
+        return code(rc);
+    }
+    if (!rc) rc = mdb_env_set_maxdbs(kv->env, MAX_DATABASES);
+    if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0);
+    if (!rc) rc = mdb_env_open(kv->env, dir, flags, 0644);
+    /* Readers of a process that died leave slots behind that would pin old pages. */
+    int dead;
+    if (!rc && !read_only) rc = mdb_reader_check(kv->env, &dead);
+    if (rc) {
+        mdb_env_close(kv->env);
+        free(kv);
+        return code(rc);
+    }
+    *out = kv;
+    return 0;
+}
+
+int32_t p4kv_database(p4_kv *kv, const char *name) {
+    if (kv->count == MAX_DATABASES) return -ENFILE;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(kv->env, NULL, kv->read_only ? MDB_RDONLY : 0, &txn);
+    if (rc) return code(rc);
+    rc = mdb_dbi_open(txn, *name ? name : NULL, kv->read_only ? 0 : MDB_CREATE, &kv->dbi[kv->count]);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return code(rc);
+    }
+    rc = mdb_txn_commit(txn);
+    return rc ? code(rc) : kv->count++;
+}
+
+int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, uint8_t *out,
+                 uint32_t cap) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    int rc = kv->reader ? mdb_txn_renew(kv->reader)
+                        : mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->reader);
+    if (rc) return code(rc);
+    MDB_val k = {key_len, (void *)key}, v;
+    rc = mdb_get(kv->reader, kv->dbi[db], &k, &v);
+    int64_t result = rc == MDB_NOTFOUND ? -ENOENT : code(rc);
+    if (!rc) {
+        result = (int64_t)v.mv_size;
+        if (v.mv_size <= cap) memcpy(out, v.mv_data, v.mv_size);
+    }
+    mdb_txn_reset(kv->reader);
+    return result;
+}
+
+static int apply_one(MDB_txn *txn, p4_kv *kv, const uint8_t *head, const uint8_t *key) {
+    uint16_t key_len;
+    uint32_t value_len;
+    memcpy(&key_len, head + 2, 2);
+    memcpy(&value_len, head + 4, 4);
+    MDB_val k = {key_len, (void *)key}, v = {value_len, (void *)(key + key_len)};
+    if (head[1] >= kv->count) return EINVAL;
+    MDB_dbi dbi = kv->dbi[head[1]];
+    if (head[0] == 1) return mdb_put(txn, dbi, &k, &v, 0);
+    if (head[0] == 3) return mdb_drop(txn, dbi, 0);
+    if (head[0] != 2) return EINVAL;
+    int rc = mdb_del(txn, dbi, &k, NULL);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id) {
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    if (rc) return code(rc);
+    *txn_id = mdb_txn_id(txn);
+    for (uint64_t at = 0; !rc && at < ops_len;) {
+        uint16_t key_len = 0;
+        uint32_t value_len = 0;
+        if (ops_len - at >= 8) {
+            memcpy(&key_len, ops + at + 2, 2);
+            memcpy(&value_len, ops + at + 4, 4);
+        }
+        uint64_t need = 8 + (uint64_t)key_len + value_len;
+        if (ops_len - at < need) {
+            rc = EINVAL;
+            break;
+        }
+        rc = apply_one(txn, kv, ops + at, ops + at + 8);
+        at += need;
+    }
+    if (rc) {
+        mdb_txn_abort(txn);
+        return code(rc);
+    }
+    return code(mdb_txn_commit(txn));
+}
+
+int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
+                  uint32_t inclusive, uint8_t *out, uint64_t cap) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return code(rc);
+    rc = mdb_cursor_open(txn, kv->dbi[db], &cursor);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return code(rc);
+    }
+    MDB_val k = {start_len, (void *)start}, v;
+    rc = start_len ? mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE)
+                   : mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+    if (!rc && start_len && !inclusive && k.mv_size == start_len &&
+        memcmp(k.mv_data, start, start_len) == 0)
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    uint64_t used = 0;
+    while (!rc) {
+        uint64_t need = 8 + k.mv_size + v.mv_size;
+        if (used + need > cap) {
+            if (!used) rc = ENOBUFS; /* one entry alone does not fit */
+            break;
+        }
+        uint32_t key_len = (uint32_t)k.mv_size, value_len = (uint32_t)v.mv_size;
+        memcpy(out + used, &key_len, 4);
+        memcpy(out + used + 4, &value_len, 4);
+        memcpy(out + used + 8, k.mv_data, k.mv_size);
+        memcpy(out + used + 8 + k.mv_size, v.mv_data, v.mv_size);
+        used += need;
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+    }
+    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    if (rc && rc != MDB_NOTFOUND) return code(rc);
+    return (int64_t)used;
+}
+
+int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    MDB_txn *txn;
+    MDB_stat stat;
+    MDB_envinfo env;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return code(rc);
+    rc = mdb_stat(txn, kv->dbi[db], &stat);
+    mdb_txn_abort(txn);
+    if (!rc) rc = mdb_env_info(kv->env, &env);
+    if (rc) return code(rc);
+    info[0] = stat.ms_entries;
+    info[1] = env.me_last_txnid;
+    info[2] = env.me_mapsize;
+    info[3] = (uint64_t)(env.me_last_pgno + 1) * stat.ms_psize;
+    return 0;
+}
+
+int32_t p4kv_describe(int32_t c, uint8_t *out, uint32_t cap) {
+    const char *text = mdb_strerror(c > -30000 && c < 0 ? -c : c);
+    size_t length = strlen(text);
+    if (length > cap) length = cap;
+    memcpy(out, text, length);
+    return (int32_t)length;
+}
+
+void p4kv_close(p4_kv *kv) {
+    if (kv->reader) mdb_txn_abort(kv->reader);
+    mdb_env_close(kv->env);
+    free(kv);
+}

@@ -1,0 +1,47 @@
+/* kv: a key-value store on LMDB (data format 1) for one owner.
+ *
+ * Rules
+ * 1. Writes come only through p4kv_apply: one call, one transaction, durable when it returns 0.
+ *    The owner calls it from one place at a time (any thread; begin and commit are in the call).
+ * 2. Reads see the last committed transaction. p4kv_get is for the owner's thread only (it keeps
+ *    one renewed read transaction); p4kv_scan may run on any thread.
+ * 3. Errors are -errno, or LMDB's own codes (MDB_*, all below -30000).
+ */
+#ifndef P4_KV_H
+#define P4_KV_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct p4_kv p4_kv;
+
+#define P4_EXPORT __attribute__((visibility("default")))
+
+/* Opens (creates) the environment in directory `dir` with room for `map_bytes`. */
+P4_EXPORT int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv **out);
+
+/* Opens (creates) a named database; "" is the unnamed one. Returns its number, or an error. */
+P4_EXPORT int32_t p4kv_database(p4_kv *kv, const char *name);
+
+/* Copies the value of `key` into `out`. Returns its length, which may be more than `cap` (then
+ * nothing is copied); -ENOENT when there is none. */
+P4_EXPORT int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len,
+                           uint8_t *out, uint32_t cap);
+
+/* Applies packed operations in one durable transaction. Each: u8 op (1 put, 2 delete, 3 drop all
+ * entries of the database), u8 db, u16 key length, u32 value length, key, value.
+ * *txn_id receives the transaction's number. */
+P4_EXPORT int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id);
+
+/* Packs entries with key > start (>= when `inclusive`) into out: u32 key length, u32 value length,
+ * key, value. Returns the bytes packed, 0 at the end of the database. */
+P4_EXPORT int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
+                            uint32_t inclusive, uint8_t *out, uint64_t cap);
+
+/* info[0] entries of db, info[1] last transaction, info[2] map bytes, info[3] used bytes. */
+P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]);
+
+/* One line for an error code of this file. */
+P4_EXPORT int32_t p4kv_describe(int32_t code, uint8_t *out, uint32_t cap);
+
+P4_EXPORT void p4kv_close(p4_kv *kv);
+#endif

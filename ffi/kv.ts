@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type Bytes, cString, openHelper } from "./library.ts";
+import { type Bytes, cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {
   p4kv_open: { parameters: ["buffer", "u64", "u32", "buffer"], result: "i32" },
@@ -112,7 +112,8 @@ export class Kv {
     const txnId = new BigUint64Array(1);
     const out = new Uint8Array(txnId.buffer);
     const { p4kv_apply } = this.#library.symbols;
-    const rc = await p4kv_apply(this.#handle, batch, BigInt(batch.length), out);
+    const call = p4kv_apply(this.#handle, batch, BigInt(batch.length), out);
+    const rc = await holding(call, batch, out);
     if (rc !== 0) throw this.#error(rc, "write");
     return txnId[0]!;
   }
@@ -121,17 +122,16 @@ export class Kv {
   async scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {
     const out = new Uint8Array(SCAN_BYTES);
     const from = start.length > 0 ? new Uint8Array(start) : new Uint8Array(1);
-    const length = Number(
-      await this.#library.symbols.p4kv_scan(
-        this.#handle,
-        db,
-        from,
-        start.length,
-        inclusive ? 1 : 0,
-        out,
-        BigInt(out.length),
-      ),
+    const call = this.#library.symbols.p4kv_scan(
+      this.#handle,
+      db,
+      from,
+      start.length,
+      inclusive ? 1 : 0,
+      out,
+      BigInt(out.length),
     );
+    const length = Number(await holding(call, from, out));
     if (length < 0) throw this.#error(length, "scan");
     const view = new DataView(out.buffer);
     const entries: KvEntry[] = [];

@@ -45,3 +45,18 @@ export function cString(text: string): Bytes {
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return bytes;
 }
+
+/**
+ * Awaits a non-blocking call while keeping its buffers alive: the runtime does not, and memory that
+ * is collected meanwhile is written to by C.
+ */
+export async function holding<T>(
+  call: Promise<T>,
+  ...buffers: readonly ArrayBufferView[]
+): Promise<T> {
+  try {
+    return await call;
+  } finally {
+    for (const buffer of buffers) void buffer.byteLength;
+  }
+}

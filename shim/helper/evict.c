@@ -150,13 +150,14 @@ int32_t p4evict_finish(p4_evict *batch, const uint8_t *let_go, int32_t *results)
     for (uint32_t i = 0; i < batch->count; i++) {
         candidate *file = &batch->files[i];
         if (file->fd < 0) continue;
-        if (let_go[i]) {
+        /* The caller's commit took time too: one more look for an opener that came very late. */
+        if (let_go[i] && fcntl(file->fd, F_GETLEASE) == F_WRLCK) {
             char name[24];
             id_name(file->id, name);
             results[i] = unlinkat(batch->trash, name, 0) ? -errno : P4_EVICT_TAKEN;
         } else {
             int32_t back = put_back(batch, file);
-            if (back) results[i] = back;
+            results[i] = back ? back : results[i] ? results[i] : P4_EVICT_IN_USE;
         }
         close(file->fd); /* drops the lease: a waiting opener goes on */
     }

@@ -37,6 +37,7 @@ enum {
 P4_EXPORT int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
                                 int32_t *results, uint32_t results_cap, p4_evict **out);
 P4_EXPORT int32_t p4evict_check(p4_evict *batch, int32_t *results);
-/* let_go[i] != 0: unlink; else put back. Frees the batch. */
+/* let_go[i] != 0: unlink unless its lease was broken since; else put back. results[i] is
+ * P4_EVICT_TAKEN only for the unlinked. Frees the batch. */
 P4_EXPORT int32_t p4evict_finish(p4_evict *batch, const uint8_t *let_go, int32_t *results);
 #endif

@@ -307,8 +307,6 @@ int32_t p4files_unlink(int32_t root, const char *path) {
     return error;
 }
 
-int32_t p4files_syncfs(int32_t root) { return syncfs(root) ? -errno : 0; }
-
 int32_t p4files_statfs(int32_t root, uint64_t out[4]) {
     struct statvfs st;
     if (fstatvfs(root, &st)) return -errno;

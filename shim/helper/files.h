@@ -73,7 +73,6 @@ P4_EXPORT int32_t p4files_place_small(int32_t root, const char *path, const uint
 /* Renames beneath the root, never over an existing name. */
 P4_EXPORT int32_t p4files_rename(int32_t root, const char *from, const char *to);
 P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
-P4_EXPORT int32_t p4files_syncfs(int32_t root);
 /* out: total bytes, available bytes, total inodes, available inodes. */
 P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 

@@ -5,6 +5,8 @@
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 enum { MAX_DATABASES = 16 };
 
@@ -19,6 +21,26 @@ struct p4_kv {
 /* LMDB returns 0, a positive errno, or a negative code of its own. */
 static int32_t code(int rc) { return rc > 0 ? -rc : rc; }
 
+/* A data file that was cut short would end us with SIGBUS at some later read. LMDB leaves a page or
+ * two at the end unwritten when a transaction allocated and freed them: that much is made up for with
+ * zeros, which LMDB recognises; more is refused. */
+static int check_length(MDB_env *env, int read_only) {
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    mdb_filehandle_t fd;
+    int rc = mdb_env_info(env, &info);
+    if (!rc) rc = mdb_env_stat(env, &stat);
+    if (!rc) rc = mdb_env_get_fd(env, &fd);
+    if (rc) return rc;
+    if (fstat(fd, &file)) return errno;
+    uint64_t pages = (uint64_t)file.st_size / stat.ms_psize, needed = info.me_last_pgno + 1;
+    if (pages >= needed) return 0;
+    if (needed - pages > 16 || needed - pages > needed / 10) return MDB_CORRUPTED;
+    if (read_only) return 0;
+    return ftruncate(fd, (off_t)(needed * stat.ms_psize)) ? errno : 0;
+}
+
 int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv **out) {
     p4_kv *kv = calloc(1, sizeof *kv);
     if (!kv) return -ENOMEM;
@@ -32,6 +54,7 @@ int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv
     if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
     unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0);
     if (!rc) rc = mdb_env_open(kv->env, dir, flags, 0644);
+    if (!rc) rc = check_length(kv->env, kv->read_only);
     /* Readers of a process that died leave slots behind that would pin old pages. */
     int dead;
     if (!rc && !read_only) rc = mdb_reader_check(kv->env, &dead);

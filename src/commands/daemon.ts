@@ -1,7 +1,302 @@
-/** Runs the daemon. @module */
-import type { Config } from "../config/config.ts";
+/**
+ * The daemon: wires the parts together. This file is the map of the program.
+ *
+ *   p4d closes a file → Watcher (C thread) → Intake → Manifest: dirty → Uploader → Backend → clean
+ *   p4d opens an evicted one → shim → ShimServer → Restorer → Backend → placed → Manifest: clean
+ *   cache above the low watermark → Evictor: lease, trash, barrier, unlink → Manifest: forgotten
+ *   at start, after lost events, now and then → Scanner: depot against Manifest
+ *
+ * @module
+ */
 
-/** Runs until stopped; returns the exit code. */
-export function runDaemon(_config: Config): Promise<number> {
-  return Promise.reject(new Error("Cannot run the daemon yet"));
+import type { Logger } from "@logtape/logtape";
+import { DepotFiles } from "../../ffi/files.ts";
+import { Watcher } from "../../ffi/watch.ts";
+import { Activity } from "../cache/activity.ts";
+import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
+import { Evictor } from "../cache/evictor.ts";
+import { createExclusion } from "../cache/exclusion.ts";
+import { Intake } from "../cache/intake.ts";
+import { Restorer } from "../cache/restorer.ts";
+import { Scanner } from "../cache/scanner.ts";
+import { prepareStateDir, type StateDir } from "../cache/state_dir.ts";
+import { emptyTrash } from "../cache/trash.ts";
+import { Uploader } from "../cache/uploader.ts";
+import type { Config } from "../config/config.ts";
+import { EnvironmentError } from "../errors.ts";
+import type { Manifest } from "../manifest/manifest.ts";
+import { openManifest } from "../manifest/open_manifest.ts";
+import { recount } from "../manifest/recount.ts";
+import { accessed } from "../manifest/transitions.ts";
+import { configureLogging, describeError, getLog } from "../observe/logging.ts";
+import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
+import { AccessReceiver } from "../server/access_receiver.ts";
+import { ShimServer } from "../server/shim_server.ts";
+import type { Backend } from "../storage/backend.ts";
+import { openBackend } from "../storage/open_backend.ts";
+import { removePidFile, reportReady } from "./detach.ts";
+import { startReporting } from "./reporting.ts";
+
+/** How often the watermark is looked at besides after each restore, ms. */
+const EVICT_CHECK_MS = 500;
+
+/** Least time between two records of a file's access, s: reads cost no writes of their own. */
+const ACCESS_GRAIN_S = 10;
+
+/** The parts of the cache engine, in the order of a file's life. */
+interface Engine {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly intake: Intake;
+  readonly scanner: Scanner;
+  readonly uploader: Uploader;
+  readonly restorer: Restorer;
+  readonly evictor: Evictor;
+  readonly metrics: Metrics;
+}
+
+/**
+ * Runs until SIGTERM or SIGINT; returns the exit code.
+ * @throws EnvironmentError when something at start is missing.
+ */
+export async function runDaemon(config: Config): Promise<number> {
+  await configureLogging({ verbose: config.verbose, logFile: config.logFile });
+  const log = getLog("daemon");
+  const stopped = stopSignal();
+  const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
+  const state = prepareStateDir(files, config.depotPath);
+  const watcher = config.readOnly ? null : openWatcher(files);
+  const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
+    log.error(`Cannot commit to the manifest, will be tried again: ${describeError(error)}`);
+  });
+  const primary = await openBackend(config.primary);
+  const secondary = config.secondary === null ? null : await openBackend(config.secondary);
+
+  await recover(files, manifest, state, log);
+  const engine = buildEngine(config, files, manifest, primary, secondary);
+  const server = await ShimServer.listen(
+    state.shimSocket,
+    config.socketMode,
+    (path) => answerFetch(engine, path),
+  );
+  const accesses = config.accessLogEnabled
+    ? AccessReceiver.listen(
+      state.accessSocket,
+      config.socketMode,
+      (paths) => recordAccesses(engine, paths),
+    )
+    : null;
+
+  const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
+  const background = startBackground(config, engine, log);
+  const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
+  log.info(
+    `Serving ${config.depotPath} (${watcher?.mode ?? "read-only, not watched"}), ` +
+      `storage ${primary.label}${secondary === null ? "" : `, then ${secondary.label}`}`,
+  );
+  reportReady(config);
+
+  const signal = await stopped;
+  log.info(`${signal}: stopping`);
+  background.stop();
+  const timeoutMs = config.shutdownTimeoutSeconds * 1000;
+  await server.close();
+  await accesses?.close();
+  await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
+  await engine.evictor.stop();
+  watcher?.stop();
+  await watching;
+  watcher?.close();
+  await background.done;
+  await manifest.commit();
+  await reporting.stop();
+  const { dirty } = manifest.counters;
+  await manifest.close();
+  await primary.close();
+  await secondary?.close();
+  files.close();
+  removePidFile(config);
+  log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
+  return 0;
+}
+
+/** Resolves with the name of the first signal that asks for the end; a second one ends at once. */
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      Deno.addSignalListener(signal, () => {
+        if (asked) Deno.exit(1);
+        asked = true;
+        resolve(signal);
+      });
+    }
+  });
+}
+
+function openWatcher(files: DepotFiles): Watcher {
+  try {
+    return Watcher.open(files.dir);
+  } catch (error) {
+    throw new EnvironmentError(describeError(error));
+  }
+}
+
+/** Object key of a path as the manifest records it: with the prefix, where the storage has one. */
+function storageKeys(config: Config): (path: string) => string {
+  const { primary } = config;
+  if (primary.type === "nfs" || primary.prefix === "") return (path) => path;
+  const prefix = pathFromBytes(new TextEncoder().encode(primary.prefix + "/"));
+  return (path) => prefix + path;
+}
+
+/** Brings what a crash or another program left into order, before anything else runs. */
+async function recover(
+  files: DepotFiles,
+  manifest: Manifest,
+  state: StateDir,
+  log: Logger,
+): Promise<void> {
+  if (manifest.needsRecount) {
+    const cutOff = await recount(manifest);
+    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
+  }
+  const names = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
+  await emptyTrash(files, manifest, names, log);
+}
+
+function buildEngine(
+  config: Config,
+  files: DepotFiles,
+  manifest: Manifest,
+  primary: Backend,
+  secondary: Backend | null,
+): Engine {
+  const activity = new Activity();
+  const isExcluded = createExclusion(config.exclude);
+  const nowSeconds = () => Math.floor(Date.now() / 1000);
+  const shared = { files, manifest, activity, isExcluded, nowSeconds };
+  const metrics: Metrics = new Metrics(
+    { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
+    () => gauges(config, engine),
+  );
+  const intake = new Intake({
+    ...shared,
+    metrics,
+    log: getLog("intake"),
+    onDirty: (path: DepotPath) => uploader.notice(path),
+  });
+  const scanner = new Scanner({ ...shared, intake, log: getLog("scan") });
+  const uploader = new Uploader({
+    ...shared,
+    backend: primary,
+    metrics,
+    log: getLog("upload"),
+    concurrency: config.uploadConcurrency,
+    batchSize: config.uploadBatchSize,
+    pollIntervalMs: config.uploadPollIntervalMs,
+  });
+  const evictor = new Evictor({
+    ...shared,
+    intake,
+    metrics,
+    log: getLog("evict"),
+    lowWatermarkBytes: config.lowWatermarkBytes,
+    minAgeSeconds: config.evictMinAgeSeconds,
+  });
+  const restorer = new Restorer({
+    ...shared,
+    primary,
+    secondary,
+    metrics,
+    log: getLog("restore"),
+    threads: config.restoreThreads,
+    makeRoom: (bytes) => evictor.makeRoom(bytes),
+    onRestored: () => evictor.notice(),
+  });
+  const engine = {
+    files,
+    manifest,
+    activity,
+    intake,
+    scanner,
+    uploader,
+    restorer,
+    evictor,
+    metrics,
+  };
+  return engine;
+}
+
+/** Answers one FETCH, counted and timed. */
+async function answerFetch(engine: Engine, path: string) {
+  const begun = performance.now();
+  const answer = await engine.restorer.fetch(path);
+  const result = answer.kind === "ok"
+    ? "fetched"
+    : answer.kind === "notFound"
+    ? "not_found"
+    : "error";
+  engine.metrics.shimRequest(result, (performance.now() - begun) / 1000);
+  return answer;
+}
+
+/** Accesses that the shim reports keep files from eviction. */
+function recordAccesses({ manifest, metrics }: Engine, paths: readonly string[]): void {
+  metrics.accessEvents(paths.length);
+  const now = Math.floor(Date.now() / 1000);
+  for (const path of paths) {
+    const record = manifest.get(path);
+    if (record === null || now - record.row.lastAccess < ACCESS_GRAIN_S) continue;
+    manifest.set(path as DepotPath, accessed(record, now));
+  }
+}
+
+/** Scan at start and every interval, uploads, and the look at the watermark. */
+function startBackground(
+  config: Config,
+  engine: Engine,
+  log: Logger,
+): { stop(): void; readonly done: Promise<void> } {
+  const { scanner, uploader, evictor } = engine;
+  if (!config.readOnly) uploader.start();
+  const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
+  const interval = config.reconcileIntervalSeconds;
+  const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
+    () => scanner.requestReconcile("periodic check"),
+    interval * 1000,
+  );
+  const done = config.readOnly || config.skipStartupScan ? Promise.resolve() : scanner.scanAll()
+    .then((r) =>
+      log.info(
+        `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
+          `${r.problems} unreadable`,
+      )
+    )
+    .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
+  return {
+    done,
+    stop: () => {
+      clearInterval(evictTimer);
+      if (reconcileTimer !== null) clearInterval(reconcileTimer);
+      scanner.stop();
+    },
+  };
+}
+
+function gauges(config: Config, { manifest, uploader, restorer }: Engine): GaugeSnapshot {
+  const { total, dirty, bytes } = manifest.counters;
+  const uploading = uploader.uploading;
+  return {
+    dirty: Math.max(0, dirty - uploading),
+    uploading,
+    clean: total - dirty,
+    total,
+    cacheBytes: bytes,
+    cacheMaxBytes: config.maxCacheBytes,
+    uploadPending: dirty,
+    restorePending: restorer.pending,
+    accessEntries: 0,
+  };
 }

@@ -1,0 +1,35 @@
+/**
+ * What is being done to which path right now. The parts of the engine meet here, and only here:
+ * uploads learn that their file changed, evictions that theirs was touched, restores that the file
+ * they want is on its way out.
+ *
+ * @module
+ */
+
+/** An upload in flight. `changed` is the path's generation: any event since the open raises it. */
+export interface Upload {
+  changed: boolean;
+}
+
+/** An eviction in flight. */
+export interface Eviction {
+  /** An event came for the path: the file goes back. */
+  touched: boolean;
+  /** Resolves when the file is gone or back. */
+  readonly done: Promise<void>;
+}
+
+/** Paths with something in flight. */
+export class Activity {
+  readonly uploads = new Map<string, Upload>();
+  readonly evictions = new Map<string, Eviction>();
+  readonly restores = new Map<string, Promise<unknown>>();
+
+  /** Notes that something happened to the path. */
+  touch(path: string): void {
+    const upload = this.uploads.get(path);
+    if (upload !== undefined) upload.changed = true;
+    const eviction = this.evictions.get(path);
+    if (eviction !== undefined) eviction.touched = true;
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Deletes the coldest files when the cache is full, never losing a byte that is only local (P1).
+ *
+ * One batch of files goes through these steps (the kernel's side: `shim/helper/evict.h`):
+ *
+ *   1. trash entries for the batch, durable                     crash: nothing moved yet
+ *   2. write lease, same version, rename into the trash         crash: entry → put back at start
+ *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
+ *   4. lease whole, version same, no event came → let go; else put back
+ *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
+ *   6. unlink, or put back over nothing; leases dropped
+ *   7. trash entries of the others removed
+ *
+ * A file is a candidate only when it is clean with a verified version (M2). A file of the C++
+ * implementation without one (M3) is uploaded again first.
+ *
+ * @module
+ */
+
+import { EvictionBatch, type EvictionCandidate, type EvictionOutcome } from "../../ffi/evict.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { CLEAN } from "../manifest/schema.ts";
+import { accessed, type FileRecord } from "../manifest/transitions.ts";
+import { describeError } from "../observe/logging.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Activity } from "./activity.ts";
+import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { Intake } from "./intake.ts";
+import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
+
+/** Files leased at once; each holds a descriptor. */
+const BATCH_FILES = 512;
+
+/** Least time between lease and second look: what an opener needs from lookup to lease check, ms. */
+const GRACE_MS = 2;
+
+/** Share of the low watermark at which eviction stops (contract). */
+const TARGET_SHARE = 0.9;
+
+/** Wait before trying again when too little could be evicted, ms. */
+const RETRY_MS = 2000;
+
+/** Parts the evictor works on, and its limits. */
+export interface EvictorParts {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly intake: Intake;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly nowSeconds: () => number;
+  readonly lowWatermarkBytes: number;
+  readonly minAgeSeconds: number;
+}
+
+interface Chosen extends EvictionCandidate {
+  readonly path: DepotPath;
+  readonly record: FileRecord;
+  readonly eviction: { touched: boolean; readonly done: Promise<void> };
+  readonly end: () => void;
+}
+
+/** See the module's description. */
+export class Evictor {
+  readonly #parts: EvictorParts;
+  #running: Promise<void> | null = null;
+  #stopping = false;
+  #retryAtMs = 0;
+
+  constructor(parts: EvictorParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts evicting when the cache is above its low watermark. */
+  notice(): void {
+    const { manifest, lowWatermarkBytes } = this.#parts;
+    if (this.#stopping || this.#running !== null || Date.now() < this.#retryAtMs) return;
+    if (manifest.counters.bytes <= lowWatermarkBytes) return;
+    this.#begin(lowWatermarkBytes * TARGET_SHARE);
+  }
+
+  /** Evicts about `bytes` more than what is free now, as far as that is possible. */
+  async makeRoom(bytes: number): Promise<void> {
+    await this.#running;
+    this.#begin(this.#parts.manifest.counters.bytes - bytes);
+    await this.#running;
+  }
+
+  /** Ends after the batch in flight. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#running;
+  }
+
+  #begin(targetBytes: number): void {
+    const { log } = this.#parts;
+    this.#running = this.#evictDownTo(targetBytes)
+      .catch((error) => {
+        this.#retryAtMs = Date.now() + RETRY_MS;
+        log.error(`Eviction failed, will be tried again: ${describeError(error)}`);
+      })
+      .finally(() => this.#running = null);
+  }
+
+  async #evictDownTo(targetBytes: number): Promise<void> {
+    const { manifest, log } = this.#parts;
+    for (let after = ""; !this.#stopping;) {
+      const excess = manifest.counters.bytes - targetBytes;
+      if (excess <= 0) return;
+      const page = await manifest.coldestAfter(after);
+      const chosen = this.#choose(page, excess);
+      after = chosen.after;
+      if (chosen.files.length > 0) await this.#evict(chosen.files);
+      else if (after === "") break;
+    }
+    if (this.#stopping) return;
+    this.#retryAtMs = Date.now() + RETRY_MS;
+    const { bytes, dirty } = manifest.counters;
+    log.warning(
+      `Cannot evict below ${bytes} bytes now: the rest is dirty (${dirty} files), in use or too young`,
+    );
+  }
+
+  /** The next candidates of the page, and the key to go on after ("" at the end). */
+  #choose(
+    page: readonly { key: string; path: DepotPath; seconds: number }[],
+    excessBytes: number,
+  ): { files: Chosen[]; after: string } {
+    const { manifest, activity, intake, minAgeSeconds, nowSeconds } = this.#parts;
+    const files: Chosen[] = [];
+    const youngest = nowSeconds() - minAgeSeconds;
+    let planned = 0;
+    for (const { key, path, seconds } of page) {
+      if (seconds > youngest) return { files, after: "" };
+      const record = manifest.get(path);
+      if (record === null || record.row.state !== CLEAN) continue;
+      if (activity.evictions.has(path) || activity.restores.has(path)) continue;
+      if (record.version === null) {
+        intake.changed(path, record.row.size);
+        continue;
+      }
+      const { promise: done, resolve: end } = Promise.withResolvers<void>();
+      const eviction = { touched: false, done };
+      activity.evictions.set(path, eviction);
+      const { size, mtimeNs } = record.version;
+      const trashId = manifest.addTrash(path);
+      files.push({ path, trashId, size, mtimeNs, record, eviction, end });
+      planned += size;
+      if (files.length === BATCH_FILES || planned >= excessBytes) return { files, after: key };
+    }
+    return { files, after: page.at(-1)?.key ?? "" };
+  }
+
+  async #evict(files: readonly Chosen[]): Promise<void> {
+    const { manifest, metrics, activity, intake } = this.#parts;
+    const begun = performance.now();
+    let settled = false;
+    try {
+      await manifest.commit();
+      const batch = await EvictionBatch.begin(this.#parts.files.root, TRASH_DIR, files);
+      await Promise.all([intake.barrier(), pause(GRACE_MS)]);
+      const checked = await batch.check();
+      // From here to finish no event can be taken in between the decision and its record.
+      const letGo = files.map((file, i) => checked[i] === "taken" && !file.eviction.touched);
+      let evictedFiles = 0, evictedBytes = 0;
+      for (const [i, file] of files.entries()) {
+        if (!letGo[i]) continue;
+        manifest.set(file.path, null);
+        manifest.removeTrash(file.trashId);
+        evictedFiles++;
+        evictedBytes += file.size;
+      }
+      if (evictedFiles > 0) await manifest.commit();
+      const outcomes = await batch.finish(letGo);
+      settled = true;
+      for (const [i, file] of files.entries()) {
+        if (!letGo[i]) this.#kept(file, outcomes[i]!);
+        else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
+      }
+      metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
+    } finally {
+      for (const file of files) {
+        activity.evictions.delete(file.path);
+        if (!settled && file.eviction.touched) this.#recordTouched(file);
+        file.end();
+      }
+    }
+  }
+
+  /** The file stays: records why, so that it is not the first candidate again at once. */
+  #kept(file: Chosen, outcome: EvictionOutcome): void {
+    const { manifest, intake, log, nowSeconds, files } = this.#parts;
+    const { path, trashId } = file;
+    if (outcome === "conflict") this.#keepConflict(file);
+    manifest.removeTrash(trashId);
+    if (file.eviction.touched) return this.#recordTouched(file);
+    const record = manifest.get(path);
+    if (record === null || record.row.state !== CLEAN) return;
+    const there = files.stat(path);
+    if (there === null) {
+      manifest.set(path, null);
+    } else if (outcome === "changed") {
+      intake.changed(path, there.size);
+    } else {
+      if (outcome === "failed" || outcome === "denied") {
+        log.warning(`Cannot evict ${displayPath(path)}: ${outcome}`);
+      }
+      manifest.set(path, accessed(record, nowSeconds()));
+    }
+  }
+
+  /** Opened after it was let go: it is back at its path, unrecorded. */
+  #cameBack(file: Chosen, outcome: EvictionOutcome): void {
+    if (outcome === "conflict") this.#keepConflict(file);
+    this.#recordTouched(file);
+  }
+
+  /** Its path was taken by a newer file: its content is kept aside. */
+  #keepConflict({ path, trashId }: Chosen): void {
+    const kept = conflictName(trashId, path);
+    this.#parts.files.rename(`${TRASH_DIR}/${trashId}`, `${CONFLICTS_DIR}/${kept}`);
+    this.#parts.log.warning(
+      `${displayPath(path)} was written anew while it was evicted; ` +
+        `its earlier content is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
+    );
+  }
+
+  /** An event came for the path during the eviction: what is there now is what counts. */
+  #recordTouched({ path }: Chosen): void {
+    const { files, intake, activity } = this.#parts;
+    activity.evictions.delete(path);
+    const there = files.stat(path);
+    if (there === null) intake.gone(path);
+    else intake.changed(path, there.size);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

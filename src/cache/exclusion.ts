@@ -1,0 +1,36 @@
+/**
+ * Which depot paths are never cached, uploaded or evicted.
+ *
+ * @module
+ */
+
+import { globToRegExp } from "deno-std/path/glob_to_regexp.js";
+import { MAX_PATH_BYTES, STATE_DIR } from "./depot_path.ts";
+
+/**
+ * Server files at the top of a P4ROOT: the depot directory may be one (`p4d -r` points at it). Left
+ * alone everywhere, since a daemon may start before the server has made its first database.
+ */
+const P4ROOT_FILES =
+  /^(db\..*|rdb\.lbr|journal.*|checkpoint.*|.*\.jnl.*|server\.id|license|state|statejcopy|log.*|errors.*|audit.*|.*\.lck)$/s;
+
+/**
+ * p4d's own temporaries beside the target, `tmp.PID.TID.SEQ`, renamed when whole: the final name is
+ * what is uploaded.
+ */
+const TEMPORARY = /(^|\/)tmp\.\d+\.\d+(\.\d+)?$/;
+
+/** Returns a test that is true for paths to leave alone. */
+export function createExclusion(globs: readonly string[]): (path: string) => boolean {
+  const patterns = globs.map((glob) => globToRegExp(glob, { extended: true, globstar: true }));
+  return (path) => {
+    // Too long for a manifest key: such a file stays where it is, on the NVMe.
+    if (path.length > MAX_PATH_BYTES) return true;
+    if (path.startsWith(STATE_DIR + "/") || path === STATE_DIR) return true;
+    if (path.startsWith("server.locks/")) return true;
+    if (!path.includes("/") && P4ROOT_FILES.test(path)) return true;
+    const slash = path.lastIndexOf("/");
+    if (path.startsWith("tmp.", slash + 1) && TEMPORARY.test(path)) return true;
+    return patterns.some((pattern) => pattern.test(path));
+  };
+}

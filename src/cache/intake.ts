@@ -1,0 +1,138 @@
+/**
+ * Takes in what happened to depot files, from the watcher and from walks, and records it.
+ *
+ * Keeps P1: every change of a file ends as a dirty row before the file can be evicted, because the
+ * evictor waits until every event before its lease has passed through here.
+ *
+ * @module
+ */
+
+import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { seen } from "../manifest/transitions.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import { describeError } from "../observe/logging.ts";
+import type { Activity } from "./activity.ts";
+import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { Scanner } from "./scanner.ts";
+
+/** Staged changes above which the intake waits for the manifest: bounds memory (P5). */
+const MAX_PENDING = 50_000;
+
+/** Where the intake sends what it learns. */
+export interface IntakeParts {
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly isExcluded: (path: string) => boolean;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  /** Called when a file became dirty. */
+  readonly onDirty: (path: DepotPath) => void;
+  readonly nowSeconds: () => number;
+}
+
+/** See the module's description. */
+export class Intake {
+  readonly #parts: IntakeParts;
+  readonly #barriers = new Map<number, () => void>();
+  #nextBarrier = 1;
+  #watcher: Watcher | null = null;
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+  }
+
+  /** The file exists at the path and was, or may have been, written. */
+  changed(path: DepotPath, size: number): void {
+    const { manifest, activity, isExcluded, onDirty, nowSeconds } = this.#parts;
+    if (isExcluded(path)) return;
+    activity.touch(path);
+    manifest.set(path, seen(manifest.get(path), size, nowSeconds()));
+    onDirty(path);
+  }
+
+  /** Nothing is at the path any more, and it was not us who took it away. */
+  gone(path: DepotPath): void {
+    const { manifest, activity, nowSeconds } = this.#parts;
+    activity.touch(path);
+    // The eviction in flight has the file in the trash; being touched, it puts it back.
+    if (activity.evictions.has(path)) return;
+    if (manifest.get(path) === null) return;
+    manifest.set(path, null);
+    manifest.setTombstone(path, nowSeconds());
+  }
+
+  /** A directory left: every tracked file below it is gone. */
+  async treeGone(dir: DepotPath): Promise<void> {
+    const { manifest } = this.#parts;
+    const prefix = dir + "/";
+    for (let after: string = prefix;;) {
+      const paths = await manifest.pathsAfter(after);
+      for (const path of paths) {
+        if (!path.startsWith(prefix)) return;
+        this.gone(path);
+      }
+      if (paths.length === 0) return;
+      after = paths.at(-1)!;
+    }
+  }
+
+  /**
+   * Reads the watcher until it is stopped.
+   * @param scanner Walks directories that appeared, and everything when events were lost.
+   */
+  async run(watcher: Watcher, scanner: Scanner): Promise<void> {
+    const { manifest, log, metrics } = this.#parts;
+    this.#watcher = watcher;
+    for (;;) {
+      const records = await watcher.next();
+      if (records.length === 0) break;
+      for (const record of records) {
+        try {
+          await this.#take(record, scanner);
+        } catch (error) {
+          metrics.watcherEvent("error", 1);
+          const path = displayPath(record.path);
+          log.error(`Cannot record the event '${record.kind}' of ${path}: ${describeError(error)}`);
+          scanner.requestReconcile("an event could not be recorded");
+        }
+      }
+      if (manifest.pending > MAX_PENDING) await manifest.commit();
+    }
+    this.#watcher = null;
+    for (const passed of this.#barriers.values()) passed();
+  }
+
+  #take(record: WatchRecord, scanner: Scanner): Promise<void> | void {
+    const { metrics } = this.#parts;
+    switch (record.kind) {
+      case "changed":
+        metrics.watcherEvent("write", 1);
+        return this.changed(record.path, record.size);
+      case "gone":
+        return this.gone(record.path);
+      case "tree":
+        return scanner.scanTree(record.path);
+      case "treeGone":
+        return this.treeGone(record.path);
+      case "reconcile":
+        metrics.watcherEvent("error", 1);
+        return scanner.requestReconcile("the kernel dropped events");
+      case "barrier":
+        this.#barriers.get(record.id)?.();
+        this.#barriers.delete(record.id);
+    }
+  }
+
+  /** Resolves when every event that happened before this call has been taken in. */
+  barrier(): Promise<void> {
+    const watcher = this.#watcher;
+    if (watcher === null) return Promise.resolve();
+    const id = this.#nextBarrier++;
+    return new Promise((resolve) => {
+      this.#barriers.set(id, resolve);
+      watcher.barrier(id);
+    });
+  }
+}

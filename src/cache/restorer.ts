@@ -1,0 +1,289 @@
+/**
+ * Brings evicted files back: fetched, verified, and placed whole.
+ *
+ * - One restore per path, however many ask.
+ * - "Not found" only when the file was deleted here, or every backend said that it has no such object
+ *   (P3). An error of any backend is an error.
+ * - The file appears with one link(2), after its digest agreed, and never over another file (P2).
+ *
+ * @module
+ */
+
+import {
+  type DepotFiles,
+  EDQUOT,
+  ENOSPC,
+  FileError,
+  type FileStat,
+  isRegular,
+} from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { restored } from "../manifest/transitions.ts";
+import { describeError } from "../observe/logging.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { FetchAnswer } from "../server/shim_server.ts";
+import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
+import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import type { Activity } from "./activity.ts";
+import { type DepotPath, displayPath, pathProblem, STATE_DIR } from "./depot_path.ts";
+import { Semaphore } from "./semaphore.ts";
+
+/** Bytes asked for with the first request: enough for most files, little enough to have many. */
+const FIRST_BYTES = 1024 * 1024;
+
+/** Slices of large files in memory at once, over all restores. */
+const SLICES_AT_ONCE = 8;
+
+/** First requests in flight for each restore thread that is configured. */
+const REQUESTS_PER_THREAD = 4;
+
+/** Mode of a file whose object does not say (one that the C++ implementation stored). */
+const DEFAULT_MODE = 0o644;
+
+/** Where nameless files of restores in progress live. */
+const RESTORE_DIR = `${STATE_DIR}/restore`;
+
+/** Parts the restorer works on. */
+export interface RestorerParts {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly primary: Backend;
+  /** Asked when the primary has no object or fails. */
+  readonly secondary: Backend | null;
+  readonly isExcluded: (path: string) => boolean;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly nowSeconds: () => number;
+  /** Configured restore threads. */
+  readonly threads: number;
+  /** Frees room for a file of so many bytes, whatever the watermarks say. */
+  readonly makeRoom: (bytes: number) => Promise<void>;
+  /** Called when a file was placed. */
+  readonly onRestored: () => void;
+}
+
+/** A whole object as it arrived, verified. */
+interface Fetched {
+  readonly info: ObjectInfo;
+  readonly digest: string;
+  /** The bytes, or the nameless file that holds them. */
+  readonly content: Uint8Array<ArrayBuffer> | { readonly fd: number };
+}
+
+/** See the module's description. */
+export class Restorer {
+  readonly #parts: RestorerParts;
+  readonly #requests: Semaphore;
+  readonly #slices = new Semaphore(SLICES_AT_ONCE);
+  readonly #abort = new AbortController();
+
+  constructor(parts: RestorerParts) {
+    this.#parts = parts;
+    this.#requests = new Semaphore(parts.threads * REQUESTS_PER_THREAD);
+  }
+
+  /** Restores waiting or in flight. */
+  get pending(): number {
+    return this.#requests.pending;
+  }
+
+  /** Gives up restores in flight after `timeoutMs`; their clients get an error. */
+  async stop(timeoutMs: number): Promise<void> {
+    const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
+    await Promise.allSettled(this.#parts.activity.restores.values());
+    clearTimeout(timer);
+  }
+
+  /** Answers a FETCH: makes sure that the file is there. Never throws. */
+  async fetch(name: string): Promise<FetchAnswer> {
+    const problem = pathProblem(name);
+    if (problem !== null) return { kind: "error", why: problem };
+    const path = name as DepotPath;
+    const { activity } = this.#parts;
+    try {
+      const here = this.#local(path);
+      if (here !== null) return { kind: "ok", size: here.size };
+      const running = activity.restores.get(path) as Promise<FetchAnswer> | undefined;
+      if (running !== undefined) return await running;
+      const restore = this.#restore(path);
+      activity.restores.set(path, restore);
+      try {
+        return await restore;
+      } finally {
+        activity.restores.delete(path);
+      }
+    } catch (error) {
+      return { kind: "error", why: describeError(error) };
+    }
+  }
+
+  #local(path: DepotPath): FileStat | null {
+    return this.#parts.files.stat(path);
+  }
+
+  async #restore(path: DepotPath): Promise<FetchAnswer> {
+    const { activity, manifest, metrics, log, isExcluded } = this.#parts;
+    // On its way out: it is gone, or back, in a moment.
+    await activity.evictions.get(path)?.done;
+    const back = this.#local(path);
+    if (back !== null) return { kind: "ok", size: back.size };
+    if (manifest.isTombstoned(path) || isExcluded(path)) return { kind: "notFound" };
+    const begun = performance.now();
+    const seconds = () => (performance.now() - begun) / 1000;
+    try {
+      const found = await this.#fromBackends(path);
+      if (found === null) return { kind: "notFound" };
+      metrics.restoreDone(true, found.size, seconds(), found.secondary);
+      return { kind: "ok", size: found.size };
+    } catch (error) {
+      metrics.restoreDone(false, 0, seconds(), false);
+      log.error(`Restore failed: ${displayPath(path)}: ${describeError(error)}`);
+      throw error;
+    }
+  }
+
+  /** Restores from the first backend that has the object; null when all say there is none. */
+  async #fromBackends(path: DepotPath): Promise<{ size: number; secondary: boolean } | null> {
+    const { primary, secondary } = this.#parts;
+    let failure: unknown = null;
+    for (const backend of secondary === null ? [primary] : [primary, secondary]) {
+      try {
+        const size = await this.#fetchAndPlace(path, backend);
+        return { size, secondary: backend === secondary };
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        if (error.kind !== "absent") failure ??= error;
+      }
+    }
+    if (failure !== null) throw failure;
+    return null;
+  }
+
+  /** Two tries: a full disk is answered with one round of eviction. */
+  async #fetchAndPlace(path: DepotPath, backend: Backend): Promise<number> {
+    try {
+      return this.#place(path, await this.#fetch(path, backend));
+    } catch (error) {
+      if (!(error instanceof FileError) || ![ENOSPC, EDQUOT].includes(error.errno)) throw error;
+      await this.#parts.makeRoom(2 * SLICE_BYTES);
+      return this.#place(path, await this.#fetch(path, backend));
+    }
+  }
+
+  async #fetch(path: DepotPath, backend: Backend): Promise<Fetched> {
+    const { signal } = this.#abort;
+    const { info, bytes } = await this.#requests.run(() =>
+      backend.getRange(path, 0, FIRST_BYTES, { signal })
+    );
+    if (info.size > bytes.length) return await this.#fetchLarge(path, backend, info, bytes);
+    const digest = contentDigest([sliceDigest(bytes)]);
+    verify(path, backend, info, digest);
+    return { info, digest, content: bytes };
+  }
+
+  async #fetchLarge(
+    path: DepotPath,
+    backend: Backend,
+    info: ObjectInfo,
+    first: Uint8Array<ArrayBuffer>,
+  ): Promise<Fetched> {
+    const { files } = this.#parts;
+    const fd = files.createNameless(RESTORE_DIR);
+    try {
+      const digests = new Array<Uint8Array>(sliceCount(info.size));
+      const failed = new AbortController();
+      const signal = AbortSignal.any([this.#abort.signal, failed.signal]);
+      const fetchSlice = async (i: number) => {
+        if (failed.signal.aborted) return;
+        const offset = i * SLICE_BYTES;
+        const length = Math.min(SLICE_BYTES, info.size - offset);
+        const head = i === 0 ? first : new Uint8Array(0);
+        const options = { signal, ...(info.etag === "" ? {} : { ifMatch: info.etag }) };
+        const rest = head.length === length ? null : await backend.getRange(
+          path,
+          offset + head.length,
+          length - head.length,
+          options,
+        );
+        const slice = rest === null
+          ? head
+          : head.length === 0
+          ? rest.bytes
+          : joined(head, rest.bytes);
+        if (slice.length !== length) {
+          throw new StorageError(
+            "corrupt",
+            `${backend.label} gave ${slice.length} bytes of ${length} at ${offset}`,
+          );
+        }
+        digests[i] = sliceDigest(slice);
+        await files.write(fd, path, slice, offset);
+      };
+      const slices = Array.from(digests, (_, i) => this.#slices.run(() => fetchSlice(i)));
+      for (const slice of slices) slice.catch((error) => failed.abort(error));
+      try {
+        await Promise.all(slices);
+      } catch (error) {
+        await Promise.allSettled(slices);
+        throw failed.signal.reason ?? error;
+      }
+      const digest = contentDigest(digests);
+      verify(path, backend, info, digest);
+      return { info, digest, content: { fd } };
+    } catch (error) {
+      files.closeFile(fd);
+      throw error;
+    }
+  }
+
+  /** Links the verified content at its path and records it; returns the size of what is there. */
+  #place(path: DepotPath, { info, digest, content }: Fetched): number {
+    const { files, manifest, nowSeconds, onRestored } = this.#parts;
+    const mode = info.mode ?? DEFAULT_MODE;
+    const mtimeNs = info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n;
+    let placed: FileStat | null;
+    if (content instanceof Uint8Array) {
+      placed = files.placeSmall(path, content, mode, mtimeNs);
+    } else {
+      try {
+        placed = files.place(path, content.fd, mode, mtimeNs);
+      } finally {
+        files.closeFile(content.fd);
+      }
+    }
+    if (placed === null) {
+      // Somebody wrote a newer file meanwhile: that one is the truth, and its event is on its way.
+      const there = this.#local(path);
+      if (there === null || !isRegular(there)) throw new FileError(17, "place", displayPath(path));
+      return there.size;
+    }
+    const version = {
+      size: placed.size,
+      mtimeNs: placed.mtimeNs,
+      mode: placed.mode & 0o7777,
+      digest,
+      etag: info.etag,
+    };
+    manifest.set(path, restored(version, nowSeconds()));
+    onRestored();
+    return placed.size;
+  }
+}
+
+function verify(path: string, backend: Backend, info: ObjectInfo, digest: string): void {
+  if (info.digest === null || info.digest === digest) return;
+  throw new StorageError(
+    "corrupt",
+    `${backend.label} holds other content for ${displayPath(path)} than was uploaded: ` +
+      `expected ${info.digest}, got ${digest}`,
+  );
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(a.length + b.length);
+  whole.set(a);
+  whole.set(b, a.length);
+  return whole;
+}

@@ -1,0 +1,46 @@
+/**
+ * A counting semaphore with first-come, first-served waiters.
+ *
+ * @module
+ */
+
+/** Bounds how many of something happen at once. */
+export class Semaphore {
+  #free: number;
+  readonly #waiters: (() => void)[] = [];
+
+  /** @param size How many may hold it at once; at least 1. */
+  constructor(readonly size: number) {
+    this.#free = size;
+  }
+
+  /** Holders and waiters. */
+  get pending(): number {
+    return this.size - this.#free + this.#waiters.length;
+  }
+
+  /** Resolves when there is room; each acquire needs one {@link release}. */
+  acquire(): Promise<void> {
+    if (this.#free > 0) {
+      this.#free--;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#waiters.push(resolve));
+  }
+
+  release(): void {
+    const next = this.#waiters.shift();
+    if (next === undefined) this.#free++;
+    else next();
+  }
+
+  /** Runs the function while holding the semaphore. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    await this.acquire();
+    try {
+      return await work();
+    } finally {
+      this.release();
+    }
+  }
+}

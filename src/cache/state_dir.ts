@@ -1,0 +1,63 @@
+/**
+ * The state directory `<depot>/.p4cache`: made at start, locked for one daemon.
+ *
+ * @module
+ */
+
+import { type DepotFiles, FileError } from "../../ffi/files.ts";
+import { EnvironmentError } from "../errors.ts";
+import { STATE_DIR } from "./depot_path.ts";
+
+/** Absolute paths inside the state directory, for Deno's own calls. */
+export interface StateDir {
+  readonly path: string;
+  readonly manifest: string;
+  readonly trash: string;
+  readonly shimSocket: string;
+  readonly accessSocket: string;
+}
+
+/**
+ * Makes the state directory where it is missing and locks it.
+ * @throws EnvironmentError when it cannot be written, or another daemon holds it (names its pid).
+ */
+export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir {
+  const path = `${depotPath}/${STATE_DIR}`;
+  const dir: StateDir = {
+    path,
+    manifest: `${path}/manifest`,
+    trash: `${path}/trash`,
+    shimSocket: `${path}/shim.sock`,
+    accessSocket: `${path}/access.sock`,
+  };
+  try {
+    for (const each of [path, dir.manifest]) Deno.mkdirSync(each, { recursive: true, mode: 0o755 });
+    lock(files, `${path}/daemon.lock`);
+    for (const name of ["trash", "conflicts", "restore"]) {
+      Deno.mkdirSync(`${path}/${name}`, { recursive: true, mode: 0o700 });
+    }
+  } catch (error) {
+    if (error instanceof EnvironmentError) throw error;
+    throw new EnvironmentError(
+      `Cannot prepare the state directory ${path}: ${(error as Error).message}; ` +
+        `it must be writable for the daemon's user (uid ${Deno.uid()})`,
+    );
+  }
+  return dir;
+}
+
+function lock(files: DepotFiles, path: string): void {
+  try {
+    if (files.lock(path)) {
+      Deno.writeTextFileSync(path, `${Deno.pid}\n`);
+      return;
+    }
+  } catch (error) {
+    if (error instanceof FileError) throw new Error(error.message);
+    throw error;
+  }
+  const pid = Deno.readTextFileSync(path).trim();
+  throw new EnvironmentError(
+    `Cannot start: another p4-cache daemon (pid ${pid}) serves this depot; stop it first`,
+  );
+}

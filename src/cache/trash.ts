@@ -1,0 +1,53 @@
+/**
+ * The trash: where files are between an eviction's lease and its end, and how a start after a crash
+ * empties it.
+ *
+ * A file with an entry in the manifest was not let go yet: it goes back to its path, over nothing.
+ * A file without an entry was let go by a durable commit: it is unlinked. When the path was taken by a
+ * newer file, the content is kept in the conflicts directory and reported.
+ *
+ * @module
+ */
+
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
+
+/** Depot-relative directories. */
+export const TRASH_DIR = `${STATE_DIR}/trash`, CONFLICTS_DIR = `${STATE_DIR}/conflicts`;
+
+/** Longest part of a file's own name that a conflict's name repeats, bytes. */
+const CONFLICT_NAME_BYTES = 200;
+
+/** Name of a kept file in the conflicts directory: unique by the trash id, readable by the rest. */
+export function conflictName(trashId: number | string, path: string): string {
+  return `${trashId}-${path.slice(path.lastIndexOf("/") + 1).slice(0, CONFLICT_NAME_BYTES)}`;
+}
+
+/** Empties the trash before anything else touches the depot. */
+export async function emptyTrash(
+  files: DepotFiles,
+  manifest: Manifest,
+  trashNames: readonly string[],
+  log: Logger,
+): Promise<void> {
+  const entries = await manifest.trash();
+  for (const name of trashNames) {
+    const path = entries.get(name);
+    if (path === undefined) files.unlink(`${TRASH_DIR}/${name}`);
+    else putBack(files, name, path, log);
+  }
+  for (const name of entries.keys()) manifest.removeTrash(Number(name));
+  await manifest.commit();
+}
+
+function putBack(files: DepotFiles, name: string, path: DepotPath, log: Logger): void {
+  if (files.rename(`${TRASH_DIR}/${name}`, path)) return;
+  const kept = conflictName(name, path);
+  files.rename(`${TRASH_DIR}/${name}`, `${CONFLICTS_DIR}/${kept}`);
+  log.warning(
+    `${displayPath(path)} was written anew while an eviction was interrupted; ` +
+      `its earlier content is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
+  );
+}

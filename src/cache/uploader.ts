@@ -1,0 +1,294 @@
+/**
+ * Uploads dirty files, oldest first, and marks them clean.
+ *
+ * Keeps P1: a file becomes clean only when one version of it was read whole, stored and acknowledged,
+ * and no event came for its path since it was opened. Anything else leaves it dirty.
+ *
+ * The dirty queue stays in the manifest; in memory are one page of it, the files in flight, and those
+ * put off. Small files are read and hashed many at a time. Large ones have a lane of their own, so
+ * that neither kind waits for the other.
+ *
+ * @module
+ */
+
+import { type DepotFiles, FileError, type SmallRead } from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { CLEAN } from "../manifest/schema.ts";
+import { uploaded } from "../manifest/transitions.ts";
+import { describeError } from "../observe/logging.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Backend, Content } from "../storage/backend.ts";
+import type { Activity } from "./activity.ts";
+import { type DepotPath, displayPath } from "./depot_path.ts";
+import { Semaphore } from "./semaphore.ts";
+import {
+  FileBeingWritten,
+  FileChanged,
+  isNoFile,
+  openContent,
+  smallContent,
+} from "./upload_content.ts";
+
+/** Files up to this size are read whole, many in one call. */
+const SMALL_BYTES = 1024 * 1024;
+
+/** Memory for the contents of one batch of small files. */
+const BATCH_BYTES = 8 * 1024 * 1024;
+
+/** Large files on their way at once; each holds a few slices. */
+const LARGE_AT_ONCE = 2;
+
+/** Wait before a file that failed or is being written is looked at again, ms; doubles each time. */
+const FIRST_DELAY_MS = 500;
+const LONGEST_DELAY_MS = 60_000;
+
+/** Files put off at once; when more fail, the uploader waits instead of remembering them (P5). */
+const MAX_PUT_OFF = 10_000;
+
+/** Parts the uploader works on, and its limits. */
+export interface UploaderParts {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly backend: Backend;
+  readonly isExcluded: (path: string) => boolean;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly nowSeconds: () => number;
+  /** Small files in flight at once. */
+  readonly concurrency: number;
+  /** Small files read in one call. */
+  readonly batchSize: number;
+  /** Longest time a dirty file waits to be noticed, ms. */
+  readonly pollIntervalMs: number;
+}
+
+interface PutOff {
+  readonly untilMs: number;
+  readonly delayMs: number;
+}
+
+/** See the module's description. */
+export class Uploader {
+  readonly #parts: UploaderParts;
+  readonly #small: Semaphore;
+  readonly #large = new Semaphore(LARGE_AT_ONCE);
+  readonly #putOff = new Map<string, PutOff>();
+  readonly #abort = new AbortController();
+  #wake: (() => void) | null = null;
+  #woken = false;
+  #running: Promise<void> | null = null;
+
+  constructor(parts: UploaderParts) {
+    this.#parts = parts;
+    this.#small = new Semaphore(parts.concurrency);
+  }
+
+  /** Files in flight. */
+  get uploading(): number {
+    return this.#parts.activity.uploads.size;
+  }
+
+  start(): void {
+    this.#running = this.#run();
+  }
+
+  /** A file became dirty: looks at the queue now, at this file too when it had been put off. */
+  notice(path: DepotPath): void {
+    this.#putOff.delete(path);
+    this.#woken = true;
+    this.#wake?.();
+  }
+
+  /**
+   * Takes no new file, waits for those in flight, and abandons them after `timeoutMs`; an abandoned
+   * file stays dirty.
+   */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#stopping = true;
+    this.#wake?.();
+    const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
+    await this.#running;
+    while (this.#parts.activity.uploads.size > 0) await pause(5);
+    clearTimeout(timer);
+  }
+
+  #stopping = false;
+
+  async #run(): Promise<void> {
+    const { manifest, log } = this.#parts;
+    let after = "";
+    while (!this.#stopping) {
+      try {
+        this.#woken = false;
+        const page = await manifest.dirtyAfter(after);
+        const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
+        await this.#uploadAll(due);
+        after = page.at(-1)?.key ?? "";
+        if (page.length === 0) await this.#idle();
+        else if (due.length === 0) await pause(1);
+      } catch (error) {
+        log.error(`Cannot read the queue of dirty files: ${describeError(error)}`);
+        await pause(FIRST_DELAY_MS);
+      }
+    }
+  }
+
+  async #idle(): Promise<void> {
+    if (this.#woken || this.#stopping) return pause(1);
+    let timer = 0;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, this.#parts.pollIntervalMs);
+    });
+    clearTimeout(timer);
+    this.#wake = null;
+  }
+
+  #isDue(path: DepotPath): boolean {
+    const { activity, manifest, isExcluded } = this.#parts;
+    if (activity.uploads.has(path)) return false;
+    const putOff = this.#putOff.get(path);
+    if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
+    const record = manifest.get(path);
+    return record !== null && record.row.state !== CLEAN && !isExcluded(path);
+  }
+
+  async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
+    const { manifest, batchSize } = this.#parts;
+    let batch: DepotPath[] = [];
+    let room = 0;
+    for (const path of paths) {
+      if (this.#stopping) return;
+      const size = manifest.get(path)?.row.size ?? 0;
+      if (size > SMALL_BYTES) {
+        await this.#launch(path, this.#large, () => this.#openLarge(path));
+        continue;
+      }
+      if (batch.length === batchSize || room + size > BATCH_BYTES) {
+        await this.#uploadSmall(batch, room);
+        batch = [];
+        room = 0;
+      }
+      batch.push(path);
+      room += size;
+    }
+    if (batch.length > 0) await this.#uploadSmall(batch, room);
+  }
+
+  async #uploadSmall(paths: readonly DepotPath[], roomBytes: number): Promise<void> {
+    const { files, activity } = this.#parts;
+    // In flight from before the read: an event that comes between the two must be noticed.
+    const uploads = paths.map((path) => {
+      const upload = { changed: false };
+      activity.uploads.set(path, upload);
+      return upload;
+    });
+    let reads: SmallRead[];
+    try {
+      reads = await files.readMany(paths, SMALL_BYTES, roomBytes);
+    } catch (error) {
+      for (const path of paths) activity.uploads.delete(path);
+      throw error;
+    }
+    for (const [i, path] of paths.entries()) {
+      const read = reads[i]!;
+      if (read.kind === "large" || uploads[i]!.changed) {
+        activity.uploads.delete(path);
+        // It grew since it was recorded: the large lane takes files of any size.
+        await this.#launch(path, this.#large, () => this.#openLarge(path));
+        continue;
+      }
+      await this.#launch(path, this.#small, () => Promise.resolve(this.#fromRead(read)));
+    }
+  }
+
+  #fromRead(read: SmallRead): Content {
+    switch (read.kind) {
+      case "whole":
+        return smallContent(read.stat, read.bytes);
+      case "beingWritten":
+        throw new FileBeingWritten();
+      case "failed":
+        throw new FileError(read.errno, "read", "the file");
+      default:
+        throw new FileChanged();
+    }
+  }
+
+  #openLarge(path: DepotPath): Promise<Content & { close(): void }> {
+    return openContent(this.#parts.files, path);
+  }
+
+  /** Waits for room in the lane, then uploads without waiting for the end. */
+  async #launch(
+    path: DepotPath,
+    lane: Semaphore,
+    open: () => Promise<Content & { close?: () => void }>,
+  ): Promise<void> {
+    const { activity } = this.#parts;
+    await lane.acquire();
+    const upload = activity.uploads.get(path) ?? { changed: false };
+    activity.uploads.set(path, upload);
+    void this.#uploadOne(path, upload, open).finally(() => {
+      activity.uploads.delete(path);
+      lane.release();
+      if (upload.changed) this.notice(path);
+    });
+  }
+
+  async #uploadOne(
+    path: DepotPath,
+    upload: { readonly changed: boolean },
+    open: () => Promise<Content & { close?: () => void }>,
+  ): Promise<void> {
+    const { backend, metrics } = this.#parts;
+    const begun = performance.now();
+    let content: (Content & { close?: () => void }) | null = null;
+    try {
+      content = await open();
+      const { etag } = await backend.put(path, content, this.#abort.signal);
+      metrics.uploadDone(true, content.size, (performance.now() - begun) / 1000);
+      this.#putOff.delete(path);
+      if (!upload.changed) this.#markClean(path, content, etag);
+    } catch (error) {
+      this.#failed(path, error, (performance.now() - begun) / 1000);
+    } finally {
+      content?.close?.();
+    }
+  }
+
+  #markClean(path: DepotPath, content: Content, etag: string): void {
+    const { manifest, nowSeconds } = this.#parts;
+    const record = manifest.get(path);
+    // Deleted meanwhile: its tombstone says that the object just stored is not it.
+    if (record === null) return;
+    const { size, mtimeNs, mode, digest } = content;
+    manifest.set(path, uploaded(record, { size, mtimeNs, mode, digest, etag }, nowSeconds()));
+  }
+
+  #failed(path: DepotPath, error: unknown, seconds: number): void {
+    const { metrics, manifest, log } = this.#parts;
+    if (error instanceof FileError && isNoFile(error.errno)) {
+      manifest.set(path, null);
+      return;
+    }
+    this.#postpone(path);
+    if (error instanceof FileChanged || error instanceof FileBeingWritten) return;
+    if (this.#abort.signal.aborted) return;
+    metrics.uploadDone(false, 0, seconds);
+    log.error(`Upload failed, will be tried again: ${displayPath(path)}: ${describeError(error)}`);
+  }
+
+  #postpone(path: DepotPath): void {
+    const last = this.#putOff.get(path)?.delayMs ?? FIRST_DELAY_MS / 2;
+    const delayMs = Math.min(last * 2, LONGEST_DELAY_MS);
+    if (this.#putOff.size >= MAX_PUT_OFF) this.#putOff.delete(this.#putOff.keys().next().value!);
+    this.#putOff.set(path, { untilMs: Date.now() + delayMs, delayMs });
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,349 @@
+/**
+ * The manifest: the durable record of every file in the cache, owned by one thread.
+ *
+ * Changes are staged in memory and committed in groups, one durable transaction each, off the event
+ * loop. Reads see staged changes at once; whoever needs durability awaits {@link Manifest.commit}.
+ * A crash loses at most what was staged: the scan at the next start finds it again, since a file that
+ * differs from what the manifest says, or that it does not know, becomes dirty.
+ *
+ * @module
+ */
+
+import { Kv, KvBatch, type KvEntry } from "../../ffi/kv.ts";
+import type { DepotPath } from "../cache/depot_path.ts";
+import {
+  CLEAN,
+  decodeRow,
+  decodeVersion,
+  encodeRow,
+  encodeVersion,
+  splitTimeKey,
+  timeKey,
+} from "./schema.ts";
+import type { FileRecord } from "./transitions.ts";
+
+/** Totals kept up to date with every change, so that nothing ever counts rows. */
+export interface Counters {
+  total: number;
+  dirty: number;
+  /** Bytes of all tracked files. */
+  bytes: number;
+}
+
+/** Address space for the data file; only what is used takes room on disk. */
+const MAP_BYTES = 1024 ** 4;
+
+/** Least time between two commits, ms: lets changes gather into few transactions. */
+const COMMIT_GAP_MS = 4;
+
+/** Wait before a failed commit is tried again, ms. */
+const COMMIT_RETRY_MS = 1000;
+
+const COUNTERS_KEY = "counters";
+
+interface Stage {
+  readonly records: Map<string, FileRecord | null>;
+  readonly tombstones: Map<string, boolean>;
+  readonly batch: KvBatch;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+function newStage(): Stage {
+  const done = Promise.withResolvers<void>();
+  done.promise.catch(() => {}); // waited for only by those who need durability
+  return { records: new Map(), tombstones: new Map(), batch: new KvBatch(), done };
+}
+
+/** See the module's description. Paths are one character per byte. */
+export class Manifest {
+  readonly #kv: Kv;
+  readonly #db;
+  readonly #storageKey: (path: string) => string;
+  readonly #onCommitError: (error: unknown) => void;
+  #staged = newStage();
+  #committing: Stage | null = null;
+  #loop: Promise<void> | null = null;
+  #closed = false;
+  #lastTxn: bigint;
+  #nextTrashId: number;
+  readonly counters: Counters = { total: 0, dirty: 0, bytes: 0 };
+  /** Whether another program wrote to the environment since our last commit: rows need a recount. */
+  readonly needsRecount: boolean;
+
+  /**
+   * Opens or creates the environment.
+   * @param dir Existing directory.
+   * @param storageKey Object key of a path, stored with each row for the C++ implementation.
+   * @param onCommitError Told of each failed commit; it is tried again until it succeeds.
+   * @throws KvError naming the directory and what is wrong with the data.
+   */
+  constructor(
+    dir: string,
+    storageKey: (path: string) => string,
+    onCommitError: (error: unknown) => void,
+  ) {
+    this.#kv = new Kv(dir, MAP_BYTES);
+    try {
+      this.#db = {
+        files: this.#kv.database("files"),
+        dirtyQueue: this.#kv.database("dirty_queue"),
+        evictOrder: this.#kv.database("evict_order"),
+        versions: this.#kv.database("versions"),
+        trash: this.#kv.database("trash"),
+        tombstones: this.#kv.database("tombstones"),
+        meta: this.#kv.database("meta"),
+      };
+      this.#storageKey = storageKey;
+      this.#onCommitError = onCommitError;
+      const info = this.#kv.info(this.#db.files);
+      this.#lastTxn = info.lastTxn;
+      const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
+      const known = parseCounters(saved);
+      this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== info.lastTxn;
+      if (known !== null) {
+        this.counters.total = known.total;
+        this.counters.dirty = known.dirty;
+        this.counters.bytes = known.bytes;
+      }
+      this.#nextTrashId = known?.nextTrashId ?? 1;
+    } catch (error) {
+      this.#kv.close();
+      throw error;
+    }
+  }
+
+  /** The record of a path, or null when it is not tracked. */
+  get(path: string): FileRecord | null {
+    const staged = this.#staged.records.get(path);
+    if (staged !== undefined) return staged;
+    const committing = this.#committing?.records.get(path);
+    if (committing !== undefined) return committing;
+    const bytes = this.#kv.get(this.#db.files, path);
+    if (bytes === null) return null;
+    const row = decodeRow(bytes);
+    if (row.state !== CLEAN) return { row, version: null };
+    const version = this.#kv.get(this.#db.versions, path);
+    return { row, version: version === null ? null : decodeVersion(version) };
+  }
+
+  /** Replaces the record of a path (null: forget it), and clears its tombstone when it has one. */
+  set(path: DepotPath, after: FileRecord | null): void {
+    const before = this.get(path);
+    const { batch, records } = this.#staged;
+    const { files, dirtyQueue, evictOrder, versions } = this.#db;
+    if (before !== null) {
+      const wasClean = before.row.state === CLEAN;
+      const sameKey = after !== null && (after.row.state === CLEAN) === wasClean &&
+        (wasClean
+          ? after.row.lastAccess === before.row.lastAccess
+          : after.row.createdAt === before.row.createdAt);
+      if (!sameKey) {
+        batch.delete(
+          wasClean ? evictOrder : dirtyQueue,
+          timeKey(wasClean ? before.row.lastAccess : before.row.createdAt, path),
+        );
+      }
+      if (before.version !== null && after?.version == null) batch.delete(versions, path);
+      this.counters.total--;
+      this.counters.bytes -= before.row.size;
+      if (!wasClean) this.counters.dirty--;
+    }
+    if (after === null) {
+      if (before !== null) batch.delete(files, path);
+    } else {
+      const isClean = after.row.state === CLEAN;
+      batch.put(files, path, encodeRow(after.row, this.#storageKey(path)));
+      batch.put(
+        isClean ? evictOrder : dirtyQueue,
+        timeKey(isClean ? after.row.lastAccess : after.row.createdAt, path),
+        NO_BYTES,
+      );
+      if (after.version !== null && after.version !== before?.version) {
+        batch.put(versions, path, encodeVersion(after.version));
+      }
+      this.counters.total++;
+      this.counters.bytes += after.row.size;
+      if (!isClean) this.counters.dirty++;
+      if (this.isTombstoned(path)) this.setTombstone(path, null);
+    }
+    records.set(path, after);
+    this.#wake();
+  }
+
+  /** Whether p4d deleted the file and nothing has been written at its path since. */
+  isTombstoned(path: string): boolean {
+    return this.#staged.tombstones.get(path) ?? this.#committing?.tombstones.get(path) ??
+      this.#kv.get(this.#db.tombstones, path) !== null;
+  }
+
+  /** Records that the file was deleted (seconds since the epoch), or takes that back (null). */
+  setTombstone(path: DepotPath, deletedAtSeconds: number | null): void {
+    if (deletedAtSeconds === null) {
+      this.#staged.batch.delete(this.#db.tombstones, path);
+    } else {
+      const value = new Uint8Array(8);
+      new DataView(value.buffer).setBigUint64(0, BigInt(deletedAtSeconds), true);
+      this.#staged.batch.put(this.#db.tombstones, path, value);
+    }
+    this.#staged.tombstones.set(path, deletedAtSeconds !== null);
+    this.#wake();
+  }
+
+  /** Records that an eviction is about to take the file; returns its name in the trash. */
+  addTrash(path: DepotPath): number {
+    const id = this.#nextTrashId++;
+    const value = new Uint8Array(path.length);
+    for (let i = 0; i < path.length; i++) value[i] = path.charCodeAt(i);
+    this.#staged.batch.put(this.#db.trash, String(id), value);
+    this.#wake();
+    return id;
+  }
+
+  /** Ends what {@link addTrash} began. */
+  removeTrash(id: number): void {
+    this.#staged.batch.delete(this.#db.trash, String(id));
+    this.#wake();
+  }
+
+  /** Files that an interrupted eviction took: trash name to path. */
+  async trash(): Promise<Map<string, DepotPath>> {
+    const found = new Map<string, DepotPath>();
+    for await (const { key, value } of this.#entries(this.#db.trash)) {
+      found.set(text(key), text(value) as DepotPath);
+    }
+    return found;
+  }
+
+  /** Files waiting for upload, oldest first, after the given queue key ("" begins). */
+  async dirtyAfter(key: string): Promise<{ key: string; path: DepotPath; seconds: number }[]> {
+    return (await this.#kv.scan(this.#db.dirtyQueue, bytesOf(key), false)).map(queueEntry);
+  }
+
+  /** Clean files, longest unread first, after the given order key ("" begins). */
+  async coldestAfter(key: string): Promise<{ key: string; path: DepotPath; seconds: number }[]> {
+    return (await this.#kv.scan(this.#db.evictOrder, bytesOf(key), false)).map(queueEntry);
+  }
+
+  /** Paths of tracked files, in byte order, after the given path ("" begins). */
+  async pathsAfter(path: string): Promise<DepotPath[]> {
+    const entries = await this.#kv.scan(this.#db.files, bytesOf(path), false);
+    return entries.map(({ key }) => text(key) as DepotPath);
+  }
+
+  /** Every row as stored: for the recount of an environment that another program wrote. */
+  async *rows(): AsyncGenerator<{ path: DepotPath; value: Uint8Array }> {
+    for await (const { key, value } of this.#entries(this.#db.files)) {
+      yield { path: text(key) as DepotPath, value };
+    }
+  }
+
+  async *#entries(db: number): AsyncGenerator<KvEntry> {
+    let after: Uint8Array = NO_BYTES;
+    for (;;) {
+      const entries = await this.#kv.scan(db, after, false);
+      if (entries.length === 0) return;
+      yield* entries;
+      after = entries.at(-1)!.key;
+    }
+  }
+
+  /** Staged operations that are not durable yet. */
+  get pending(): number {
+    return this.#staged.batch.count + (this.#committing?.batch.count ?? 0);
+  }
+
+  /** Bytes of the data file in use, and what it may grow to. */
+  usage(): { usedBytes: number; mapBytes: number } {
+    return this.#kv.info(this.#db.files);
+  }
+
+  /** Resolves when everything staged so far is durable. */
+  commit(): Promise<void> {
+    if (this.#staged.batch.count > 0) return this.#staged.done.promise;
+    return this.#committing?.done.promise ?? Promise.resolve();
+  }
+
+  #wake(): void {
+    this.#loop ??= this.#commitLoop();
+  }
+
+  async #commitLoop(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, COMMIT_GAP_MS));
+    while (this.#staged.batch.count > 0) {
+      const stage = this.#staged;
+      this.#staged = newStage();
+      this.#committing = stage;
+      const txn = this.#lastTxn + 1n;
+      stage.batch.put(this.#db.meta, COUNTERS_KEY, this.#encodeCounters(txn));
+      await this.#applyUntilDone(stage);
+      this.#committing = null;
+      stage.done.resolve();
+      if (!this.#closed) await new Promise((resolve) => setTimeout(resolve, COMMIT_GAP_MS));
+    }
+    this.#loop = null;
+  }
+
+  async #applyUntilDone(stage: Stage): Promise<void> {
+    for (;;) {
+      try {
+        this.#lastTxn = await this.#kv.apply(stage.batch.bytes());
+        return;
+      } catch (error) {
+        this.#onCommitError(error);
+        await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
+      }
+    }
+  }
+
+  #encodeCounters(txn: bigint): Uint8Array {
+    const { total, dirty, bytes } = this.counters;
+    return new TextEncoder().encode(
+      JSON.stringify({
+        schema: 1,
+        txn: txn.toString(),
+        total,
+        dirty,
+        bytes,
+        nextTrashId: this.#nextTrashId,
+      }),
+    );
+  }
+
+  /** Commits what is staged and closes the environment. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.commit();
+    await this.#loop;
+    this.#kv.close();
+  }
+}
+
+const NO_BYTES = new Uint8Array(0);
+
+interface SavedCounters extends Counters {
+  readonly txn: string;
+  readonly nextTrashId: number;
+}
+
+/** Null where there are none, or none that can be read: then rows are recounted. */
+function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
+  if (bytes === null) return null;
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return null;
+  }
+}
+
+function text(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
+}
+
+function bytesOf(key: string): Uint8Array {
+  return Uint8Array.from(key, (c) => c.charCodeAt(0));
+}
+
+function queueEntry({ key }: KvEntry): { key: string; path: DepotPath; seconds: number } {
+  const { seconds, path } = splitTimeKey(key);
+  return { key: text(key), path: path as DepotPath, seconds };
+}

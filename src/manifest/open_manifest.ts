@@ -1,0 +1,38 @@
+/**
+ * Opens the manifest at start, and says in one line what is wrong with one that cannot be used.
+ *
+ * @module
+ */
+
+import { KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
+import { EnvironmentError } from "../errors.ts";
+import { Manifest } from "./manifest.ts";
+
+const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
+  "manifest (every file in the depot is then uploaded again)";
+
+/** See {@link Manifest}'s constructor. @throws EnvironmentError */
+export function openManifest(
+  dir: string,
+  storageKey: (path: string) => string,
+  onCommitError: (error: unknown) => void,
+): Manifest {
+  try {
+    return new Manifest(dir, storageKey, onCommitError);
+  } catch (error) {
+    if (!(error instanceof KvError)) throw error;
+    throw new EnvironmentError(`${error.message}${advice(error.code)}`);
+  }
+}
+
+function advice(code: number): string {
+  switch (code) {
+    case KV_VERSION_MISMATCH:
+      return `; only LMDB data format 1 is allowed (what Debian's mdb_dump reads): ${RESET}`;
+    case KV_CORRUPTED:
+    case KV_INVALID:
+      return `; the data file is damaged or cut short: ${RESET}`;
+    default:
+      return "";
+  }
+}

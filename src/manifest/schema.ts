@@ -1,0 +1,139 @@
+/**
+ * The manifest's bytes: what each database's keys and values look like.
+ *
+ * Fixed by the C++ implementation, which opens the same environment (contract, "State directory"):
+ *
+ *     files        path                      size u64 | last access s u64 | created at s u64 |
+ *                                            state u8 | storage key bytes          (little endian)
+ *     dirty_queue  created at s u64 BE, path  empty      one entry for each file in state dirty
+ *     evict_order  last access s u64 BE, path empty      one entry for each file in state clean
+ *
+ * Ours, in further databases that it leaves alone:
+ *
+ *     versions     path                      the version that is in the bucket (see Version)
+ *     trash        trash id, decimal         path: files an eviction has taken and not yet let go
+ *     tombstones   path                      deleted at, u64 s: p4d removed it; its object is not it
+ *     meta         "counters"                JSON: totals, so that a start counts no rows
+ *
+ * Invariants (tests name them)
+ * M1 Each row in state dirty or uploading has exactly one dirty_queue entry, each clean row exactly
+ *    one evict_order entry, under the times in the row.
+ * M2 A `versions` entry exists only for a clean row, and only for a version that was read whole,
+ *    acknowledged by the backend, and not changed by any event since it was opened.
+ * M3 A clean row without `versions` entry was written by the C++ implementation: it is uploaded
+ *    again before it may be evicted.
+ * M4 A path has a row or a tombstone, never both.
+ *
+ * @module
+ */
+
+/** States of a tracked file, as stored. "Uploading" is only ever read: ours lives in memory. */
+export const DIRTY = 0, UPLOADING = 1, CLEAN = 2;
+
+/** A value of `files`. Times are seconds since the epoch. */
+export interface FileRow {
+  readonly size: number;
+  readonly lastAccess: number;
+  readonly createdAt: number;
+  readonly state: number;
+}
+
+/** What the bucket holds for a clean file, and what the file looked like when it was read. */
+export interface Version {
+  readonly size: number;
+  readonly mtimeNs: bigint;
+  /** Permission bits. */
+  readonly mode: number;
+  /** As `content_digest.ts` writes it; empty when the object carries none. */
+  readonly digest: string;
+  readonly etag: string;
+}
+
+const ROW_BYTES = 25;
+const VERSION_FORMAT = 1;
+const VERSION_BYTES = 1 + 8 + 8 + 4 + 2 + 2;
+
+function writeText(text: string, bytes: Uint8Array, at: number): void {
+  for (let i = 0; i < text.length; i++) bytes[at + i] = text.charCodeAt(i);
+}
+
+function readText(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Encodes a row; `storageKey` is one character per byte. */
+export function encodeRow(row: FileRow, storageKey: string): Uint8Array {
+  const bytes = new Uint8Array(ROW_BYTES + storageKey.length);
+  const view = viewOf(bytes);
+  view.setBigUint64(0, BigInt(row.size), true);
+  view.setBigUint64(8, BigInt(row.lastAccess), true);
+  view.setBigUint64(16, BigInt(row.createdAt), true);
+  bytes[24] = row.state;
+  writeText(storageKey, bytes, ROW_BYTES);
+  return bytes;
+}
+
+/** @throws Error when the value is not a row. */
+export function decodeRow(bytes: Uint8Array): FileRow {
+  if (bytes.length < ROW_BYTES || bytes[24]! > CLEAN) {
+    throw new Error(`Cannot read a manifest row of ${bytes.length} bytes, state ${bytes[24]}`);
+  }
+  const view = viewOf(bytes);
+  return {
+    size: Number(view.getBigUint64(0, true)),
+    lastAccess: Number(view.getBigUint64(8, true)),
+    createdAt: Number(view.getBigUint64(16, true)),
+    state: bytes[24]!,
+  };
+}
+
+/** Key of `dirty_queue` and `evict_order`: big endian, so that byte order is time order. */
+export function timeKey(seconds: number, path: string): string {
+  let key = "";
+  let rest = seconds;
+  for (let i = 0; i < 8; i++) {
+    key = String.fromCharCode(rest % 256) + key;
+    rest = Math.floor(rest / 256);
+  }
+  return key + path;
+}
+
+/** Splits a key of `dirty_queue` or `evict_order`. */
+export function splitTimeKey(key: Uint8Array): { seconds: number; path: string } {
+  return { seconds: Number(viewOf(key).getBigUint64(0, false)), path: readText(key.subarray(8)) };
+}
+
+export function encodeVersion(version: Version): Uint8Array {
+  const { digest, etag } = version;
+  const bytes = new Uint8Array(VERSION_BYTES + digest.length + etag.length);
+  const view = viewOf(bytes);
+  bytes[0] = VERSION_FORMAT;
+  view.setBigUint64(1, BigInt(version.size), true);
+  view.setBigInt64(9, version.mtimeNs, true);
+  view.setUint32(17, version.mode, true);
+  view.setUint16(21, digest.length, true);
+  view.setUint16(23, etag.length, true);
+  writeText(digest, bytes, VERSION_BYTES);
+  writeText(etag, bytes, VERSION_BYTES + digest.length);
+  return bytes;
+}
+
+/** @throws Error when the value is of another format. */
+export function decodeVersion(bytes: Uint8Array): Version {
+  if (bytes[0] !== VERSION_FORMAT || bytes.length < VERSION_BYTES) {
+    throw new Error(`Cannot read a version entry of format ${bytes[0]}`);
+  }
+  const view = viewOf(bytes);
+  const digestEnd = VERSION_BYTES + view.getUint16(21, true);
+  return {
+    size: Number(view.getBigUint64(1, true)),
+    mtimeNs: view.getBigInt64(9, true),
+    mode: view.getUint32(17, true),
+    digest: readText(bytes.subarray(VERSION_BYTES, digestEnd)),
+    etag: readText(bytes.subarray(digestEnd, digestEnd + view.getUint16(23, true))),
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * `p4-cache config`: checks a configuration, shows what it comes to, prints its schema. Touches nothing.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import { CONFIG_FLAG } from "../config/settings.ts";
+import type { Config } from "../config/config.ts";
+import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Adds `config check|print|schema`. */
+export function addConfigCommand(program: Command, terminal: Terminal): void {
+  const config = program.command("config").description("check or show the configuration");
+
+  const check = config.command("check").description("check a configuration; exit 2 if it is wrong");
+  addDaemonFlags(check);
+  check.action(async () => {
+    const { flags } = await load(program, check);
+    const file = flags.get(CONFIG_FLAG);
+    terminal.out(file === undefined ? "Configuration is valid\n" : `${file} is valid\n`);
+  });
+
+  const print = config.command("print").description("print what a configuration comes to, as JSON");
+  addDaemonFlags(print);
+  print.action(async () => {
+    const { value } = await load(program, print);
+    const { configDocument } = await import("../config/print.ts");
+    terminal.out(`${JSON.stringify(configDocument(value), null, 2)}\n`);
+  });
+
+  config.command("schema").description("print a JSON Schema of the file").action(async () => {
+    const { jsonSchema } = await import("../config/json_schema.ts");
+    terminal.out(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+  });
+}
+
+/** Daemon flags may stand before the sub-command too; those after it win. */
+async function load(
+  program: Command,
+  command: Command,
+): Promise<{ value: Config; flags: Map<string, string | true> }> {
+  const { loadConfig } = await import("../config/load.ts");
+  const flags = new Map([...typedFlags(program), ...typedFlags(command)]);
+  return { value: loadConfig(flags, (name) => Deno.env.get(name)), flags };
+}

@@ -1,0 +1,67 @@
+/**
+ * The daemon's flags on the command line: declared from the table of settings, collected as text.
+ *
+ * @module
+ */
+
+import { type Command, Option } from "commander";
+import { placeholder } from "../config/kinds.ts";
+import {
+  BACKEND_SETTINGS,
+  BACKEND_TYPES,
+  type BackendSetting,
+  CONFIG_FLAG,
+  DAEMON_SETTINGS,
+  flagName,
+  type Role,
+  ROLES,
+  type Setting,
+} from "../config/settings.ts";
+
+/** Declares every daemon flag on the command. */
+export function addDaemonFlags(command: Command): void {
+  command.addOption(
+    new Option(`${CONFIG_FLAG} <path>`, "JSON file with settings").helpGroup("Configuration:"),
+  );
+  for (const setting of DAEMON_SETTINGS) addFlag(command, setting, null, `${setting.group}:`);
+  for (const role of ROLES) {
+    for (const setting of BACKEND_SETTINGS) {
+      addFlag(command, setting, role, "Storage (every --primary-X has its --secondary-X):");
+    }
+  }
+}
+
+/** The flags that were typed, by their names; the values of later ones win. */
+export function typedFlags(command: Command): Map<string, string | true> {
+  const typed = new Map<string, string | true>();
+  for (const option of command.options) {
+    const attribute = option.attributeName();
+    if (option.long === undefined || command.getOptionValueSource(attribute) !== "cli") continue;
+    const value = command.getOptionValue(attribute);
+    typed.set(option.long, typeof value === "string" ? value : true);
+  }
+  return typed;
+}
+
+function addFlag(command: Command, setting: Setting, role: Role | null, group: string): void {
+  const name = flagName(setting, role);
+  if (name === null) return;
+  const value = placeholder(setting.kind);
+  const usage = value === null ? name : `${name} <${value}>`;
+  const option = new Option(usage, describe(setting)).helpGroup(group);
+  // Shown once, for the primary.
+  option.hideHelp(role === "secondary");
+  command.addOption(option);
+}
+
+function describe(setting: Setting): string {
+  const help = "types" in setting ? withTypes(setting as BackendSetting) : setting.help;
+  if (setting.required) return `${help} (required)`;
+  if (setting.kind.is === "switch") return help;
+  if (setting.fallbackText !== undefined) return `${help} (default: ${setting.fallbackText})`;
+  return setting.fallback === null ? help : `${help} (default: ${setting.fallback})`;
+}
+
+function withTypes({ help, types }: BackendSetting): string {
+  return types.length === BACKEND_TYPES.length ? help : `${types.join(", ")}: ${help}`;
+}

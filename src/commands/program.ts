@@ -1,0 +1,127 @@
+/**
+ * The command line: `p4-cache [daemon flags]` runs the daemon, sub-commands are for people.
+ * What a command needs is imported when it runs, so that `--help` and `--version` stay quick.
+ *
+ * @module
+ */
+
+import { Command, CommanderError } from "commander";
+import { nearest } from "../config/nearest.ts";
+import { ConfigError } from "../errors.ts";
+import { PROGRAM_NAME, VERSION } from "../version.ts";
+import { addConfigCommand } from "./config.ts";
+import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addShimCommand } from "./shim_install.ts";
+import type { Terminal } from "./terminal.ts";
+import { addVersionCommand } from "./version.ts";
+
+const EXAMPLES = `Write-back NVMe cache for Perforce depots.
+
+Examples:
+  p4-cache --depot-path /mnt/nvme/depot --primary-type s3 --primary-bucket my-p4-depot
+  p4-cache --config /etc/p4-cache/config.json --daemon --pid-file /run/p4-cache.pid
+  p4-cache config check --config /etc/p4-cache/config.json
+  p4-cache shim install --to /usr/local/lib/libp4shim.so
+`;
+
+/** Runs what the arguments ask for; returns the exit code. */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<number> {
+  let exitCode = 0;
+  const program = buildProgram(args, terminal, (code) => exitCode = code);
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return reportUsage(error, program, terminal);
+    return reportFailure(error, terminal);
+  }
+}
+
+function buildProgram(
+  args: readonly string[],
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): Command {
+  const program = new Command(PROGRAM_NAME);
+  // Set before the sub-commands are made: they inherit both.
+  program.exitOverride();
+  program.configureOutput({ writeOut: terminal.out, writeErr: () => {} });
+  program
+    .usage("[daemon flags] | <command>")
+    .version(`${PROGRAM_NAME} ${VERSION}`, "--version", "print the version")
+    .helpOption("--help", "print this help")
+    .addHelpText("before", EXAMPLES)
+    .enablePositionalOptions()
+    .allowExcessArguments();
+  addDaemonFlags(program);
+  program.action(async () => {
+    refuseUnknownCommand(program);
+    setExitCode(await runFlags(args, program));
+  });
+  addConfigCommand(program, terminal);
+  addShimCommand(program, terminal);
+  addVersionCommand(program, terminal);
+  return program;
+}
+
+async function runFlags(args: readonly string[], program: Command): Promise<number> {
+  const { loadConfig } = await import("../config/load.ts");
+  const config = loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+  const { detach, isDetached, leaveTerminal } = await import("./detach.ts");
+  if (config.daemon && !isDetached()) return await detach(args, config);
+  if (isDetached()) leaveTerminal();
+  const { runDaemon } = await import("./daemon.ts");
+  return await runDaemon(config);
+}
+
+function refuseUnknownCommand(program: Command): void {
+  const [given] = program.args;
+  if (given === undefined) return;
+  const meant = nearest(given, program.commands.map((command) => command.name()));
+  throw new ConfigError(
+    `Cannot run '${given}': unknown command; ` +
+      (meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`),
+  );
+}
+
+/** Help and version are no errors; the rest becomes one line. */
+function reportUsage(error: CommanderError, program: Command, terminal: Terminal): number {
+  if (error.exitCode === 0) return 0;
+  if (error.code === "commander.help") {
+    terminal.err("p4-cache: Cannot run this command: it needs a sub-command; --help lists them\n");
+    return 2;
+  }
+  // The value after '=' may be a secret.
+  const flag = /unknown option '([^'=]+)/.exec(error.message)?.[1];
+  if (flag !== undefined) {
+    const meant = nearest(flag, flagNames(program));
+    const hint = meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`;
+    terminal.err(`p4-cache: Cannot use ${flag}: unknown flag; ${hint}\n`);
+    return 2;
+  }
+  terminal.err(`p4-cache: ${error.message.replace(/^error: /, "").replaceAll("\n", " ")}\n`);
+  return 2;
+}
+
+function flagNames(command: Command): string[] {
+  const own = command.options.map((option) => option.long).filter((name) => name !== undefined);
+  return [...new Set([...own, ...command.commands.flatMap(flagNames), "--help"])];
+}
+
+/** One line for what went wrong outside; the stack only for what can only be our own mistake. */
+function reportFailure(error: unknown, terminal: Terminal): number {
+  const isBug = error instanceof TypeError || error instanceof RangeError ||
+    error instanceof ReferenceError;
+  if (isBug) {
+    terminal.err(`p4-cache: internal error, please report it: ${error.stack ?? error.message}\n`);
+    return 1;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  terminal.err(`p4-cache: ${message.replaceAll("\n", " ")}\n`);
+  return exitCodeOf(error);
+}
+
+function exitCodeOf(error: unknown): number {
+  const isCoded = error instanceof Error && "exitCode" in error;
+  return isCoded && typeof error.exitCode === "number" ? error.exitCode : 1;
+}

@@ -1,0 +1,104 @@
+/**
+ * The daemon's settings after parsing: every value checked, every default filled in, every path
+ * absolute. Units are in the names.
+ *
+ * @module
+ */
+
+/** Everything the daemon is told. */
+export interface Config {
+  /** The depot directory; absolute, exists. */
+  readonly depotPath: string;
+  /** Replica mode: no watching, no uploads. */
+  readonly readOnly: boolean;
+  readonly primary: BackendConfig;
+  /** Only ever read. */
+  readonly secondary: BackendConfig | null;
+  readonly maxCacheBytes: number;
+  /** At most {@link maxCacheBytes}; eviction starts above it. */
+  readonly lowWatermarkBytes: number;
+  readonly uploadThreads: number;
+  readonly uploadConcurrency: number;
+  readonly uploadBatchSize: number;
+  readonly uploadPollIntervalMs: number;
+  readonly restoreThreads: number;
+  readonly skipStartupScan: boolean;
+  /** Detach from the terminal. */
+  readonly daemon: boolean;
+  readonly pidFile: string | null;
+  /** Null: log to stderr. */
+  readonly logFile: string | null;
+  readonly verbose: boolean;
+  /** 0: no stats line. */
+  readonly statsIntervalSeconds: number;
+  readonly metricsFile: string | null;
+  readonly metricsIntervalSeconds: number;
+  readonly accessLogEnabled: boolean;
+  readonly accessBatchSize: number;
+  readonly accessFlushIntervalSeconds: number;
+  readonly accessSyncIntervalSeconds: number;
+  readonly accessMapsizeGib: number;
+  readonly accessDbPath: string;
+  /** Globs of depot paths that are never cached, beside the built-in ones. */
+  readonly exclude: readonly string[];
+  /** Files younger than this stay. */
+  readonly evictMinAgeSeconds: number;
+  /** 0: no periodic walk. */
+  readonly reconcileIntervalSeconds: number;
+  readonly shutdownTimeoutSeconds: number;
+  /** Permission bits of the sockets. */
+  readonly socketMode: number;
+}
+
+/** One place that keeps objects. */
+export type BackendConfig = S3Config | AzureConfig | GcsConfig | NfsConfig;
+
+/** Names of the storage types, as flags and JSON spell them. */
+export type BackendType = BackendConfig["type"];
+
+/** What the cloud backends share. */
+interface CloudConfig {
+  /** Null: the provider's own. */
+  readonly endpoint: string | null;
+  /** Without slashes at its ends; empty for none. */
+  readonly prefix: string;
+  /** Null: the system's CAs. */
+  readonly caCertPath: string | null;
+  readonly verifySsl: boolean;
+}
+
+/** S3 and what speaks its protocol. */
+export interface S3Config extends CloudConfig {
+  readonly type: "s3";
+  readonly bucket: string;
+  readonly region: string;
+  /** Set together with {@link secretKey}; null: the SDK's provider chain. */
+  readonly accessKey: string | null;
+  readonly secretKey: string | null;
+  readonly serverSideEncryption: boolean;
+}
+
+/** Azure Blob Storage. At most one of key and token is set; neither: the identity chain. */
+export interface AzureConfig extends CloudConfig {
+  readonly type: "azure";
+  readonly container: string;
+  /** Null only where an endpoint is given. */
+  readonly accountName: string | null;
+  readonly accountKey: string | null;
+  readonly sasToken: string | null;
+}
+
+/** Google Cloud Storage. Without credentials file: application-default credentials. */
+export interface GcsConfig extends CloudConfig {
+  readonly type: "gcs";
+  readonly bucket: string;
+  readonly projectId: string | null;
+  readonly credentialsFile: string | null;
+}
+
+/** A local or mounted directory. */
+export interface NfsConfig {
+  readonly type: "nfs";
+  /** Absolute, exists, not inside the depot. */
+  readonly path: string;
+}

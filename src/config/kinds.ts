@@ -1,0 +1,79 @@
+/**
+ * Kinds of setting values: how each reads from a flag's text, and what people are told is allowed.
+ * Kept free of the validation library so that `--help` starts fast.
+ *
+ * @module
+ */
+
+/** Bytes of one GiB; "GB" in flags and keys means this. */
+export const GIB = 1024 ** 3;
+
+/** Most GiB that still are an exact number of bytes. */
+export const MAX_GIB = Math.floor(Number.MAX_SAFE_INTEGER / GIB);
+
+/** What a setting's value can be. */
+export type Kind =
+  /** A file or directory; becomes absolute. */
+  | { readonly is: "path" }
+  | { readonly is: "text"; readonly mayBeEmpty?: true }
+  | { readonly is: "url" }
+  | { readonly is: "choice"; readonly of: readonly string[] }
+  | { readonly is: "whole"; readonly min: number; readonly max: number; readonly unit: string }
+  /** GiB as written, decimals allowed; becomes bytes. */
+  | { readonly is: "gib" }
+  /** True or false; `orText` accepts the words as strings in JSON too. */
+  | { readonly is: "switch"; readonly orText?: true }
+  | { readonly is: "globs" }
+  /** Octal permission bits as text; become a number. */
+  | { readonly is: "fileMode" };
+
+const DECIMAL = /^-?\d+(\.\d+)?$/;
+
+/** A flag's or variable's text as the JSON value it stands for; unreadable numbers stay text. */
+export function valueOfText(kind: Kind, text: string): unknown {
+  if (kind.is !== "whole" && kind.is !== "gib") return text;
+  return DECIMAL.test(text) ? Number(text) : text;
+}
+
+/** What is allowed, to stand after "allowed is". */
+export function allowedText(kind: Kind): string {
+  switch (kind.is) {
+    case "path":
+      return "a path";
+    case "text":
+      return kind.mayBeEmpty ? "text" : "text of at least one character";
+    case "url":
+      return "a URL such as https://host:9000";
+    case "choice":
+      return kind.of.join(", ").replace(/, ([^,]*)$/, " or $1");
+    case "whole":
+      return `a whole number from ${kind.min} to ${kind.max}` + (kind.unit && ` (${kind.unit})`);
+    case "gib":
+      return `a number of GiB above 0, at most ${MAX_GIB}`;
+    case "switch":
+      return "true or false";
+    case "globs":
+      return 'a list of globs such as ["*.bak"]';
+    case "fileMode":
+      return 'octal permission bits in quotes such as "0660"';
+  }
+}
+
+/** Name of the value in usage lines; null for a flag that takes none. */
+export function placeholder(kind: Kind): string | null {
+  switch (kind.is) {
+    case "switch":
+      return null;
+    case "whole":
+    case "gib":
+      return "n";
+    case "choice":
+      return "type";
+    case "path":
+      return "path";
+    case "url":
+      return "url";
+    default:
+      return "text";
+  }
+}

@@ -1,0 +1,524 @@
+/**
+ * The one table of settings. Flags, JSON keys, defaults, validation, `--help`, the JSON Schema and
+ * the reference page all come from it.
+ *
+ * @module
+ */
+
+import type { AzureConfig, BackendType, Config, GcsConfig, NfsConfig, S3Config } from "./config.ts";
+import { GIB, type Kind } from "./kinds.ts";
+
+/** One setting. Two settings with the same field are two spellings of it; only one may be given. */
+export interface Setting {
+  /** JSON key; below `primary` or `secondary` for a backend's setting. */
+  readonly key: string;
+  /** Property of the parsed configuration. */
+  readonly field: string;
+  /** Flag without dashes, without `primary-` or `secondary-`; null: JSON only. */
+  readonly flag: string | null;
+  /** Value that a valueless flag stands for; true unless given. */
+  readonly flagStandsFor?: false;
+  readonly kind: Kind;
+  /** In the unit of the field; null: none, or worked out from other settings. */
+  readonly fallback: string | number | boolean | null | readonly string[];
+  /** The default in words, where the value alone does not say it. */
+  readonly fallbackText?: string;
+  readonly required?: true;
+  /** Environment variable read when neither flag nor key is given. */
+  readonly env?: string;
+  /** One line for `--help` and the reference. */
+  readonly help: string;
+  /** Never shown. */
+  readonly secret?: true;
+}
+
+/** A setting of the daemon itself. */
+export interface DaemonSetting extends Setting {
+  readonly field: keyof Config;
+  readonly group: string;
+}
+
+/** A setting of a storage backend. */
+export interface BackendSetting extends Setting {
+  readonly field: keyof S3Config | keyof AzureConfig | keyof GcsConfig | keyof NfsConfig;
+  /** Storage types that have it. */
+  readonly types: readonly BackendType[];
+}
+
+/** The two backends a daemon can have. */
+export type Role = "primary" | "secondary";
+export const ROLES: readonly Role[] = ["primary", "secondary"];
+
+export const BACKEND_TYPES: readonly BackendType[] = ["s3", "azure", "gcs", "nfs"];
+
+const PATH: Kind = { is: "path" };
+const TEXT: Kind = { is: "text" };
+const SWITCH: Kind = { is: "switch" };
+const DAY = 86_400;
+const count = (max: number): Kind => ({ is: "whole", min: 1, max, unit: "" });
+const bytes: Kind = { is: "whole", min: 1, max: Number.MAX_SAFE_INTEGER, unit: "bytes" };
+const seconds = (min: number, max: number): Kind => ({ is: "whole", min, max, unit: "seconds" });
+
+/** Settings of the daemon, grouped as `--help` shows them. */
+export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
+  ...group("Depot", [
+    {
+      key: "depot_path",
+      field: "depotPath",
+      flag: "depot-path",
+      kind: PATH,
+      fallback: null,
+      required: true,
+      help: "the depot directory to cache",
+    },
+    {
+      key: "read_only",
+      field: "readOnly",
+      flag: "read-only",
+      kind: SWITCH,
+      fallback: false,
+      help: "replica mode: restore only, never upload",
+    },
+    {
+      key: "exclude",
+      field: "exclude",
+      flag: null,
+      kind: { is: "globs" },
+      fallback: [],
+      help: "depot paths that are never cached, beside the built-in ones",
+    },
+    {
+      key: "skip_startup_scan",
+      field: "skipStartupScan",
+      flag: "skip-startup-scan",
+      kind: SWITCH,
+      fallback: false,
+      help: "do not look for files changed while the daemon was down",
+    },
+    {
+      key: "reconcile_interval",
+      field: "reconcileIntervalSeconds",
+      flag: null,
+      kind: seconds(0, 365 * DAY),
+      fallback: DAY,
+      help: "time between walks that compare the depot with the manifest; 0 turns them off",
+    },
+  ]),
+  ...group("Cache size", [
+    {
+      key: "max_cache_gb",
+      field: "maxCacheBytes",
+      flag: "max-cache-gb",
+      kind: { is: "gib" },
+      fallback: 100 * GIB,
+      fallbackText: "100 GiB",
+      help: "most the cache may hold, in GiB",
+    },
+    {
+      key: "max_cache_bytes",
+      field: "maxCacheBytes",
+      flag: "max-cache-bytes",
+      kind: bytes,
+      fallback: 100 * GIB,
+      fallbackText: "100 GiB",
+      help: "the same, in bytes",
+    },
+    {
+      key: "low_watermark_gb",
+      field: "lowWatermarkBytes",
+      flag: "low-watermark-gb",
+      kind: { is: "gib" },
+      fallback: 80 * GIB,
+      fallbackText: "80 GiB, or 80 % of a maximum below that",
+      help: "eviction starts above this many GiB and stops at 90 % of it",
+    },
+    {
+      key: "low_watermark_bytes",
+      field: "lowWatermarkBytes",
+      flag: "low-watermark-bytes",
+      kind: bytes,
+      fallback: 80 * GIB,
+      fallbackText: "80 GiB, or 80 % of a maximum below that",
+      help: "the same, in bytes",
+    },
+    {
+      key: "evict_min_age",
+      field: "evictMinAgeSeconds",
+      flag: null,
+      kind: seconds(0, 3650 * DAY),
+      fallback: 0,
+      help: "files used less than this long ago are not evicted",
+    },
+  ]),
+  ...group("Transfers", [
+    {
+      key: "upload_threads",
+      field: "uploadThreads",
+      flag: "upload-threads",
+      kind: count(1024),
+      fallback: 8,
+      help: "files uploaded side by side",
+    },
+    {
+      key: "upload_concurrency",
+      field: "uploadConcurrency",
+      flag: null,
+      kind: count(4096),
+      fallback: 16,
+      help: "upload requests in flight over all files",
+    },
+    {
+      key: "upload_batch_size",
+      field: "uploadBatchSize",
+      flag: null,
+      kind: count(65_536),
+      fallback: 64,
+      help: "files taken from the dirty queue at once",
+    },
+    {
+      key: "upload_poll_interval",
+      field: "uploadPollIntervalMs",
+      flag: null,
+      kind: { is: "whole", min: 1, max: 3_600_000, unit: "ms" },
+      fallback: 100,
+      help: "longest wait before the dirty queue is looked at again",
+    },
+    {
+      key: "restore_threads",
+      field: "restoreThreads",
+      flag: "restore-threads",
+      kind: count(1024),
+      fallback: 16,
+      help: "files restored side by side",
+    },
+  ]),
+  ...group("Process", [
+    {
+      key: "daemon",
+      field: "daemon",
+      flag: "daemon",
+      kind: SWITCH,
+      fallback: false,
+      help: "detach once ready, for systemd's Type=forking",
+    },
+    {
+      key: "pid_file",
+      field: "pidFile",
+      flag: "pid-file",
+      kind: PATH,
+      fallback: null,
+      help: "written when ready, removed at the end",
+    },
+    {
+      key: "log_file",
+      field: "logFile",
+      flag: "log-file",
+      kind: PATH,
+      fallback: null,
+      fallbackText: "stderr",
+      help: "where the log goes",
+    },
+    {
+      key: "verbose",
+      field: "verbose",
+      flag: "verbose",
+      kind: SWITCH,
+      fallback: false,
+      help: "log every file's way",
+    },
+    {
+      key: "shutdown_timeout",
+      field: "shutdownTimeoutSeconds",
+      flag: null,
+      kind: seconds(0, 3600),
+      fallback: 30,
+      help: "how long a stop waits for transfers under way",
+    },
+    {
+      key: "socket_mode",
+      field: "socketMode",
+      flag: null,
+      kind: { is: "fileMode" },
+      fallback: 0o666,
+      fallbackText: "0666",
+      help: "permission bits of the sockets",
+    },
+  ]),
+  ...group("Monitoring", [
+    {
+      key: "stats_interval",
+      field: "statsIntervalSeconds",
+      flag: "stats-interval",
+      kind: seconds(0, DAY),
+      fallback: 60,
+      help: "seconds between stats lines in the log; 0 turns them off",
+    },
+    {
+      key: "metrics_file",
+      field: "metricsFile",
+      flag: "metrics-file",
+      kind: PATH,
+      fallback: null,
+      help: "Prometheus textfile to write",
+    },
+    {
+      key: "metrics_interval",
+      field: "metricsIntervalSeconds",
+      flag: "metrics-interval",
+      kind: seconds(1, DAY),
+      fallback: 15,
+      help: "seconds between writes of that file",
+    },
+  ]),
+  ...group("Access log", [
+    {
+      key: "access_log_enabled",
+      field: "accessLogEnabled",
+      flag: "no-access-log",
+      flagStandsFor: false,
+      kind: SWITCH,
+      fallback: true,
+      help: "do not record when files are read",
+    },
+    {
+      key: "access_batch_size",
+      field: "accessBatchSize",
+      flag: "access-batch-size",
+      kind: count(10_000_000),
+      fallback: 10_000,
+      help: "accesses written at once at most",
+    },
+    {
+      key: "access_flush_interval_secs",
+      field: "accessFlushIntervalSeconds",
+      flag: null,
+      kind: seconds(1, 3600),
+      fallback: 5,
+      help: "longest wait before accesses are written",
+    },
+    {
+      key: "access_sync_interval_secs",
+      field: "accessSyncIntervalSeconds",
+      flag: null,
+      kind: seconds(1, DAY),
+      fallback: 60,
+      help: "time between syncs of the access database to disk",
+    },
+    {
+      key: "access_mapsize_gb",
+      field: "accessMapsizeGib",
+      flag: "access-mapsize-gb",
+      kind: { is: "whole", min: 1, max: 65_536, unit: "GiB" },
+      fallback: 512,
+      help: "largest size of the access database, in GiB",
+    },
+    {
+      key: "access_db_path",
+      field: "accessDbPath",
+      flag: "access-db-path",
+      kind: PATH,
+      fallback: null,
+      fallbackText: "<depot>/.p4cache/access/",
+      help: "directory of the access database",
+    },
+  ]),
+];
+
+const CLOUD: readonly BackendType[] = ["s3", "azure", "gcs"];
+
+/** Settings of a storage backend; each exists for both roles. */
+export const BACKEND_SETTINGS: readonly BackendSetting[] = [
+  {
+    key: "type",
+    field: "type",
+    flag: "type",
+    types: BACKEND_TYPES,
+    kind: { is: "choice", of: BACKEND_TYPES },
+    fallback: null,
+    required: true,
+    help: "s3, azure, gcs or nfs",
+  },
+  {
+    key: "endpoint",
+    field: "endpoint",
+    flag: "endpoint",
+    types: CLOUD,
+    kind: { is: "url" },
+    fallback: null,
+    fallbackText: "the provider's own",
+    help: "server to talk to",
+  },
+  {
+    key: "bucket",
+    field: "bucket",
+    flag: "bucket",
+    types: ["s3", "gcs"],
+    kind: TEXT,
+    fallback: null,
+    required: true,
+    help: "bucket that holds the objects",
+  },
+  {
+    key: "container",
+    field: "container",
+    flag: "container",
+    types: ["azure"],
+    kind: TEXT,
+    fallback: null,
+    required: true,
+    help: "container that holds the objects",
+  },
+  {
+    key: "region",
+    field: "region",
+    flag: "region",
+    types: ["s3"],
+    kind: TEXT,
+    fallback: "us-east-1",
+    help: "region of the bucket",
+  },
+  {
+    key: "access_key",
+    field: "accessKey",
+    flag: "access-key",
+    types: ["s3"],
+    kind: TEXT,
+    fallback: null,
+    env: "AWS_ACCESS_KEY_ID",
+    fallbackText: "the SDK's provider chain",
+    help: "access key id",
+    secret: true,
+  },
+  {
+    key: "secret_key",
+    field: "secretKey",
+    flag: "secret-key",
+    types: ["s3"],
+    kind: TEXT,
+    fallback: null,
+    env: "AWS_SECRET_ACCESS_KEY",
+    fallbackText: "the SDK's provider chain",
+    help: "secret key; better in the environment, flags are visible in ps",
+    secret: true,
+  },
+  {
+    key: "account_name",
+    field: "accountName",
+    flag: "account-name",
+    types: ["azure"],
+    kind: TEXT,
+    fallback: null,
+    help: "storage account",
+  },
+  {
+    key: "account_key",
+    field: "accountKey",
+    flag: "account-key",
+    types: ["azure"],
+    kind: TEXT,
+    fallback: null,
+    fallbackText: "the identity library's chain",
+    help: "key of the storage account",
+    secret: true,
+  },
+  {
+    key: "sas_token",
+    field: "sasToken",
+    flag: "sas-token",
+    types: ["azure"],
+    kind: TEXT,
+    fallback: null,
+    help: "shared access signature, instead of the key",
+    secret: true,
+  },
+  {
+    key: "project_id",
+    field: "projectId",
+    flag: "project-id",
+    types: ["gcs"],
+    kind: TEXT,
+    fallback: null,
+    fallbackText: "the credentials' own",
+    help: "project of the bucket",
+  },
+  {
+    key: "credentials_file",
+    field: "credentialsFile",
+    flag: "credentials-file",
+    types: ["gcs"],
+    kind: PATH,
+    fallback: null,
+    fallbackText: "application-default credentials",
+    help: "service account file",
+  },
+  {
+    key: "path",
+    field: "path",
+    flag: "path",
+    types: ["nfs"],
+    kind: PATH,
+    fallback: null,
+    required: true,
+    help: "directory that holds the files",
+  },
+  {
+    key: "path_prefix",
+    field: "prefix",
+    flag: "prefix",
+    types: CLOUD,
+    kind: { is: "text", mayBeEmpty: true },
+    fallback: null,
+    fallbackText: "base name of the depot directory",
+    help: "goes before every object's name",
+  },
+  {
+    key: "ca_cert_path",
+    field: "caCertPath",
+    flag: "ca-cert",
+    types: CLOUD,
+    kind: PATH,
+    fallback: null,
+    fallbackText: "the system's CAs",
+    help: "CA certificates to trust, PEM",
+  },
+  {
+    key: "verify_ssl",
+    field: "verifySsl",
+    flag: "no-verify-ssl",
+    flagStandsFor: false,
+    types: CLOUD,
+    kind: { is: "switch", orText: true },
+    fallback: true,
+    help: "do not check the server's certificate",
+  },
+  {
+    key: "server_side_encryption",
+    field: "serverSideEncryption",
+    flag: "sse",
+    types: ["s3"],
+    kind: { is: "switch", orText: true },
+    fallback: false,
+    help: "ask the server to encrypt objects",
+  },
+];
+
+/** Name of the flag that names the JSON file. */
+export const CONFIG_FLAG = "--config";
+
+/** The flag's full name as typed, or null where the setting has none. */
+export function flagName(setting: Setting, role: Role | null): string | null {
+  if (setting.flag === null) return null;
+  return role === null ? `--${setting.flag}` : `--${role}-${setting.flag}`;
+}
+
+/** The JSON key's path as typed: `primary.bucket`. */
+export function keyPath(setting: Setting, role: Role | null): string {
+  return role === null ? setting.key : `${role}.${setting.key}`;
+}
+
+function group(
+  name: string,
+  settings: readonly Omit<DaemonSetting, "group">[],
+): readonly DaemonSetting[] {
+  return settings.map((setting) => ({ ...setting, group: name }));
+}

@@ -1,0 +1,17 @@
+/**
+ * Errors that end the program with one line for people and an exit code, never with a stack trace.
+ *
+ * @module
+ */
+
+/** A wrong flag, key, value or command: the user's text has to change. Exit code 2. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly exitCode = 2;
+}
+
+/** The machine refuses: a missing capability, a full disk, a permission. Exit code 1. */
+export class EnvironmentError extends Error {
+  override readonly name = "EnvironmentError";
+  readonly exitCode = 1;
+}

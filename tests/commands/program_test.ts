@@ -1,0 +1,130 @@
+/** The command line: what is printed where, and the exit code. @module */
+
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
+import { installShim } from "../../src/commands/shim_install.ts";
+import { runProgram } from "../../src/commands/program.ts";
+import { EnvironmentError } from "../../src/errors.ts";
+import { VERSION } from "../../src/version.ts";
+
+/** Runs the program inside this process. */
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let out = "";
+  let err = "";
+  const terminal = {
+    out: (text: string) => void (out += text),
+    err: (t: string) => void (err += t),
+  };
+  const code = await runProgram(args, terminal);
+  return { code, out, err };
+}
+
+function inFolder(body: (dir: string) => Promise<void> | void) {
+  return async () => {
+    const dir = Deno.makeTempDirSync({ prefix: "p4cache-program-" });
+    try {
+      await body(dir);
+    } finally {
+      Deno.removeSync(dir, { recursive: true });
+    }
+  };
+}
+
+Deno.test("--version and version print the version", async () => {
+  const line = `p4-cache ${VERSION}\n`;
+  assertEquals(await run("--version"), { code: 0, out: line, err: "" });
+  assertEquals(await run("version"), { code: 0, out: line, err: "" });
+  assertEquals(JSON.parse((await run("version", "--json")).out).version, VERSION);
+});
+
+Deno.test("--help gives examples first, then every group of flags, without colour", async () => {
+  const { code, out } = await run("--help");
+  assertEquals(code, 0);
+  const order = ["Examples:", "Usage:", "Depot:", "Cache size:", "Storage", "Commands:"];
+  assertEquals(order.map((part) => out.indexOf(part)).toSorted((a, b) => a - b).length, 6);
+  for (let i = 1; i < order.length; i++) {
+    assert(out.indexOf(order[i]!) > out.indexOf(order[i - 1]!), order[i]);
+  }
+  assertStringIncludes(out, "--primary-bucket");
+  assert(!out.includes("--secondary-bucket"));
+  assert(!out.includes("\x1b"));
+});
+
+const WRONG: [string[], string][] = [
+  [["--max-cach-gb", "5"], "Cannot use --max-cach-gb: unknown flag; did you mean --max-cache-gb?"],
+  [
+    ["--secondary-buckt=hush"],
+    "Cannot use --secondary-buckt: unknown flag; did you mean --secondary-bucket?",
+  ],
+  [["--xyzzyxyzzy"], "Cannot use --xyzzyxyzzy: unknown flag; 'p4-cache --help' lists all"],
+  [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
+  [["config", "chekc"], "unknown command 'chekc' (Did you mean check?)"],
+  [["config"], "Cannot run this command: it needs a sub-command; --help lists them"],
+  [["--depot-path"], "option '--depot-path <path>' argument missing"],
+  [
+    ["config", "check", "--depot-path", "/nonexistent/depot"],
+    "Cannot use --depot-path '/nonexistent/depot': it does not exist; " +
+    "allowed is an existing directory",
+  ],
+  [
+    [],
+    "Cannot start without depot_path (the depot directory to cache): " +
+    "give --depot-path or the JSON key",
+  ],
+];
+
+for (const [args, line] of WRONG) {
+  Deno.test(`'p4-cache ${args.join(" ")}' is refused in one line with exit code 2`, async () => {
+    assertEquals(await run(...args), { code: 2, out: "", err: `p4-cache: ${line}\n` });
+  });
+}
+
+Deno.test(
+  "config check and print take flags before or after the command",
+  inFolder(async (dir) => {
+    const flags = ["--depot-path", dir, "--primary-type", "s3", "--primary-bucket", "b"];
+    assertEquals(await run("config", "check", ...flags), {
+      code: 0,
+      out: "Configuration is valid\n",
+      err: "",
+    });
+    const printed = await run("--verbose", ...flags, "config", "print", "--max-cache-bytes", "7");
+    const document = JSON.parse(printed.out);
+    assertEquals([document.verbose, document.max_cache_bytes], [true, 7]);
+  }),
+);
+
+Deno.test("config schema prints JSON", async () => {
+  assertEquals(JSON.parse((await run("config", "schema")).out).type, "object");
+});
+
+Deno.test(
+  "the shim is installed whole, executable, in place of an older one",
+  inFolder((dir) => {
+    const target = `${dir}/libp4shim.so`;
+    Deno.writeTextFileSync(target, "old");
+    const old = Deno.openSync(target);
+    installShim(target, new Uint8Array([1, 2, 3]));
+    assertEquals(Deno.readFileSync(target), new Uint8Array([1, 2, 3]));
+    assertEquals(Deno.statSync(target).mode! & 0o7777, 0o755);
+    const seen = new Uint8Array(3);
+    old.readSync(seen);
+    old.close();
+    assertEquals(new TextDecoder().decode(seen), "old", "a loaded shim was written over");
+    assertEquals([...Deno.readDirSync(dir)].length, 1, "a temporary file is left");
+  }),
+);
+
+Deno.test(
+  "a shim that cannot be installed leaves nothing behind",
+  inFolder((dir) => {
+    Deno.mkdirSync(`${dir}/taken`);
+    for (const target of [`${dir}/none/libp4shim.so`, `${dir}/taken`]) {
+      assertThrows(
+        () => installShim(target, new Uint8Array(1)),
+        EnvironmentError,
+        `Cannot install the shim at ${target}: `,
+      );
+    }
+    assertEquals([...Deno.readDirSync(dir)].map((entry) => entry.name), ["taken"]);
+  }),
+);

@@ -1,0 +1,243 @@
+/** Wrong configurations: each gives one line that says what, where and what is allowed. @module */
+
+import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
+import { loadConfig } from "../../src/config/load.ts";
+import { ConfigError } from "../../src/errors.ts";
+
+interface Case {
+  flags?: Record<string, string | true>;
+  /** Merged over a good document; a string is the file's text. */
+  json?: Record<string, unknown> | string;
+  message: string;
+}
+
+// DIR stands for the test's folder, FILE for its configuration file.
+const nfs = { type: "nfs", path: "DIR/store" };
+const s3 = { type: "s3", bucket: "b" };
+
+const CASES: Record<string, Case> = {
+  "an unknown key": {
+    json: { max_cach_gb: 5 },
+    message: "Cannot use max_cach_gb in FILE: unknown key; did you mean max_cache_gb?",
+  },
+  "an unknown key of a backend": {
+    json: { primary: { ...s3, buckte: "x" } },
+    message: "Cannot use primary.buckte in FILE: unknown key; did you mean primary.bucket?",
+  },
+  "a key nobody could have meant": {
+    json: { frobnicate_everything: 1 },
+    message: "Cannot use frobnicate_everything in FILE: unknown key; " +
+      "'p4-cache config schema' lists all keys",
+  },
+  "a backend's key outside of it": {
+    json: { bucket: "b" },
+    message: "Cannot use bucket in FILE: unknown key; did you mean primary.bucket?",
+  },
+  "a daemon's key inside a backend": {
+    json: { primary: { ...s3, upload_threads: 3 } },
+    message: "Cannot use primary.upload_threads in FILE: unknown key; " +
+      "did you mean upload_threads outside primary?",
+  },
+  "a key of another type of backend": {
+    json: { primary: { ...nfs, bucket: "b" } },
+    message: "Cannot use primary.bucket in FILE: a backend of type nfs has no such setting; " +
+      "allowed is type, path",
+  },
+  "a wrong type": {
+    json: { upload_threads: "8" },
+    message: 'Cannot use upload_threads in FILE: "8" is not a number; ' +
+      "allowed is a whole number from 1 to 1024",
+  },
+  "a value out of range": {
+    flags: { "--upload-threads": "0" },
+    message: "Cannot use --upload-threads '0': below 1; allowed is a whole number from 1 to 1024",
+  },
+  "a fraction where whole numbers are due": {
+    json: { stats_interval: 1.5 },
+    message: "Cannot use stats_interval in FILE: 1.5 is not a whole number; " +
+      "allowed is a whole number from 0 to 86400 (seconds)",
+  },
+  "no size at all": {
+    flags: { "--max-cache-gb": "0" },
+    message: "Cannot use --max-cache-gb '0': not above 0; " +
+      "allowed is a number of GiB above 0, at most 8388607",
+  },
+  "a number for a switch": {
+    json: { read_only: 1 },
+    message: "Cannot use read_only in FILE: 1 is neither true nor false; allowed is true or false",
+  },
+  "another word for verify_ssl": {
+    json: { primary: { ...s3, verify_ssl: "no" } },
+    message: 'Cannot use primary.verify_ssl in FILE: "no" is neither true nor false; ' +
+      "allowed is true or false",
+  },
+  "an unknown storage type": {
+    flags: { "--primary-type": "s4" },
+    message: "Cannot use --primary-type 's4': not one of these names; " +
+      "allowed is s3, azure, gcs or nfs",
+  },
+  "an endpoint without scheme": {
+    json: { primary: { ...s3, endpoint: "minio:9000" } },
+    message: 'Cannot use primary.endpoint in FILE: "minio:9000" is not an http(s) URL; ' +
+      "allowed is a URL such as https://host:9000",
+  },
+  "a wrong mode": {
+    json: { socket_mode: "0999" },
+    message: 'Cannot use socket_mode in FILE: "0999" is not octal permission bits; ' +
+      'allowed is octal permission bits in quotes such as "0660"',
+  },
+  "a glob for a list of globs": {
+    json: { exclude: "*.bak" },
+    message: 'Cannot use exclude in FILE: "*.bak" is not a list; ' +
+      'allowed is a list of globs such as ["*.bak"]',
+  },
+  "a backend that is no object": {
+    json: { primary: "s3" },
+    message: "Cannot use primary in FILE: not an object; allowed is an object { … }",
+  },
+  "a document that is no object": {
+    json: "[]",
+    message: "Cannot use FILE: not an object; allowed is an object { … }",
+  },
+  "one size in two spellings": {
+    json: { max_cache_gb: 1, max_cache_bytes: 1 },
+    message: "Cannot use max_cache_gb in FILE and max_cache_bytes in FILE together: " +
+      "give only one",
+  },
+  "one size in two flags": {
+    flags: { "--low-watermark-gb": "1", "--low-watermark-bytes": "1" },
+    message: "Cannot use --low-watermark-gb and --low-watermark-bytes together: give only one",
+  },
+  "a watermark above the maximum": {
+    flags: { "--low-watermark-gb": "600" },
+    json: { max_cache_gb: 500 },
+    message: "Cannot use --low-watermark-gb: 600 GiB is above the maximum of 500 GiB " +
+      "(max_cache_gb in FILE); allowed is at most the maximum",
+  },
+  "a secret of the wrong type, which is not shown": {
+    json: { primary: { ...s3, secret_key: 12345 } },
+    message: "Cannot use primary.secret_key in FILE: not text; " +
+      "allowed is text of at least one character",
+  },
+  "an empty secret flag": {
+    json: { primary: s3 },
+    flags: { "--primary-secret-key": "" },
+    message: "Cannot use --primary-secret-key: empty; allowed is text of at least one character",
+  },
+  "half a key pair": {
+    json: { primary: { ...s3, access_key: "a" } },
+    message: "Cannot use primary.access_key without primary.secret_key: give both, " +
+      "or neither for the SDK's provider chain",
+  },
+  "an S3 backend without bucket": {
+    json: { primary: { type: "s3" } },
+    message: "Cannot start without primary.bucket (bucket that holds the objects): " +
+      "give --primary-bucket or the JSON key",
+  },
+  "a secondary without type": {
+    flags: { "--secondary-bucket": "b" },
+    message: "Cannot start without secondary.type (s3, azure, gcs or nfs): " +
+      "give --secondary-type or the JSON key",
+  },
+  "an Azure backend without account": {
+    json: { primary: { type: "azure", container: "c" } },
+    message: "Cannot start without primary.account_name (storage account): " +
+      "give --primary-account-name or the JSON key",
+  },
+  "an Azure backend with key and token": {
+    json: {
+      primary: {
+        type: "azure",
+        container: "c",
+        account_name: "n",
+        account_key: "k",
+        sas_token: "t",
+      },
+    },
+    message: "Cannot use primary.account_key and primary.sas_token together: give only one",
+  },
+  "no primary": {
+    json: `{"depot_path": "DIR/depot"}`,
+    message: "Cannot start without a storage backend: give --primary-type or primary.type; " +
+      "allowed is s3, azure, gcs, nfs",
+  },
+  "no depot": {
+    json: "{}",
+    message: "Cannot start without depot_path (the depot directory to cache): " +
+      "give --depot-path or the JSON key",
+  },
+  "a depot that does not exist": {
+    flags: { "--depot-path": "DIR/none" },
+    message: "Cannot use --depot-path 'DIR/none': it does not exist; " +
+      "allowed is an existing directory",
+  },
+  "a depot that is a file": {
+    flags: { "--depot-path": "FILE" },
+    message: "Cannot use --depot-path 'FILE': not a directory; allowed is an existing directory",
+  },
+  "a store that does not exist": {
+    json: { primary: { type: "nfs", path: "DIR/none" } },
+    message: "Cannot use primary.path in FILE 'DIR/none': it does not exist; " +
+      "allowed is an existing directory",
+  },
+  "a store inside the depot": {
+    json: { primary: { type: "nfs", path: "DIR/link" } },
+    message: "Cannot use primary.path in FILE 'DIR/link': it is inside the depot DIR/depot; " +
+      "allowed is a directory outside of it",
+  },
+  "a CA file that does not exist": {
+    json: { primary: { ...s3, ca_cert_path: "DIR/ca.pem" } },
+    message: "Cannot use primary.ca_cert_path in FILE 'DIR/ca.pem': it does not exist; " +
+      "allowed is an existing file",
+  },
+  "a configuration file that does not exist": {
+    flags: { "--config": "DIR/none.json" },
+    message: "Cannot read DIR/none.json: no such file; --config takes a JSON file",
+  },
+  "a wrong token": {
+    json: '{\n  "depot_path": "aaaaaaaaaaaaaaaaaaaaaaaa",\n  "read_only": tru\n}',
+    message: "Cannot read FILE at line 3, column 19: unexpected character; " +
+      "the file must be JSON without comments",
+  },
+  "a comma too many": {
+    json: '{"read_only": true,\n}',
+    message: "Cannot read FILE at line 2, column 1: expected double-quoted property name; " +
+      "the file must be JSON without comments",
+  },
+  "a file that is cut short": {
+    json: '{"primary": {',
+    message: "Cannot read FILE at line 1, column 14: expected property name or '}'; " +
+      "the file must be JSON without comments",
+  },
+  "an empty file": {
+    json: "",
+    message: "Cannot read FILE at line 1, column 1: unexpected end of the file; " +
+      "the file must be JSON without comments",
+  },
+};
+
+for (const [what, { flags = {}, json = {}, message }] of Object.entries(CASES)) {
+  Deno.test(`one line refuses ${what}`, () => {
+    const dir = Deno.makeTempDirSync({ prefix: "p4cache-config-" });
+    try {
+      Deno.mkdirSync(`${dir}/depot/inside`, { recursive: true });
+      Deno.mkdirSync(`${dir}/store`);
+      Deno.symlinkSync(`${dir}/depot/inside`, `${dir}/link`);
+      const file = `${dir}/config.json`;
+      const place = (text: string) => text.replaceAll("DIR", dir).replaceAll("FILE", file);
+      const good = { depot_path: "DIR/depot", primary: nfs };
+      const text = typeof json === "string" ? json : JSON.stringify({ ...good, ...json });
+      Deno.writeTextFileSync(file, place(text));
+      const typed = new Map<string, string | true>([["--config", file]]);
+      for (const [flag, value] of Object.entries(flags)) {
+        typed.set(flag, value === true ? true : place(value));
+      }
+      const error = assertThrows(() => loadConfig(typed, () => undefined), ConfigError);
+      assertEquals(error.message, place(message));
+      assertEquals(error.exitCode, 2);
+      assertEquals([...Deno.readDirSync(`${dir}/depot`)].length, 1, "the depot was touched");
+    } finally {
+      Deno.removeSync(dir, { recursive: true });
+    }
+  });
+}

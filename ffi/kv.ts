@@ -70,7 +70,11 @@ export class Kv {
       readOnly ? 1 : 0,
       new Uint8Array(out.buffer),
     );
-    if (rc !== 0) throw this.#error(rc, "open");
+    if (rc !== 0) {
+      const error = this.#error(rc, "open");
+      this.#library.close();
+      throw error;
+    }
     this.#handle = Deno.UnsafePointer.create(out[0]!)!;
   }
 

@@ -1,0 +1,105 @@
+import { assertEquals } from "deno-std/assert/mod.js";
+import { EvictionBatch } from "../../ffi/evict.ts";
+import { DepotFiles } from "../../ffi/files.ts";
+
+interface Depot {
+  readonly dir: string;
+  readonly files: DepotFiles;
+  write(name: string, content: string): void;
+  candidate(name: string, trashId: number): {
+    path: string;
+    trashId: number;
+    size: number;
+    mtimeNs: bigint;
+  };
+}
+
+async function withDepot(test: (depot: Depot) => Promise<void>): Promise<void> {
+  const dir = Deno.makeTempDirSync({ prefix: "evict" });
+  Deno.mkdirSync(`${dir}/trash`);
+  const files = new DepotFiles(dir);
+  try {
+    await test({
+      dir,
+      files,
+      write: (name, content) => Deno.writeTextFileSync(`${dir}/${name}`, content),
+      candidate: (name, trashId) => {
+        const { size, mtimeNs } = files.stat(name)!;
+        return { path: name, trashId, size, mtimeNs };
+      },
+    });
+  } finally {
+    files.close();
+    Deno.removeSync(dir, { recursive: true });
+  }
+}
+
+const exists = (path: string) => {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+Deno.test("a cold file goes to the trash, and is gone when it is let go", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    write("a", "cold");
+    const batch = await EvictionBatch.begin(files.root, "trash", [candidate("a", 1)]);
+    assertEquals(batch.outcomes, ["taken"]);
+    assertEquals(exists(`${dir}/a`), false);
+    assertEquals(exists(`${dir}/trash/1`), true);
+    assertEquals(await batch.check(), ["taken"]);
+    assertEquals(await batch.finish([true]), ["taken"]);
+    assertEquals(exists(`${dir}/trash/1`), false);
+  }));
+
+Deno.test("a file that is open, hard-linked, changed or gone is never taken", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    for (const name of ["open", "linked", "changed", "gone"]) write(name, name);
+    const candidates = ["open", "linked", "changed", "gone"].map((n, i) => candidate(n, i + 1));
+    using _held = Deno.openSync(`${dir}/open`, { read: true });
+    Deno.linkSync(`${dir}/linked`, `${dir}/other`);
+    write("changed", "changed!");
+    Deno.removeSync(`${dir}/gone`);
+    const batch = await EvictionBatch.begin(files.root, "trash", candidates);
+    assertEquals(batch.outcomes, ["in_use", "linked", "changed", "gone"]);
+    await batch.finish([true, true, true, true]);
+    for (const name of ["open", "linked"]) {
+      assertEquals(Deno.readTextFileSync(`${dir}/${name}`), name);
+    }
+    assertEquals([...Deno.readDirSync(`${dir}/trash`)], []);
+  }));
+
+Deno.test("a file put back is where it was, with its bytes", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    write("a", "kept");
+    const batch = await EvictionBatch.begin(files.root, "trash", [candidate("a", 1)]);
+    await batch.finish([false]);
+    assertEquals(Deno.readTextFileSync(`${dir}/a`), "kept");
+  }));
+
+Deno.test("a file written anew at the path is never overwritten by putting back", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    write("a", "old");
+    const batch = await EvictionBatch.begin(files.root, "trash", [candidate("a", 1)]);
+    write("a", "newer");
+    assertEquals(await batch.finish([false]), ["conflict"]);
+    assertEquals(Deno.readTextFileSync(`${dir}/a`), "newer");
+    assertEquals(Deno.readTextFileSync(`${dir}/trash/1`), "old");
+  }));
+
+Deno.test("an opener that arrives after the lease breaks it, and finds its file back", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    write("a", "base");
+    const batch = await EvictionBatch.begin(files.root, "trash", [candidate("a", 1)]);
+    // The trash name stands for a path that was looked up before the rename.
+    const opener = new Deno.Command("sh", { args: ["-c", `echo more >> ${dir}/trash/1`] }).spawn();
+    while ((await batch.check())[0] === "taken") await new Promise((r) => setTimeout(r, 1));
+    assertEquals(batch.outcomes, ["in_use"]);
+    // Even when the caller had decided before it looked.
+    assertEquals(await batch.finish([true]), ["in_use"]);
+    assertEquals((await opener.status).success, true);
+    assertEquals(Deno.readTextFileSync(`${dir}/a`), "basemore\n");
+  }));

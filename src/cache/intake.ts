@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -22,6 +23,7 @@ const MAX_PENDING = 50_000;
 
 /** Where the intake sends what it learns. */
 export interface IntakeParts {
+  readonly files: DepotFiles;
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly isExcluded: (path: string) => boolean;
@@ -63,18 +65,19 @@ export class Intake {
     manifest.setTombstone(path, nowSeconds());
   }
 
-  /** A directory left: every tracked file below it is gone. */
+  /** A directory left: every tracked file that was below it, and is not there now, is gone. */
   async treeGone(dir: DepotPath): Promise<void> {
-    const { manifest } = this.#parts;
+    const { manifest, files } = this.#parts;
     const prefix = dir + "/";
+    await manifest.commit();
     for (let after: string = prefix;;) {
-      const paths = await manifest.pathsAfter(after);
-      for (const path of paths) {
-        if (!path.startsWith(prefix)) return;
-        this.gone(path);
-      }
-      if (paths.length === 0) return;
-      after = paths.at(-1)!;
+      const page = await manifest.pathsAfter(after);
+      const below = page.filter((path) => path.startsWith(prefix));
+      const stats = await files.statMany(below);
+      // Another directory may have come to the path since, with files of the same names.
+      for (const [i, path] of below.entries()) if (stats[i] === null) this.gone(path);
+      if (below.length === 0 || below.length < page.length) return;
+      after = below.at(-1)!;
     }
   }
 

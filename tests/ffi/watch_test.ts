@@ -1,0 +1,191 @@
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { Watcher, type WatchRecord } from "../../ffi/watch.ts";
+
+/** Whether this process may use fanotify with a filesystem mark. */
+function mayWatch(): boolean {
+  const effective = /CapEff:\s*([0-9a-f]+)/.exec(Deno.readTextFileSync("/proc/self/status"))![1]!;
+  const CAP_SYS_ADMIN = 21n;
+  return (BigInt("0x" + effective) >> CAP_SYS_ADMIN & 1n) === 1n;
+}
+
+const ignore = !mayWatch();
+if (ignore) console.log("watch tests skipped: they need CAP_SYS_ADMIN");
+
+/** Runs `script` (sh) in another process; its directory is the depot. */
+async function sh(dir: string, script: string): Promise<void> {
+  const { success, stderr } = await new Deno.Command("sh", { args: ["-ec", script], cwd: dir })
+    .output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+}
+
+class Depot {
+  readonly seen = new Map<string, WatchRecord>();
+  readonly all: WatchRecord[] = [];
+  #barrier = 1;
+  constructor(readonly dir: string, readonly watcher: Watcher) {}
+
+  /** Runs the script and takes in every record up to a barrier after it. */
+  async after(script: string): Promise<string[]> {
+    await sh(this.dir, script);
+    return await this.untilBarrier();
+  }
+
+  async untilBarrier(): Promise<string[]> {
+    const id = this.#barrier++;
+    this.watcher.barrier(id);
+    const found: string[] = [];
+    for (;;) {
+      const records = await this.watcher.next();
+      for (const record of records) {
+        if (record.kind !== "barrier") found.push(`${record.kind} ${record.path}`);
+        this.all.push(record);
+        this.seen.set(record.path, record);
+      }
+      if (records.some((r) => r.kind === "barrier" && r.id === id)) return found.sort();
+    }
+  }
+}
+
+async function withDepot(test: (depot: Depot) => Promise<void>): Promise<void> {
+  const dir = Deno.realPathSync(Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "watch" }));
+  const watcher = Watcher.open(dir);
+  try {
+    await test(new Depot(dir, watcher));
+  } finally {
+    watcher.stop();
+    assertEquals(await watcher.next(), []);
+    watcher.close();
+    Deno.removeSync(dir, { recursive: true });
+  }
+}
+
+function watchTest(name: string, test: (depot: Depot) => Promise<void>): void {
+  Deno.test({ name, ignore, fn: () => withDepot(test) });
+}
+
+watchTest("a written file is seen once, with what it is", async (depot) => {
+  assertEquals(await depot.after("printf hello > a; printf world >> a"), ["changed a"]);
+  assertEquals(depot.seen.get("a")!.size, 10);
+});
+
+watchTest("a temporary name and a rename are seen as one gone, one changed", async (depot) => {
+  const found = await depot.after("echo x > tmp.1.2.3; mv tmp.1.2.3 a,v");
+  assertEquals(found, ["changed a,v", "gone tmp.1.2.3"]);
+});
+
+watchTest("files in directories made a moment ago are seen", async (depot) => {
+  assertEquals(await depot.after("mkdir -p d/e/f; echo 1 > d/e/f/x"), ["changed d/e/f/x"]);
+  assertEquals(await depot.after("mkdir d/e/g; echo 1 > d/e/g/y; rm d/e/f/x"), [
+    "changed d/e/g/y",
+    "gone d/e/f/x",
+  ]);
+});
+
+watchTest("directories that were there before are known", async (depot) => {
+  // Made before the first read: the table of directories is learned then.
+  assertEquals((await depot.after("mkdir -p p/q; echo 1 > p/q/x")).includes("changed p/q/x"), true);
+});
+
+watchTest(
+  "a renamed directory is told as gone and come, and files in it by the new name",
+  async (d) => {
+    await d.after("mkdir -p a/b; echo 1 > a/b/x");
+    assertEquals(await d.after("mv a c"), ["tree c", "treeGone a"]);
+    assertEquals(await d.after("echo 2 > c/b/x"), ["changed c/b/x"]);
+    assertEquals(await d.after("mkdir a; echo 3 > a/y; mv c/b a/b; echo 4 > a/b/x"), [
+      "changed a/b/x",
+      "changed a/y",
+      "tree a/b",
+      "treeGone c/b",
+    ]);
+  },
+);
+
+watchTest("a directory moved in from outside is a tree, moved out a tree gone", async (depot) => {
+  const outside = `${depot.dir}.outside`;
+  try {
+    await sh("/", `mkdir -p ${outside}/t/u; echo 1 > ${outside}/t/u/x`);
+    await depot.after("true"); // what is in the depot now is known
+    assertEquals(await depot.after(`mv ${outside}/t t`), ["tree t"]);
+    assertEquals(await depot.after("echo 2 > t/u/x"), ["changed t/u/x"]);
+    assertEquals(await depot.after(`mv t ${outside}/t; echo 3 > ${outside}/t/u/x`), ["treeGone t"]);
+  } finally {
+    Deno.removeSync(outside, { recursive: true });
+  }
+});
+
+watchTest(
+  "hard links, nameless files that get a name, and changed modes are seen",
+  async (depot) => {
+    await depot.after("echo 1 > a");
+    assertEquals(await depot.after("ln a b"), ["changed b"]);
+    assertEquals(await depot.after("chmod 400 a"), ["changed a"]);
+    const script = `
+import os
+fd = os.open(".", os.O_TMPFILE | os.O_WRONLY)
+os.write(fd, b"x")
+os.link("/proc/self/fd/%d" % fd, "n", follow_symlinks=True)`;
+    const found = await depot.after(`python3 -c '${script}' 2>/dev/null || ln a n`);
+    assertEquals(found, ["changed n"]);
+  },
+);
+
+watchTest(
+  "writes through a bind mount and from another mount namespace are seen",
+  async (depot) => {
+    const other = `${depot.dir}.bind`;
+    await sh("/", `mkdir ${other}`);
+    try {
+      const found = await depot.after(
+        `mkdir d; unshare -m sh -ec 'mount --bind ${depot.dir} ${other}; echo 1 > ${other}/d/x'`,
+      );
+      assertEquals(found, ["changed d/x"]);
+    } finally {
+      Deno.removeSync(other, { recursive: true });
+    }
+  },
+);
+
+watchTest("our own writes and the state directory are left out", async (depot) => {
+  Deno.writeTextFileSync(`${depot.dir}/own`, "x");
+  assertEquals(await depot.after("mkdir .p4cache; echo 1 > .p4cache/x; echo 1 > y"), ["changed y"]);
+  Deno.mkdirSync(`${depot.dir}/owndir`);
+  assertEquals(await depot.after("echo 1 > owndir/z"), ["changed owndir/z"]);
+});
+
+watchTest("names that are not valid UTF-8 are told byte for byte", async (depot) => {
+  const found = await depot.after(`touch "$(printf 'a\\377b')" "$(printf 'n\\nl')"`);
+  assertEquals(found, ["changed a\xffb", "changed n\nl"]);
+});
+
+watchTest("20,000 files written at full speed in new directories all arrive", async (depot) => {
+  const script = `i=0; while [ $i -lt 200 ]; do mkdir -p s/$i; (cd s/$i; for j in $(seq 100); do
+    echo $i > $j; done); i=$((i+1)); done`;
+  const [, found] = await Promise.all([sh(depot.dir, script), collect(depot, 20_000)]);
+  assertEquals(found.size, 20_000);
+  for (let i = 0; i < 200; i++) assert(found.has(`s/${i}/100`), `s/${i}/100 is missing`);
+});
+
+async function collect(depot: Depot, count: number): Promise<Set<string>> {
+  const found = new Set<string>();
+  while (found.size < count) {
+    for (const record of await depot.watcher.next()) {
+      assert(record.kind !== "reconcile", "events were lost");
+      if (record.kind === "changed") found.add(record.path);
+    }
+  }
+  return found;
+}
+
+watchTest("a barrier comes after every event before it, under load", async (depot) => {
+  await depot.after("mkdir d");
+  const load = new Deno.Command("sh", {
+    args: ["-c", "while :; do echo x > d/load.$((i=i+1)); [ $i -lt 3000 ] || break; done"],
+    cwd: depot.dir,
+  }).spawn();
+  for (let i = 0; i < 20; i++) {
+    const found = await depot.after(`echo 1 > d/mark${i}`);
+    assert(found.includes(`changed d/mark${i}`), `mark${i} came after its barrier`);
+  }
+  await load.status;
+});

@@ -61,9 +61,10 @@ interface Engine {
  * @throws EnvironmentError when something at start is missing.
  */
 export async function runDaemon(config: Config): Promise<number> {
-  await configureLogging({ verbose: config.verbose, logFile: config.logFile });
+  const output = await configureLogging(config);
   const log = getLog("daemon");
   const stopped = stopSignal();
+  Deno.addSignalListener("SIGHUP", () => output.reopen());
   const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
   const state = prepareStateDir(files, config.depotPath);
   const watcher = config.readOnly ? null : openWatcher(files);

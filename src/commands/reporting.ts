@@ -1,0 +1,51 @@
+/**
+ * What the daemon tells at intervals: the stats line and the metrics file.
+ *
+ * @module
+ */
+
+import type { Config } from "../config/config.ts";
+import { createRepeatLimiter, describeError, getLog } from "../observe/logging.ts";
+import type { GaugeSnapshot, Metrics } from "../observe/metrics.ts";
+import { writeMetricsFile } from "../observe/metrics_file.ts";
+import { statsLine } from "../observe/stats_line.ts";
+
+/** A failure that lasts is told this often, ms. */
+const REPEAT_MS = 60_000;
+
+/** Starts telling; the last metrics are written when it is stopped. */
+export function startReporting(
+  config: Config,
+  metrics: Metrics,
+  snapshot: () => GaugeSnapshot,
+): { stop(): Promise<void> } {
+  const log = getLog("stats");
+  const limited = createRepeatLimiter(REPEAT_MS);
+  let writing: Promise<void> = Promise.resolve();
+  const writeMetrics = () => {
+    const path = config.metricsFile;
+    if (path === null) return;
+    writing = writing.then(async () => writeMetricsFile(path, await metrics.text())).catch(
+      (error) => {
+        const line = limited(`Cannot write the metrics file ${path}: ${describeError(error)}`);
+        if (line !== null) log.warning(line);
+      },
+    );
+  };
+  const timers: number[] = [];
+  if (config.metricsFile !== null) {
+    writeMetrics();
+    timers.push(setInterval(writeMetrics, config.metricsIntervalSeconds * 1000));
+  }
+  if (config.statsIntervalSeconds > 0) {
+    const tell = () => log.info(statsLine(metrics.totals(), snapshot()));
+    timers.push(setInterval(tell, config.statsIntervalSeconds * 1000));
+  }
+  return {
+    stop: async () => {
+      for (const timer of timers) clearInterval(timer);
+      writeMetrics();
+      await writing;
+    },
+  };
+}

@@ -1,0 +1,20 @@
+/**
+ * The stats line of the log, exactly as the contract gives it.
+ *
+ * @module
+ */
+
+import type { GaugeSnapshot, Totals } from "./metrics.ts";
+
+const GIB = 1024 ** 3;
+
+/** `[stats] cache=245.3/500.0 GB | files: … | shim: 44901 fetch, 230 miss`. */
+export function statsLine(totals: Readonly<Totals>, now: GaugeSnapshot): string {
+  const gib = (bytes: number) => (bytes / GIB).toFixed(1);
+  return `[stats] cache=${gib(now.cacheBytes)}/${gib(now.cacheMaxBytes)} GB` +
+    ` | files: ${now.total} total, ${now.dirty} dirty, ${now.uploading} uploading, ${now.clean} clean` +
+    ` | uploads: ${totals.uploadsOk} ok, ${totals.uploadsFailed} fail` +
+    ` | restores: ${totals.restoresOk} ok, ${totals.restoresFailed} fail (${totals.restoresSecondary} secondary)` +
+    ` | evictions: ${totals.evictions}` +
+    ` | shim: ${totals.shimFetched} fetch, ${totals.shimNotFound} miss`;
+}

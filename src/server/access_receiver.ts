@@ -1,0 +1,77 @@
+/**
+ * The socket to which the shim reports opened files: datagrams of newline-separated paths.
+ *
+ * @module
+ */
+
+import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
+import { EnvironmentError } from "../errors.ts";
+
+const NO_BYTES = new Uint8Array(0);
+
+/** Receives until it is closed. */
+export class AccessReceiver {
+  readonly #socket: Deno.DatagramConn;
+  readonly #path: string;
+  readonly #receiving: Promise<void>;
+
+  private constructor(
+    socket: Deno.DatagramConn,
+    path: string,
+    onAccess: (paths: string[]) => void,
+  ) {
+    this.#socket = socket;
+    this.#path = path;
+    this.#receiving = this.#receive(onAccess);
+  }
+
+  /**
+   * Listens at a path; the daemon's lock makes sure that a socket there is a dead one's.
+   * @param onAccess Given valid depot paths, one character per byte.
+   */
+  static listen(path: string, mode: number, onAccess: (paths: string[]) => void): AccessReceiver {
+    const umask = Deno.umask(0o177);
+    try {
+      try {
+        Deno.removeSync(path);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+      const socket = Deno.listenDatagram({ transport: "unixpacket", path });
+      Deno.chmodSync(path, mode);
+      return new AccessReceiver(socket, path, onAccess);
+    } catch (error) {
+      throw new EnvironmentError(`Cannot listen on ${path}: ${(error as Error).message}`);
+    } finally {
+      Deno.umask(umask);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#socket.close();
+    await this.#receiving;
+    try {
+      Deno.removeSync(this.#path);
+    } catch {
+      // Removed already.
+    }
+  }
+
+  async #receive(onAccess: (paths: string[]) => void): Promise<void> {
+    const buffer = new Uint8Array(65536);
+    for (;;) {
+      let bytes = NO_BYTES;
+      try {
+        [bytes] = await this.#socket.receive(buffer);
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        continue;
+      }
+      const paths = pathFromBytes(bytes).split("\n").filter((path) => pathProblem(path) === null);
+      if (paths.length > 0) onAccess(paths);
+    }
+  }
+}

@@ -13,6 +13,8 @@
  * 5. Memory is bounded: no call holds more than a few parts, whatever the object's size (P5).
  * 6. Backends do not retry, log or count; decorators do (`retrying.ts`, `measured.ts`).
  *    Exception: single parts of a multi-part put are retried inside, since only the backend has them.
+ * 7. An operation whose signal is aborted throws `transient`; look at the signal to tell. A put whose
+ *    `Content.read` throws ends with `permanent` and that error as its cause.
  *
  * @module
  */
@@ -80,8 +82,11 @@ export interface Backend {
   head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo>;
   /** Removes the object; removing an absent one succeeds. */
   delete(path: DepotPath, signal: AbortSignal): Promise<void>;
-  /** Lists the objects whose path starts with `prefix`, in byte order, page by page. */
-  list(prefix: string, signal: AbortSignal): AsyncIterable<ListedObject>;
+  /**
+   * Lists the objects whose path starts with `prefix`, in byte order, page by page.
+   * @param after Only paths after this one, to go on with a listing that failed midway.
+   */
+  list(prefix: string, signal: AbortSignal, after?: string): AsyncIterable<ListedObject>;
   /** Frees connections. No operation is running. */
   close(): Promise<void>;
 }

@@ -1,0 +1,337 @@
+/**
+ * Objects as plain files below a directory, local or mounted.
+ *
+ * The stored file has the bytes, the mtime (ns) and the permission bits of the depot file; its
+ * digest is in the extended attribute `user.p4cache.digest` where the file system has such
+ * attributes (NFS: Linux 5.9 and RFC 8276 on both ends), else it is unknown to later readers.
+ *
+ * A file is only called absent when the directory that was opened is still the one at the configured
+ * path (promise P3): an archive that was unmounted, or mounted over later, must not look empty.
+ *
+ * @module
+ */
+
+import { EAGAIN, EINVAL, ELOOP, ENOENT, FileError } from "../../../ffi/files.ts";
+import {
+  ObjectFiles,
+  type StoredEntry,
+  type StoredFile,
+  TEMP_DIR,
+} from "../../../ffi/nfs_object.ts";
+import { type DepotPath, displayPath, pathFromBytes, pathProblem } from "../../cache/depot_path.ts";
+import {
+  type Backend,
+  type Content,
+  type ListedObject,
+  type ObjectInfo,
+  SLICE_BYTES,
+  StorageError,
+  type StorageErrorKind,
+} from "../backend.ts";
+import { readContent, stopped } from "../operation.ts";
+
+/** Objects up to this size are stored with one call off the event loop. */
+const SMALL_BYTES = 1024 * 1024;
+
+const EPERM = 1, EIO = 5, EACCES = 13, EBUSY = 16, ENOTDIR = 20, EISDIR = 21, EROFS = 30;
+const ENAMETOOLONG = 36, ENFILE = 23, EMFILE = 24, ENOSPC = 28, ESTALE = 116, EDQUOT = 122;
+
+/** errno → what the caller should do; those not named are transient. */
+const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
+  [EPERM, "denied"],
+  [EACCES, "denied"],
+  [EROFS, "denied"],
+  [ENOSPC, "denied"],
+  [EDQUOT, "denied"],
+  // What a missing object gives: its name, or one above it, is taken by another kind of file.
+  [ENOENT, "absent"],
+  [ENOTDIR, "absent"],
+  [EISDIR, "absent"],
+  [EINVAL, "permanent"],
+  [ELOOP, "permanent"],
+  [ENAMETOOLONG, "permanent"],
+  [EAGAIN, "corrupt"],
+  [EIO, "transient"],
+  [EBUSY, "transient"],
+  [ENFILE, "transient"],
+  [EMFILE, "transient"],
+  [ESTALE, "transient"],
+]);
+
+const HINTS: ReadonlyMap<number, string> = new Map([
+  [EPERM, "the daemon's user must own the directory or may write there"],
+  [EACCES, "let the daemon's user read and write there"],
+  [EROFS, "mount it for writing"],
+  [ENOSPC, "make room there"],
+  [EDQUOT, "raise the quota of the daemon's user"],
+  [ENOTDIR, "a file stands where a directory is needed"],
+  [EISDIR, "a directory stands where a file is needed"],
+  [EINVAL, "something other than a regular file stands there"],
+  [ELOOP, "symbolic links are not followed there; remove the link"],
+  [EAGAIN, "the file changed while it was read"],
+  [ESTALE, "the server no longer knows the mount; mount it again"],
+]);
+
+/** See the module. */
+export class NfsBackend implements Backend {
+  readonly label: string;
+  readonly #files = new ObjectFiles();
+  readonly #dir: string;
+  #root = -1;
+  readonly #retired: number[] = [];
+  #lastTemp = 0;
+  readonly #tempStem = `${Deno.pid}-${crypto.randomUUID()}`;
+
+  private constructor(path: string) {
+    this.label = `nfs:${path}`;
+    this.#dir = pathFromBytes(new TextEncoder().encode(path));
+  }
+
+  /**
+   * Opens the archive directory.
+   * @param path Absolute; must exist.
+   * @throws StorageError
+   */
+  static async open(path: string): Promise<NfsBackend> {
+    const backend = new NfsBackend(path);
+    try {
+      backend.#root = await backend.#files.openRoot(backend.#dir);
+    } catch (error) {
+      backend.#files.close();
+      const why = error instanceof FileError ? error.message : String(error);
+      throw new StorageError("denied", `${why}; it must be an existing directory`, {
+        cause: error,
+      });
+    }
+    return backend;
+  }
+
+  async put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }> {
+    const doing = `store ${displayPath(path)} in ${this.label}`;
+    this.#check(path, doing, signal);
+    const temp = `${this.#tempStem}-${++this.#lastTemp}`;
+    const { mtimeNs, mode, digest } = content;
+    const attributes = { mtimeNs, mode, digest };
+    if (content.size <= SMALL_BYTES) {
+      const bytes = await readContent(content, 0, content.size, doing);
+      const stored = await this.#runStoring(
+        path,
+        () => this.#files.putSmall(this.#root, temp, path, bytes, attributes),
+      );
+      return { etag: this.#checked(path, content, stored) };
+    }
+    const fd = await this.#runStoring(path, () => this.#files.create(this.#root, temp));
+    let published = false;
+    try {
+      for (let offset = 0; offset < content.size; offset += SLICE_BYTES) {
+        if (signal.aborted) throw stopped(doing, signal);
+        const length = Math.min(SLICE_BYTES, content.size - offset);
+        const bytes = await readContent(content, offset, length, doing);
+        await this.#runStoring(path, () => this.#files.write(fd, path, bytes, offset));
+      }
+      const stored = await this.#runStoring(
+        path,
+        () => this.#files.publish(this.#root, fd, temp, path, attributes),
+      );
+      published = true;
+      return { etag: this.#checked(path, content, stored) };
+    } finally {
+      await this.#files.closeFile(fd);
+      // Best effort: the error that brought us here is the one to report.
+      if (!published) await this.#files.discard(this.#root, temp).catch(() => {});
+    }
+  }
+
+  async getRange(
+    path: DepotPath,
+    offset: number,
+    length: number,
+    options: { ifMatch?: string; signal: AbortSignal },
+  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
+    const info = await this.head(path, options.signal);
+    if (options.ifMatch !== undefined && options.ifMatch !== info.etag) throw this.#changed(path);
+    const rest = Math.max(0, Math.min(length, info.size - offset));
+    if (rest === 0) return { info, bytes: new Uint8Array(0) };
+    const { file, bytes } = await this.#run(
+      path,
+      () => this.#files.read(this.#root, path, offset, rest),
+    );
+    if (etagOf(file) !== info.etag || bytes.length !== rest) throw this.#changed(path);
+    return { info, bytes };
+  }
+
+  async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
+    this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
+    const file = await this.#run(path, () => this.#files.stat(this.#root, path));
+    return {
+      size: file.size,
+      etag: etagOf(file),
+      mtimeNs: file.mtimeNs,
+      mode: file.mode & 0o7777,
+      digest: file.digest === "" ? null : file.digest,
+    };
+  }
+
+  async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
+    this.#check(path, `remove ${displayPath(path)} in ${this.label}`, signal);
+    try {
+      await this.#run(path, () => this.#files.remove(this.#root, path));
+    } catch (error) {
+      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
+    }
+  }
+
+  /** Holds the entries of the directories on the way down to the current one, no more. */
+  async *list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
+    yield* this.#walk("", prefix, after, signal);
+  }
+
+  async close(): Promise<void> {
+    for (const root of [this.#root, ...this.#retired]) await this.#files.closeFile(root);
+    this.#files.close();
+  }
+
+  async *#walk(
+    dir: string,
+    prefix: string,
+    after: string,
+    signal: AbortSignal,
+  ): AsyncIterable<ListedObject> {
+    const under = dir === "" ? "" : dir + "/";
+    const wanted = (await this.#entries(dir, signal))
+      // A directory sorts as its name and the slash that follows in the paths of its files.
+      .map((entry) => ({ entry, key: under + entry.name + (entry.isDirectory ? "/" : "") }))
+      .filter(({ entry, key }) =>
+        entry.isDirectory
+          ? (key.startsWith(prefix) || prefix.startsWith(key)) &&
+            (key > after || after.startsWith(key)) && key !== TEMP_DIR + "/"
+          : key.startsWith(prefix) && key > after
+      )
+      .sort((a, b) => a.key < b.key ? -1 : 1);
+    for (const { entry, key } of wanted) {
+      if (entry.isDirectory) yield* this.#walk(key.slice(0, -1), prefix, after, signal);
+      else if (pathProblem(key) === null) {
+        yield { path: key as DepotPath, size: entry.size, etag: etagOf(entry) };
+      }
+    }
+  }
+
+  async #entries(dir: string, signal: AbortSignal): Promise<StoredEntry[]> {
+    if (signal.aborted) throw stopped(`list ${this.label}`, signal);
+    try {
+      return await this.#run(dir, () => this.#files.list(this.#root, dir));
+    } catch (error) {
+      // Removed since its name was read.
+      if (dir !== "" && error instanceof StorageError && error.kind === "absent") return [];
+      throw error;
+    }
+  }
+
+  #checked(path: DepotPath, content: Content, stored: StoredFile): string {
+    if (stored.size === content.size) return etagOf(stored);
+    throw new StorageError(
+      "corrupt",
+      `Cannot store ${
+        displayPath(path)
+      } in ${this.label}: ${stored.size} bytes arrived of ${content.size}`,
+    );
+  }
+
+  /** {@link #run} for storing, where nothing is absent: a name may be taken, or a race was lost. */
+  async #runStoring<T>(path: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#run(path, call);
+    } catch (error) {
+      if (!(error instanceof StorageError) || error.kind !== "absent") throw error;
+      const raced = error.cause instanceof FileError && error.cause.errno === ENOENT;
+      throw new StorageError(raced ? "transient" : "permanent", error.message, {
+        cause: error.cause,
+      });
+    }
+  }
+
+  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3). */
+  async #run<T>(path: string, call: () => Promise<T>): Promise<T> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      if (error.errno !== ENOENT && error.errno !== ESTALE) throw this.#failure(path, error);
+      const reopened = await this.#proveRoot();
+      if (!reopened) throw this.#failure(path, error);
+    }
+    try {
+      return await call();
+    } catch (error) {
+      throw error instanceof FileError ? this.#failure(path, error) : error;
+    }
+  }
+
+  #failure(path: string, error: FileError): StorageError {
+    const kind = KINDS.get(error.errno) ?? "transient";
+    const hint = HINTS.get(error.errno);
+    const system = error.message.slice(error.message.lastIndexOf(": ") + 2);
+    const what = `Cannot reach ${displayPath(path)} in ${this.label}: ${system}`;
+    return new StorageError(kind, hint === undefined ? what : `${what}; ${hint}`, { cause: error });
+  }
+
+  /**
+   * Makes sure that the archive directory is the one at its path.
+   * @returns Whether another one, which also holds objects, was opened in its place.
+   * @throws StorageError when the archive is not there.
+   */
+  async #proveRoot(): Promise<boolean> {
+    try {
+      if (await this.#files.isSameRoot(this.#root, this.#dir)) return false;
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      // A stale root may be there again under the same name.
+      if (error.errno !== ESTALE) {
+        throw new StorageError("transient", `${error.message}; mount or create it again`, {
+          cause: error,
+        });
+      }
+    }
+    const root = await this.#reopen();
+    // Other calls may be using it still.
+    this.#retired.push(this.#root);
+    this.#root = root;
+    return true;
+  }
+
+  async #reopen(): Promise<number> {
+    let root: number;
+    try {
+      root = await this.#files.openRoot(this.#dir);
+    } catch (error) {
+      throw new StorageError("transient", `${error}; mount or create it again`, { cause: error });
+    }
+    if (await this.#files.hasMarker(root)) return root;
+    await this.#files.closeFile(root);
+    throw new StorageError(
+      "denied",
+      `Cannot use ${this.label}: it is not the directory that was opened at start, and holds no ` +
+        `${TEMP_DIR}; mount the archive again, or restart to use the directory that is there now`,
+    );
+  }
+
+  #check(path: DepotPath, doing: string, signal: AbortSignal): void {
+    if (signal.aborted) throw stopped(doing, signal);
+    if (path === TEMP_DIR || path.startsWith(TEMP_DIR + "/")) {
+      throw new StorageError("permanent", `Cannot ${doing}: ${TEMP_DIR} is the backend's own`);
+    }
+  }
+
+  #changed(path: DepotPath): StorageError {
+    return new StorageError(
+      "corrupt",
+      `Cannot read ${displayPath(path)} in ${this.label}: it changed while it was read`,
+    );
+  }
+}
+
+/** Changes whenever the file is replaced, written to or touched. */
+function etagOf(file: Pick<StoredFile, "inode" | "size" | "mtimeNs" | "ctimeNs">): string {
+  return [file.inode, BigInt(file.size), file.mtimeNs, file.ctimeNs]
+    .map((n) => n.toString(16)).join("-");
+}

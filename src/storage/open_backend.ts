@@ -1,0 +1,31 @@
+/**
+ * From a backend's configuration to the backend. Each type's code is loaded only when it is used.
+ *
+ * @module
+ */
+
+import type { BackendConfig } from "../config/config.ts";
+import { type Backend, StorageError } from "./backend.ts";
+
+/**
+ * Opens a backend, without retries; see {@link RetryingBackend}.
+ * @throws StorageError when it cannot be used as configured.
+ */
+export async function openBackend(config: BackendConfig): Promise<Backend> {
+  switch (config.type) {
+    case "nfs": {
+      const { NfsBackend } = await import("./nfs/nfs_backend.ts");
+      return await NfsBackend.open(config.path);
+    }
+    case "s3": {
+      const { openS3 } = await import("./s3/s3_open.ts");
+      return await openS3(config);
+    }
+    case "azure":
+    case "gcs":
+      throw new StorageError(
+        "permanent",
+        `Cannot use storage of type ${config.type}: it is not available in this version; use s3 or nfs`,
+      );
+  }
+}

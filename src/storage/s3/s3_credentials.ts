@@ -1,0 +1,98 @@
+/**
+ * Where S3 credentials come from: the configuration, then the AWS_… environment variables, then the
+ * SDK's provider chain (profiles, SSO, web identity, container and instance roles).
+ *
+ * @module
+ */
+
+import type { S3Config } from "../../config/config.ts";
+import { StorageError } from "../backend.ts";
+import type { Credentials } from "./s3_signer.ts";
+
+/** Renewed this long before they expire, ms. */
+const RENEW_BEFORE_MS = 5 * 60_000;
+
+/** Credentials with, where they end, the time of their end. */
+type Loaded = Credentials & { readonly expiration?: Date };
+
+/** Gives valid credentials, at once where it has them. */
+export class CredentialSource {
+  readonly #load: (() => Promise<Loaded>) | null;
+  #held: Loaded | null;
+  #loading: Promise<Loaded> | null = null;
+
+  /** @param load Null when `held` is all there is. */
+  constructor(held: Credentials | null, load: (() => Promise<Loaded>) | null) {
+    this.#held = held;
+    this.#load = load;
+  }
+
+  /** Whether new ones can be had when these expire. */
+  get renewable(): boolean {
+    return this.#load !== null;
+  }
+
+  /** @throws StorageError denied when there are none. */
+  get(nowMs: number): Credentials | Promise<Credentials> {
+    const held = this.#held;
+    if (held !== null) {
+      const leftMs = (held.expiration?.getTime() ?? Infinity) - nowMs;
+      if (leftMs > RENEW_BEFORE_MS) return held;
+      if (leftMs > 0) {
+        // Still good: renew beside the requests; a failure shows when they have run out.
+        this.#renew().catch(() => {});
+        return held;
+      }
+    }
+    return this.#renew();
+  }
+
+  /** Forgets credentials that the server called expired. */
+  expire(credentials: Credentials): void {
+    if (this.#load !== null && this.#held === credentials) this.#held = null;
+  }
+
+  #renew(): Promise<Loaded> {
+    this.#loading ??= this.#loadOnce().finally(() => this.#loading = null);
+    return this.#loading;
+  }
+
+  async #loadOnce(): Promise<Loaded> {
+    try {
+      if (this.#load === null) throw new Error("they have expired");
+      return this.#held = await this.#load();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new StorageError(
+        "denied",
+        `Cannot get S3 credentials: ${why}; set access_key and secret_key, AWS_ACCESS_KEY_ID and ` +
+          `AWS_SECRET_ACCESS_KEY, or a profile or role that the AWS SDK finds`,
+        { cause: error },
+      );
+    }
+  }
+}
+
+/** The source for a backend. @param environment Reads an environment variable. */
+export function credentialSource(
+  config: Pick<S3Config, "accessKey" | "secretKey" | "region">,
+  environment: (name: string) => string | undefined,
+): CredentialSource {
+  const idInEnvironment = environment("AWS_ACCESS_KEY_ID");
+  const accessKeyId = config.accessKey ?? idInEnvironment;
+  const secretAccessKey = config.accessKey === null
+    ? environment("AWS_SECRET_ACCESS_KEY")
+    : config.secretKey;
+  if (accessKeyId && secretAccessKey) {
+    // The token belongs to the environment's key, wherever that one was read.
+    const sessionToken = accessKeyId === idInEnvironment ? environment("AWS_SESSION_TOKEN") : "";
+    return new CredentialSource(
+      { accessKeyId, secretAccessKey, ...(sessionToken ? { sessionToken } : {}) },
+      null,
+    );
+  }
+  return new CredentialSource(null, async () => {
+    const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
+    return await fromNodeProviderChain({ clientConfig: { region: config.region } })();
+  });
+}

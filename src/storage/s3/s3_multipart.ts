@@ -1,0 +1,226 @@
+/**
+ * Uploads of more than one slice: parts sent side by side, retried singly, aborted on failure.
+ *
+ * S3's limits ("Amazon S3 multipart upload limits"): 10,000 parts, each but the last at least 5 MiB.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import { type Backoff, backoffMs, pause } from "../backoff.ts";
+import { type Content, SLICE_BYTES, StorageError } from "../backend.ts";
+import { hex } from "../content_digest.ts";
+import { readContent, stopped } from "../operation.ts";
+import type { S3Request, S3Requests } from "./s3_requests.ts";
+import { EMPTY_DIGEST } from "./s3_signer.ts";
+import { xmlEscape, xmlRootIs, xmlText } from "./s3_xml.ts";
+
+const MAX_PARTS = 10_000;
+const ATTEMPTS = 4;
+const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
+const ABORT_TIMEOUT_MS = 15_000;
+
+/** Bytes of parts that one backend holds in memory at a time. */
+const BYTES_IN_FLIGHT = 6 * SLICE_BYTES;
+
+/** Shares {@link BYTES_IN_FLIGHT} among the uploads of a backend. */
+export class PartBudget {
+  #free = BYTES_IN_FLIGHT;
+  readonly #waiting: (() => void)[] = [];
+
+  /** Waits for room; a part larger than the whole budget goes alone. */
+  async take(bytes: number): Promise<number> {
+    const share = Math.min(bytes, BYTES_IN_FLIGHT);
+    while (this.#free < share) await new Promise<void>((wake) => this.#waiting.push(wake));
+    this.#free -= share;
+    return share;
+  }
+
+  give(share: number): void {
+    this.#free += share;
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+}
+
+/** Bytes of each part but the last: whole slices, and no more parts than S3 allows. */
+export function partBytes(size: number): number {
+  const slices = Math.ceil(size / SLICE_BYTES);
+  return Math.ceil(slices / MAX_PARTS) * SLICE_BYTES;
+}
+
+/** What one upload needs. */
+export interface MultipartUpload {
+  readonly requests: S3Requests;
+  readonly budget: PartBudget;
+  readonly key: string;
+  /** Metadata and encryption, signed. */
+  readonly amzHeaders: readonly (readonly [string, string])[];
+  readonly content: Content;
+  readonly doing: string;
+  readonly signal: AbortSignal;
+}
+
+/** Uploads the content in parts; returns the ETag. @throws StorageError */
+export async function putMultipart(upload: MultipartUpload): Promise<string> {
+  const uploadId = await create(upload);
+  try {
+    const etags = await sendParts(upload, uploadId);
+    return await complete(upload, uploadId, etags);
+  } catch (error) {
+    const left = await abort(upload, uploadId);
+    if (left === null || !(error instanceof StorageError)) throw error;
+    throw new StorageError(
+      error.kind,
+      `${error.message}; and its parts are left in the bucket (upload ${uploadId}): ${left.message}`,
+      error.options,
+    );
+  }
+}
+
+async function create(upload: MultipartUpload): Promise<string> {
+  const answer = await upload.requests.send({
+    method: "POST",
+    key: upload.key,
+    query: { uploads: "" },
+    amzHeaders: upload.amzHeaders,
+    payloadDigest: EMPTY_DIGEST,
+    doing: upload.doing,
+    signal: upload.signal,
+  });
+  const uploadId = xmlText(await answer.text(), "UploadId");
+  if (uploadId !== null && uploadId !== "") return uploadId;
+  throw new StorageError("corrupt", `Cannot ${upload.doing}: the answer names no UploadId`);
+}
+
+/** Sends all parts; returns only when none is on its way any more. */
+async function sendParts(upload: MultipartUpload, uploadId: string): Promise<string[]> {
+  const { content, budget } = upload;
+  const size = partBytes(content.size);
+  const count = Math.ceil(content.size / size);
+  const etags: string[] = new Array(count);
+  const failed = new AbortController();
+  const stop = () => failed.abort(upload.signal.reason);
+  upload.signal.addEventListener("abort", stop);
+  if (upload.signal.aborted) stop();
+  let next = 0;
+  const worker = async () => {
+    while (next < count && !failed.signal.aborted) {
+      const index = next++;
+      const share = await budget.take(size);
+      try {
+        etags[index] = await sendPart(upload, uploadId, index, size, failed.signal);
+      } catch (error) {
+        failed.abort(error);
+      } finally {
+        budget.give(share);
+      }
+    }
+  };
+  const workers = Math.min(count, Math.max(1, Math.floor(BYTES_IN_FLIGHT / size)));
+  await Promise.all(Array.from({ length: workers }, worker));
+  upload.signal.removeEventListener("abort", stop);
+  if (upload.signal.aborted) throw stopped(upload.doing, upload.signal);
+  if (failed.signal.aborted) throw failed.signal.reason;
+  return etags;
+}
+
+async function sendPart(
+  upload: MultipartUpload,
+  uploadId: string,
+  index: number,
+  size: number,
+  signal: AbortSignal,
+): Promise<string> {
+  const { content, doing, key, requests } = upload;
+  if (signal.aborted) throw stopped(doing, signal);
+  const offset = index * size;
+  const length = Math.min(size, content.size - offset);
+  const body = await readContent(content, offset, length, doing);
+  const slice = offset / SLICE_BYTES;
+  const known = length <= SLICE_BYTES ? content.sliceDigests[slice] : undefined;
+  const payloadDigest = known !== undefined
+    ? hex(known)
+    : createHash("sha256").update(body).digest("hex");
+  const answer = await persist(requests, {
+    method: "PUT",
+    key,
+    query: { partNumber: String(index + 1), uploadId },
+    body,
+    payloadDigest,
+    doing,
+    signal,
+  });
+  await answer.cancel();
+  const etag = answer.headers.get("etag");
+  if (etag !== null) return etag;
+  throw new StorageError("corrupt", `Cannot ${doing}: part ${index + 1} was answered without ETag`);
+}
+
+async function complete(
+  upload: MultipartUpload,
+  uploadId: string,
+  etags: readonly string[],
+): Promise<string> {
+  const { doing } = upload;
+  const parts = etags.map((etag, i) =>
+    `<Part><PartNumber>${i + 1}</PartNumber><ETag>${xmlEscape(etag)}</ETag></Part>`
+  );
+  const body = Uint8Array.from(new TextEncoder().encode(
+    `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${
+      parts.join("")
+    }</CompleteMultipartUpload>`,
+  ));
+  const answer = await upload.requests.send({
+    method: "POST",
+    key: upload.key,
+    query: { uploadId },
+    headers: [["content-type", "application/xml"]],
+    body,
+    payloadDigest: createHash("sha256").update(body).digest("hex"),
+    doing,
+    signal: upload.signal,
+  });
+  const text = await answer.text();
+  const etag = xmlText(text, "ETag");
+  // Joining parts takes long: the status is sent before, and can be 200 on an error (S3 API,
+  // CompleteMultipartUpload).
+  if (xmlRootIs(text, "CompleteMultipartUploadResult") && etag) return etag;
+  throw new StorageError(
+    "transient",
+    `Cannot ${doing}: the parts were not joined: ${xmlText(text, "Code") ?? text.slice(0, 200)}`,
+  );
+}
+
+/** Removes the parts, whatever has happened; says why it could not. */
+async function abort(upload: MultipartUpload, uploadId: string): Promise<StorageError | null> {
+  try {
+    const answer = await persist(upload.requests, {
+      method: "DELETE",
+      key: upload.key,
+      query: { uploadId },
+      payloadDigest: EMPTY_DIGEST,
+      doing: upload.doing,
+      // The caller's signal may be what ended the upload.
+      signal: AbortSignal.timeout(ABORT_TIMEOUT_MS),
+      expects: 404,
+    });
+    await answer.cancel();
+    return null;
+  } catch (error) {
+    if (error instanceof StorageError) return error;
+    throw error;
+  }
+}
+
+/** Sends a request again when that may help: one part's failure must not cost all the others. */
+async function persist(requests: S3Requests, request: S3Request) {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await requests.send(request);
+    } catch (error) {
+      if (!(error instanceof StorageError) || attempt === ATTEMPTS) throw error;
+      if (error.kind !== "transient" && error.kind !== "throttled") throw error;
+      await pause(backoffMs(BACKOFF, attempt, error.options.retryAfterMs), request.signal);
+    }
+  }
+}

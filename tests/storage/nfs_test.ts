@@ -1,0 +1,113 @@
+/** The directory backend: the contract, and what only a directory can do wrong. @module */
+
+import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { StorageError } from "../../src/storage/backend.ts";
+import { NfsBackend } from "../../src/storage/nfs/nfs_backend.ts";
+import { conformance, fails } from "./conformance.ts";
+import { contentOf, never, someBytes, textPath } from "./contents.ts";
+
+const TEMP_DIR = ".p4cache-tmp";
+
+function entries(dir: string): string[] {
+  try {
+    return Array.from(Deno.readDirSync(dir), (entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+conformance("nfs", null, async () => {
+  const dir = await Deno.makeTempDir();
+  const backend = await NfsBackend.open(dir);
+  return {
+    backend,
+    leftovers: () => Promise.resolve(entries(`${dir}/${TEMP_DIR}`)),
+    end: async () => {
+      await backend.close();
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+});
+
+async function withArchive(
+  test: (backend: NfsBackend, dir: string, parent: string) => Promise<void>,
+): Promise<void> {
+  const parent = await Deno.makeTempDir();
+  const dir = `${parent}/archive`;
+  await Deno.mkdir(dir);
+  const backend = await NfsBackend.open(dir);
+  try {
+    await test(backend, dir, parent);
+  } finally {
+    await backend.close();
+    await Deno.remove(parent, { recursive: true });
+  }
+}
+
+Deno.test("nfs: an object is a plain file that others can read, with mode and mtime", () =>
+  withArchive(async (backend, dir) => {
+    const bytes = someBytes(3_000_000);
+    await backend.put(textPath("a/b,v"), contentOf(bytes, { mode: 0o444 }), never);
+    assertEquals(await Deno.readFile(`${dir}/a/b,v`), bytes);
+    const stat = await Deno.stat(`${dir}/a/b,v`);
+    assertEquals(stat.mode! & 0o7777, 0o444);
+    assertEquals(stat.mtime!.getTime(), 1_700_000_000_123);
+  }));
+
+Deno.test("nfs: a file that others put there is an object without digest", () =>
+  withArchive(async (backend, dir) => {
+    await Deno.writeTextFile(`${dir}/foreign`, "bytes");
+    const info = await backend.head(textPath("foreign"), never);
+    assertEquals([info.size, info.digest], [5, null]);
+  }));
+
+Deno.test("nfs: a missing archive directory never makes a file absent", () =>
+  withArchive(async (backend, dir, parent) => {
+    await backend.put(textPath("kept"), contentOf(someBytes(5)), never);
+    await Deno.rename(dir, `${parent}/elsewhere`);
+    await fails("transient", () => backend.head(textPath("none"), never));
+    await Deno.mkdir(dir);
+    // An empty directory in its place: what is left when a mount is gone.
+    await fails("denied", () => backend.head(textPath("none"), never));
+    await Deno.remove(dir);
+    await Deno.rename(`${parent}/elsewhere`, dir);
+    await fails("absent", () => backend.head(textPath("none"), never));
+  }));
+
+Deno.test("nfs: an archive that was mounted over the directory after start is found", () =>
+  withArchive(async (backend, dir, parent) => {
+    await Deno.rename(dir, `${parent}/under`);
+    const other = `${parent}/other`;
+    await Deno.mkdir(other);
+    const writer = await NfsBackend.open(other);
+    await writer.put(textPath("there"), contentOf(someBytes(7)), never);
+    await writer.close();
+    await Deno.rename(other, dir);
+    assertEquals((await backend.head(textPath("there"), never)).size, 7);
+  }));
+
+Deno.test("nfs: symbolic links lead nowhere", () =>
+  withArchive(async (backend, dir, parent) => {
+    await Deno.writeTextFile(`${parent}/secret`, "secret");
+    await Deno.symlink(`${parent}/secret`, `${dir}/link`);
+    await Deno.symlink(parent, `${dir}/dirlink`);
+    await fails("permanent", () => backend.head(textPath("link"), never));
+    await fails("permanent", () => backend.head(textPath("dirlink/secret"), never));
+    await fails("permanent", () =>
+      backend.put(textPath("dirlink/new"), contentOf(someBytes(5)), never));
+    assertEquals(entries(parent).sort(), ["archive", "secret"]);
+  }));
+
+Deno.test("nfs: the backend's own directory cannot be reached as an object", () =>
+  withArchive(async (backend) => {
+    const path = textPath(`${TEMP_DIR}/x`);
+    await fails("permanent", () => backend.put(path, contentOf(someBytes(5)), never));
+    await fails("permanent", () => backend.delete(path, never));
+  }));
+
+Deno.test("nfs: a directory that does not exist is refused with its name", async () => {
+  const error = await assertRejects(() => NfsBackend.open("/no/such/archive"), StorageError);
+  assertEquals(error.kind, "denied");
+  assertEquals(error.message.includes("/no/such/archive"), true);
+});

@@ -1,0 +1,112 @@
+/** The retrying decorator: the contract, and how persistent it is. @module */
+
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import fc from "fast-check";
+import { backoffMs } from "../../src/storage/backoff.ts";
+import { StorageError, type StorageErrorKind } from "../../src/storage/backend.ts";
+import { RetryingBackend, type RetryOptions } from "../../src/storage/retrying.ts";
+import { conformance, fails, paths } from "./conformance.ts";
+import { contentOf, never, someBytes, textPath } from "./contents.ts";
+import { MemoryBackend } from "./memory_backend.ts";
+
+const PATH = textPath("a/b");
+const QUICK: RetryOptions = {
+  attempts: 4,
+  backoff: { firstMs: 1, maxMs: 2 },
+  failuresToOpen: 100,
+  open: { firstMs: 20, maxMs: 20 },
+};
+
+conformance("retrying", null, () =>
+  Promise.resolve({
+    backend: new RetryingBackend(new MemoryBackend(), QUICK),
+    leftovers: () => Promise.resolve([]),
+    end: () => Promise.resolve(),
+  }));
+
+/** A memory backend with one object whose first `times` operations fail. */
+async function failing(kind: StorageErrorKind, times: number) {
+  const inner = new MemoryBackend();
+  await inner.put(PATH, contentOf(someBytes(10)), never);
+  inner.calls.length = 0;
+  let left = times;
+  inner.fault = (_, __, afterEffect) => {
+    if (!afterEffect && left-- > 0) throw new StorageError(kind, "injected");
+  };
+  return inner;
+}
+
+for (const kind of ["transient", "throttled"] as const) {
+  Deno.test(`retrying: a ${kind} failure is tried again, so many times and no more`, async () => {
+    const passing = await failing(kind, 3);
+    assertEquals((await new RetryingBackend(passing, QUICK).head(PATH, never)).size, 10);
+    assertEquals(passing.calls.length, 4);
+    const lasting = await failing(kind, 100);
+    await fails(kind, () => new RetryingBackend(lasting, QUICK).head(PATH, never));
+    assertEquals(lasting.calls.length, 4);
+  });
+}
+
+for (const kind of ["absent", "denied", "permanent", "corrupt"] as const) {
+  Deno.test(`retrying: a failure that is ${kind} is not tried again`, async () => {
+    const inner = await failing(kind, 1);
+    await fails(kind, () => new RetryingBackend(inner, QUICK).head(PATH, never));
+    assertEquals(inner.calls.length, 1);
+  });
+}
+
+Deno.test("retrying: a wait ends when the signal is aborted", async () => {
+  const inner = await failing("transient", 100);
+  const patient = { ...QUICK, backoff: { firstMs: 1e8, maxMs: 1e8 } };
+  const controller = new AbortController();
+  const call = new RetryingBackend(inner, patient).head(PATH, controller.signal);
+  setTimeout(() => controller.abort(), 5);
+  await fails("transient", () => call);
+});
+
+Deno.test("retrying: the circuit opens for all, and one probe closes it", async () => {
+  const inner = await failing("transient", 1e9);
+  const backend = new RetryingBackend(inner, { ...QUICK, failuresToOpen: 6 });
+  while (!backend.isOpen) await fails("transient", () => backend.head(PATH, never));
+  assertEquals(inner.calls.length, 6);
+  await Promise.all(
+    Array.from({ length: 50 }, () => fails("transient", () => backend.head(PATH, never))),
+  );
+  assert(inner.calls.length <= 7, `${inner.calls.length} calls reached a dead backend`);
+  inner.fault = () => {};
+  while (backend.isOpen) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await backend.head(PATH, never).catch(() => {});
+  }
+  assertEquals((await backend.head(PATH, never)).size, 10);
+});
+
+Deno.test("retrying: answers that are errors do not open the circuit", async () => {
+  const inner = new MemoryBackend();
+  const backend = new RetryingBackend(inner, { ...QUICK, failuresToOpen: 2 });
+  for (let i = 0; i < 10; i++) await fails("absent", () => backend.head(PATH, never));
+  assertEquals(backend.isOpen, false);
+});
+
+Deno.test("retrying: a listing goes on where it failed", async () => {
+  const inner = new MemoryBackend();
+  const all = Array.from({ length: 50 }, (_, i) => textPath(`l/${i}`)).sort();
+  for (const path of all) await inner.put(path, contentOf(someBytes(1)), never);
+  let calls = 0;
+  inner.fault = () => {
+    if (++calls % 7 === 0) throw new StorageError("transient", "injected");
+  };
+  assertEquals(await paths(new RetryingBackend(inner, QUICK), "l/"), all);
+});
+
+Deno.test("retrying: waits stay in their bounds and honour what the provider asked for", () => {
+  fc.assert(fc.property(
+    fc.integer({ min: 1, max: 60 }),
+    fc.option(fc.integer({ min: 0, max: 100_000 }), { nil: undefined }),
+    fc.double({ min: 0, max: 0.999, noNaN: true }),
+    (failures, asked, random) => {
+      const ms = backoffMs({ firstMs: 100, maxMs: 5000 }, failures, asked, () => random);
+      assert(ms >= Math.min(5000, asked ?? 0) && ms <= 5000, `${ms}`);
+    },
+  ));
+});

@@ -1,0 +1,295 @@
+/** The S3 backend against a server that misbehaves. @module */
+
+import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import type { S3Config } from "../../../src/config/config.ts";
+import type { Backend } from "../../../src/storage/backend.ts";
+import { openS3 } from "../../../src/storage/s3/s3_open.ts";
+import { fails, paths } from "../conformance.ts";
+import { contentOf, never, someBytes, textPath } from "../contents.ts";
+import { s3Config } from "../versitygw.ts";
+
+const PATH = textPath("a/b,v");
+const LIMITS = { idleMs: 300, slowestBytesPerSecond: 1024 * 1024 };
+
+/** Runs a test against a server that answers each request with `answer`. */
+async function withServer(
+  answer: (request: Request) => Response | Promise<Response>,
+  test: (backend: Backend) => Promise<void>,
+  changes: Partial<S3Config> = {},
+): Promise<void> {
+  const stop = new AbortController();
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
+    async (request) => {
+      await request.arrayBuffer();
+      return await answer(request);
+    },
+  );
+  const backend = await openS3(s3Config(`http://127.0.0.1:${server.addr.port}`, changes), LIMITS);
+  try {
+    await test(backend);
+  } finally {
+    await backend.close();
+    stop.abort();
+    await server.finished;
+  }
+}
+
+/** Runs a test against a server that sends these raw bytes to whoever asks. */
+async function withRawServer(
+  raw: string,
+  test: (backend: Backend) => Promise<void>,
+): Promise<void> {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const serving = (async () => {
+    for await (const connection of listener) {
+      await connection.read(new Uint8Array(65536));
+      await connection.write(new TextEncoder().encode(raw));
+      connection.close();
+    }
+  })();
+  const { port } = listener.addr as Deno.NetAddr;
+  const backend = await openS3(s3Config(`http://127.0.0.1:${port}`), LIMITS);
+  try {
+    await test(backend);
+  } finally {
+    await backend.close();
+    listener.close();
+    await serving;
+  }
+}
+
+function refusal(status: number, code: string, more = "", headers: Record<string, string> = {}) {
+  const body =
+    `<?xml version="1.0"?>\n<Error><Code>${code}</Code><Message>m</Message>${more}</Error>`;
+  return new Response(body, { status, headers });
+}
+
+const put = (backend: Backend) => backend.put(PATH, contentOf(someBytes(10)), never);
+const get = (backend: Backend) => backend.getRange(PATH, 0, 10, { signal: never });
+
+Deno.test("s3: SlowDown is throttled, with the time the server asked for", () =>
+  withServer(() => refusal(503, "SlowDown", "", { "retry-after": "7" }), async (backend) => {
+    for (const call of [put, get]) {
+      assertEquals((await fails("throttled", () => call(backend))).options.retryAfterMs, 7000);
+    }
+    await fails("throttled", () => backend.head(PATH, never));
+  }));
+
+for (
+  const [status, code, kind] of [
+    [500, "InternalError", "transient"],
+    [400, "RequestTimeout", "transient"],
+    [403, "AccessDenied", "denied"],
+    [403, "RequestTimeTooSkewed", "denied"],
+    [400, "ExpiredToken", "denied"],
+    [404, "NoSuchBucket", "denied"],
+    [404, "NoSuchKey", "absent"],
+    [400, "XAmzContentSHA256Mismatch", "corrupt"],
+    [400, "EntityTooLarge", "permanent"],
+    [412, "PreconditionFailed", "corrupt"],
+  ] as const
+) {
+  Deno.test(`s3: ${status} ${code} is ${kind}`, () =>
+    withServer(() => refusal(status, code), async (backend) => {
+      assertStringIncludes((await fails(kind, () => get(backend))).message, code);
+      if (code !== "NoSuchKey") await fails(kind, () => put(backend));
+      if (status !== 412) await fails(kind, () => backend.head(PATH, never));
+    }));
+}
+
+Deno.test("s3: a 404 that is not S3's own never means absent", () =>
+  withServer(() => new Response("<html>Not Found</html>", { status: 404 }), async (backend) => {
+    await fails("denied", () => get(backend));
+    await fails("denied", () => backend.head(PATH, never));
+    await fails("denied", () => backend.delete(PATH, never));
+  }));
+
+Deno.test("s3: a bucket elsewhere is denied with its region", async () => {
+  await withServer(
+    () => refusal(301, "PermanentRedirect", "", { "x-amz-bucket-region": "eu-west-1" }),
+    async (backend) => {
+      for (const call of [put, get]) {
+        assertStringIncludes((await fails("denied", () => call(backend))).message, "eu-west-1");
+      }
+    },
+  );
+  await withServer(
+    () => refusal(400, "AuthorizationHeaderMalformed", "<Region>ap-south-1</Region>"),
+    async (backend) =>
+      assertStringIncludes((await fails("denied", () => get(backend))).message, "ap-south-1"),
+  );
+});
+
+Deno.test("s3: a redirect is not followed", () =>
+  withServer(
+    () => new Response(null, { status: 307, headers: { location: "http://127.0.0.1:1/" } }),
+    async (backend) => void await fails("transient", () => get(backend)),
+  ));
+
+Deno.test("s3: a body that is cut is transient", () =>
+  withRawServer(
+    'HTTP/1.1 206 Partial Content\r\nETag: "e"\r\nContent-Range: bytes 0-9/10\r\n' +
+      "Content-Length: 10\r\n\r\nabc",
+    async (backend) => void await fails("transient", () => get(backend)),
+  ));
+
+Deno.test("s3: an answer that never comes, and a body that stops, are transient", async () => {
+  let release = () => {};
+  const held = new Promise<void>((resolve) => release = resolve);
+  await withServer(async () => (await held, new Response()), async (backend) => {
+    assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
+    release();
+  });
+  const stalled = () =>
+    new Response(
+      new ReadableStream({ start: (stream) => stream.enqueue(someBytes(400_000)) }),
+      { status: 206, headers: { etag: '"e"', "content-range": "bytes 0-999999/1000000" } },
+    );
+  await withServer(stalled, async (backend) => {
+    const call = () => backend.getRange(PATH, 0, 1_000_000, { signal: never });
+    assertStringIncludes((await fails("transient", call)).message, "no progress");
+  });
+});
+
+Deno.test("s3: a page with status 200 is not taken for an object", () =>
+  withServer(() => new Response("<html>sign in</html>"), async (backend) => {
+    await fails("corrupt", () => get(backend));
+    await fails("corrupt", () => put(backend));
+    await fails("corrupt", () => backend.head(PATH, never));
+    await fails("transient", () => paths(backend, ""));
+  }));
+
+Deno.test("s3: a range that is not the one asked for is corrupt", async () => {
+  for (const range of ["bytes 1-10/20", "bytes 0-8/20", "bytes 0-9/5", "bytes 0-9/*", "nonsense"]) {
+    const wrong = () =>
+      new Response(someBytes(10), {
+        status: 206,
+        headers: { etag: '"e"', "content-range": range },
+      });
+    await withServer(wrong, async (backend) => void await fails("corrupt", () => get(backend)));
+  }
+});
+
+Deno.test("s3: a server that sends the whole object instead of a range", () => {
+  const whole = () => new Response(someBytes(10), { headers: { etag: '"e"' } });
+  return withServer(whole, async (backend) => {
+    // Right where the whole object is what was asked for, refused where it is not.
+    assertEquals((await get(backend)).bytes, someBytes(10));
+    await fails("permanent", () => backend.getRange(PATH, 0, 5, { signal: never }));
+    await fails("permanent", () => backend.getRange(PATH, 3, 10, { signal: never }));
+  });
+});
+
+Deno.test("s3: another version than asked for is corrupt even if the server does not look", () => {
+  const other = () =>
+    new Response(someBytes(10), {
+      status: 206,
+      headers: { etag: '"new"', "content-range": "bytes 0-9/10" },
+    });
+  return withServer(other, async (backend) => {
+    const call = () => backend.getRange(PATH, 0, 10, { ifMatch: '"old"', signal: never });
+    await fails("corrupt", call);
+  });
+});
+
+/** Answers uploads in parts; `fault` may answer instead. Says which parts were begun and aborted. */
+function multipart(fault: (request: Request, url: URL) => Response | undefined) {
+  const seen: string[] = [];
+  const answer = (request: Request) => {
+    const url = new URL(request.url);
+    const part = url.searchParams.get("partNumber");
+    seen.push(part === null ? request.method : `part ${part}`);
+    const answer = fault(request, url);
+    if (answer !== undefined) return answer;
+    if (url.searchParams.has("uploads")) {
+      return new Response(
+        "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+      );
+    }
+    if (part !== null) return new Response(null, { headers: { etag: `"${part}"` } });
+    if (request.method === "DELETE") return new Response(null, { status: 204 });
+    return new Response(
+      '<CompleteMultipartUploadResult><ETag>"e-3"</ETag></CompleteMultipartUploadResult>',
+    );
+  };
+  return { seen, answer };
+}
+
+const LARGE = contentOf(someBytes(20 * 1024 * 1024));
+
+Deno.test("s3: a part that fails once is sent again, alone", async () => {
+  let failed = false;
+  const { seen, answer } = multipart((request, url) => {
+    if (request.method === "HEAD") {
+      return new Response(null, {
+        headers: {
+          etag: '"e-3"',
+          "content-length": String(LARGE.size),
+          "x-amz-meta-p4cache-digest": LARGE.digest,
+        },
+      });
+    }
+    if (url.searchParams.get("partNumber") !== "2" || failed) return undefined;
+    failed = true;
+    return refusal(500, "InternalError");
+  });
+  await withServer(answer, async (backend) => {
+    assertEquals(await backend.put(PATH, LARGE, never), { etag: '"e-3"' });
+  });
+  assertEquals(seen.filter((what) => what.startsWith("part")).sort(), [
+    "part 1",
+    "part 2",
+    "part 2",
+    "part 3",
+  ]);
+  assertEquals(seen.includes("DELETE"), false);
+});
+
+Deno.test("s3: a part that is refused ends the upload, and its parts are removed", async () => {
+  const { seen, answer } = multipart((_, url) =>
+    url.searchParams.get("partNumber") === "2" ? refusal(403, "AccessDenied") : undefined
+  );
+  await withServer(answer, async (backend) => {
+    await fails("denied", () => backend.put(PATH, LARGE, never));
+  });
+  assertEquals(seen.at(-1), "DELETE");
+});
+
+Deno.test("s3: an error in the answer to the joining of parts is an error", async () => {
+  const { seen, answer } = multipart((request, url) =>
+    request.method === "POST" && url.searchParams.has("uploadId")
+      ? refusal(200, "InternalError")
+      : undefined
+  );
+  await withServer(answer, async (backend) => {
+    const error = await fails("transient", () => backend.put(PATH, LARGE, never));
+    assertStringIncludes(error.message, "InternalError");
+  });
+  assertEquals(seen.at(-1), "DELETE");
+});
+
+Deno.test("s3: parts that were joined to another size are corrupt", async () => {
+  const { answer } = multipart((request) =>
+    request.method === "HEAD"
+      ? new Response(null, { headers: { etag: '"e-3"', "content-length": "5" } })
+      : undefined
+  );
+  await withServer(answer, async (backend) => {
+    await fails("corrupt", () => backend.put(PATH, LARGE, never));
+  });
+});
+
+Deno.test("s3: server-side encryption is asked for where it is on", async () => {
+  let asked: string | null = null;
+  const answer = (request: Request) => {
+    asked = request.headers.get("x-amz-server-side-encryption");
+    return new Response(null, { headers: { etag: '"e"' } });
+  };
+  await withServer(answer, async (backend) => void await put(backend));
+  assertEquals(asked, null);
+  await withServer(answer, async (backend) => void await put(backend), {
+    serverSideEncryption: true,
+  });
+  assertEquals(asked, "AES256");
+});

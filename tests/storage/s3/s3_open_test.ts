@@ -1,0 +1,126 @@
+/** Addresses, credentials and certificates of the S3 backend. @module */
+
+import { assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
+import type { S3Config } from "../../../src/config/config.ts";
+import { StorageError } from "../../../src/storage/backend.ts";
+import { CredentialSource, credentialSource } from "../../../src/storage/s3/s3_credentials.ts";
+import { bucketAddress, openS3 } from "../../../src/storage/s3/s3_open.ts";
+import { fails } from "../conformance.ts";
+import { contentOf, never, someBytes, textPath } from "../contents.ts";
+import { s3Config } from "../versitygw.ts";
+
+Deno.test("s3: AWS buckets are addressed by host name, others by path", () => {
+  const address = (endpoint: string | null, bucket: string, region = "eu-west-1") => {
+    const { origin, host, basePath } = bucketAddress({ endpoint, bucket, region });
+    return [origin, host, basePath];
+  };
+  const aws = "s3.eu-west-1.amazonaws.com";
+  assertEquals(address(null, "b"), [`https://b.${aws}`, `b.${aws}`, ""]);
+  assertEquals(address(null, "b.c"), [`https://${aws}`, aws, "/b.c"]);
+  assertEquals(address(null, "b", "cn-north-1")[1], "b.s3.cn-north-1.amazonaws.com.cn");
+  assertEquals(address("http://h:9000/", "b"), ["http://h:9000", "h:9000", "/b"]);
+  assertEquals(address("https://h:443/base", "b"), ["https://h", "h", "/base/b"]);
+  assertEquals(address("h.example", "b"), ["https://h.example", "h.example", "/b"]);
+  assertThrows(() => address("http://", "b"), StorageError, "no address");
+});
+
+Deno.test("s3: credentials come from the configuration, then from the environment", async () => {
+  const environment: Record<string, string> = {
+    AWS_ACCESS_KEY_ID: "env",
+    AWS_SECRET_ACCESS_KEY: "env-secret",
+    AWS_SESSION_TOKEN: "token",
+  };
+  const from = (accessKey: string | null, secretKey: string | null) =>
+    credentialSource({ accessKey, secretKey, region: "r" }, (name) => environment[name]).get(0);
+  assertEquals(await from("own", "own-secret"), {
+    accessKeyId: "own",
+    secretAccessKey: "own-secret",
+  });
+  assertEquals(await from(null, null), {
+    accessKeyId: "env",
+    secretAccessKey: "env-secret",
+    sessionToken: "token",
+  });
+});
+
+Deno.test("s3: credentials are renewed before they end, once for all who ask", async () => {
+  let loads = 0;
+  const source = new CredentialSource(null, () => {
+    loads++;
+    const expiration = new Date(loads * 3_600_000);
+    return Promise.resolve({ accessKeyId: `k${loads}`, secretAccessKey: "s", expiration });
+  });
+  await Promise.all([source.get(0), source.get(0)]);
+  assertEquals(loads, 1);
+  assertEquals((await source.get(3_000_000)).accessKeyId, "k1");
+  assertEquals((await source.get(3_590_000)).accessKeyId, "k1");
+  assertEquals((await source.get(3_590_000)).accessKeyId, "k2");
+  source.expire(await source.get(3_590_000));
+  assertEquals((await source.get(3_590_000)).accessKeyId, "k3");
+});
+
+Deno.test("s3: credentials that cannot be had are denied with where they are looked for", async () => {
+  const source = new CredentialSource(null, () => Promise.reject(new Error("no profile")));
+  const error = await fails("denied", async () => await source.get(0));
+  assertStringIncludes(error.message, "no profile");
+  assertStringIncludes(error.message, "AWS_ACCESS_KEY_ID");
+});
+
+/** Runs openssl; false where there is none. */
+async function openssl(cwd: string, ...args: string[]): Promise<boolean> {
+  try {
+    const command = new Deno.Command("openssl", { args, cwd, stdout: "null", stderr: "null" });
+    return (await command.output()).success;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test({
+  name: "s3: certificates are verified, unless the operator says otherwise",
+  ignore: !(await openssl(".", "version")),
+  fn: async () => {
+    const dir = await Deno.makeTempDir();
+    const make = (line: string) => openssl(dir, ...line.split(" "));
+    await Deno.writeTextFile(
+      `${dir}/san`,
+      "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
+    );
+    await make("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
+    await make("req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=leaf");
+    await make(
+      "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile san",
+    );
+    const stop = new AbortController();
+    const server = Deno.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      cert: await Deno.readTextFile(`${dir}/leaf.pem`),
+      key: await Deno.readTextFile(`${dir}/leaf.key`),
+      signal: stop.signal,
+      onListen: () => {},
+    }, async (request) => {
+      await request.arrayBuffer();
+      return new Response(null, { headers: { etag: '"e"' } });
+    });
+    const store = async (changes: Partial<S3Config>) => {
+      const endpoint = `https://127.0.0.1:${server.addr.port}`;
+      const backend = await openS3(s3Config(endpoint, changes));
+      try {
+        return await backend.put(textPath("x"), contentOf(someBytes(100_000)), never);
+      } finally {
+        await backend.close();
+      }
+    };
+    try {
+      assertStringIncludes((await fails("denied", () => store({}))).message, "ca_cert_path");
+      assertEquals(await store({ caCertPath: `${dir}/ca.pem` }), { etag: '"e"' });
+      assertEquals(await store({ verifySsl: false }), { etag: '"e"' });
+      await fails("permanent", () => store({ caCertPath: `${dir}/none.pem` }));
+    } finally {
+      stop.abort();
+      await server.finished;
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});

@@ -1,0 +1,90 @@
+/**
+ * A real S3 server for tests: versitygw over a temporary directory.
+ *
+ * @module
+ */
+
+import type { S3Config } from "../../src/config/config.ts";
+
+const ACCESS_KEY = "testaccess", SECRET_KEY = "testsecret";
+export const BUCKET = "depot-bucket";
+
+/** The server's binary: VERSITYGW_BIN, else what the test task has built; null when there is none. */
+export function versitygwBinary(): string | null {
+  const built = new URL("../../build/tools/versitygw", import.meta.url).pathname;
+  for (const path of [Deno.env.get("VERSITYGW_BIN"), built]) {
+    if (path === undefined) continue;
+    try {
+      if (Deno.statSync(path).isFile) return path;
+    } catch {
+      // Not here.
+    }
+  }
+  return null;
+}
+
+/** A running server. */
+export interface Server {
+  readonly endpoint: string;
+  /** Where the buckets are directories. */
+  readonly dir: string;
+  config(changes?: Partial<S3Config>): S3Config;
+  end(): Promise<void>;
+}
+
+/** Starts the server with one empty bucket. */
+export async function startVersitygw(binary: string): Promise<Server> {
+  const dir = await Deno.makeTempDir();
+  await Deno.mkdir(`${dir}/${BUCKET}`);
+  const port = freePort();
+  const server = new Deno.Command(binary, {
+    args: ["--port", `127.0.0.1:${port}`, "--quiet", "--keep-alive", "posix", dir],
+    env: { ROOT_ACCESS_KEY: ACCESS_KEY, ROOT_SECRET_KEY: SECRET_KEY },
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  const endpoint = `http://127.0.0.1:${port}`;
+  for (let tries = 0;; tries++) {
+    try {
+      await (await fetch(endpoint)).body?.cancel();
+      break;
+    } catch (error) {
+      if (tries === 200) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  return {
+    endpoint,
+    dir,
+    config: (changes = {}) => s3Config(endpoint, changes),
+    end: async () => {
+      server.kill("SIGTERM");
+      await server.status;
+      await Deno.remove(dir, { recursive: true });
+    },
+  };
+}
+
+/** Configuration of a server on loopback. */
+export function s3Config(endpoint: string, changes: Partial<S3Config> = {}): S3Config {
+  return {
+    type: "s3",
+    endpoint,
+    bucket: BUCKET,
+    region: "us-east-1",
+    accessKey: ACCESS_KEY,
+    secretKey: SECRET_KEY,
+    prefix: "depot",
+    caCertPath: null,
+    verifySsl: true,
+    serverSideEncryption: false,
+    ...changes,
+  };
+}
+
+function freePort(): number {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return port;
+}

@@ -223,20 +223,28 @@ static int make_dir_like_parent(int parent, const char *name) {
     return 0;
 }
 
-/* The parent of `path`, made with its own parents where missing. */
+/* The parent of `path`, made with its own parents where missing: down from the depot's directory. */
 static int open_or_make_parent(int root, const char *path, const char **name) {
     int parent = p4_open_parent(root, path, name);
     if (parent != -ENOENT) return parent;
-    char dir[4096];
-    size_t length = (size_t)(*name - path - 1);
-    memcpy(dir, path, length);
-    dir[length] = 0;
-    const char *dir_name;
-    int above = open_or_make_parent(root, dir, &dir_name);
-    if (above < 0) return above;
-    int error = make_dir_like_parent(above, dir_name);
-    close(above);
-    return error ? error : p4_open_parent(root, path, name);
+    char part[256];
+    int dir = p4_open_beneath(root, ".", O_PATH | O_DIRECTORY);
+    for (const char *slash; dir >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
+        size_t length = (size_t)(slash - path);
+        int below = length < sizeof part ? 0 : -ENAMETOOLONG;
+        if (!below) {
+            memcpy(part, path, length);
+            part[length] = 0;
+            below = p4_open_beneath(dir, part, O_PATH | O_DIRECTORY);
+            if (below == -ENOENT) {
+                int error = make_dir_like_parent(dir, part);
+                below = error ? error : p4_open_beneath(dir, part, O_PATH | O_DIRECTORY);
+            }
+        }
+        close(dir);
+        dir = below;
+    }
+    return dir;
 }
 
 static int link_into(int parent, const char *name, int fd, uint32_t mode, int64_t mtime_ns,

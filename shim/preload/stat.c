@@ -1,0 +1,103 @@
+/* stat: the calls that ask about a file, or change it, by its name. On an evicted file each restores it
+ * first: a server that saw such a file as absent would begin a new one in its place. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+#include <utime.h>
+
+#include "shim.h"
+
+#define CALL(name, type, ...) P4_REAL(name, type)(__VA_ARGS__)
+
+/* One function whose first argument is the path. */
+#define BY_PATH(name, parameters, type, ...)                                                       \
+    P4_API int name parameters {                                                                   \
+        P4_RECOVERING(int, -1, AT_FDCWD, path, CALL(#name, type, __VA_ARGS__));                    \
+    }
+/* One with a directory descriptor before it. */
+#define BY_DIRFD(name, parameters, type, ...)                                                      \
+    P4_API int name parameters {                                                                   \
+        P4_RECOVERING(int, -1, dirfd, path, CALL(#name, type, __VA_ARGS__));                       \
+    }
+
+#define PATH_STAT int (*)(const char *, void *)
+BY_PATH(stat, (const char *restrict path, struct stat *restrict st), PATH_STAT, path, st)
+BY_PATH(stat64, (const char *restrict path, struct stat64 *restrict st), PATH_STAT, path, st)
+BY_PATH(lstat, (const char *restrict path, struct stat *restrict st), PATH_STAT, path, st)
+BY_PATH(lstat64, (const char *restrict path, struct stat64 *restrict st), PATH_STAT, path, st)
+
+#define AT_STAT int (*)(int, const char *, void *, int)
+BY_DIRFD(fstatat, (int dirfd, const char *restrict path, struct stat *restrict st, int flags), AT_STAT,
+         dirfd, path, st, flags)
+BY_DIRFD(fstatat64, (int dirfd, const char *restrict path, struct stat64 *restrict st, int flags),
+         AT_STAT, dirfd, path, st, flags)
+BY_DIRFD(statx,
+         (int dirfd, const char *restrict path, int flags, unsigned mask, struct statx *restrict st),
+         int (*)(int, const char *, int, unsigned, void *), dirfd, path, flags, mask, st)
+
+/* The names of the stat family in programs built before glibc 2.33. */
+#define X_STAT int (*)(int, const char *, void *)
+int __xstat(int version, const char *path, struct stat *st);
+int __xstat64(int version, const char *path, struct stat64 *st);
+int __lxstat(int version, const char *path, struct stat *st);
+int __lxstat64(int version, const char *path, struct stat64 *st);
+int __fxstatat(int version, int dirfd, const char *path, struct stat *st, int flags);
+int __fxstatat64(int version, int dirfd, const char *path, struct stat64 *st, int flags);
+BY_PATH(__xstat, (int version, const char *path, struct stat *st), X_STAT, version, path, st)
+BY_PATH(__xstat64, (int version, const char *path, struct stat64 *st), X_STAT, version, path, st)
+BY_PATH(__lxstat, (int version, const char *path, struct stat *st), X_STAT, version, path, st)
+BY_PATH(__lxstat64, (int version, const char *path, struct stat64 *st), X_STAT, version, path, st)
+#define X_AT_STAT int (*)(int, int, const char *, void *, int)
+BY_DIRFD(__fxstatat, (int version, int dirfd, const char *path, struct stat *st, int flags), X_AT_STAT,
+         version, dirfd, path, st, flags)
+BY_DIRFD(__fxstatat64, (int version, int dirfd, const char *path, struct stat64 *st, int flags),
+         X_AT_STAT, version, dirfd, path, st, flags)
+
+#define PATH_INT int (*)(const char *, int)
+#define AT_INT_INT int (*)(int, const char *, int, int)
+BY_PATH(access, (const char *path, int mode), PATH_INT, path, mode)
+BY_PATH(euidaccess, (const char *path, int mode), PATH_INT, path, mode)
+BY_PATH(eaccess, (const char *path, int mode), PATH_INT, path, mode)
+BY_DIRFD(faccessat, (int dirfd, const char *path, int mode, int flags), AT_INT_INT, dirfd, path, mode,
+         flags)
+
+/* ---- changes by name ---- */
+
+BY_PATH(truncate, (const char *path, off_t length), int (*)(const char *, off_t), path, length)
+BY_PATH(truncate64, (const char *path, off64_t length), int (*)(const char *, off64_t), path, length)
+BY_PATH(chmod, (const char *path, mode_t mode), int (*)(const char *, mode_t), path, mode)
+BY_DIRFD(fchmodat, (int dirfd, const char *path, mode_t mode, int flags),
+         int (*)(int, const char *, mode_t, int), dirfd, path, mode, flags)
+BY_PATH(utime, (const char *path, const struct utimbuf *times),
+        int (*)(const char *, const struct utimbuf *), path, times)
+BY_PATH(utimes, (const char *path, const struct timeval times[2]),
+        int (*)(const char *, const struct timeval *), path, times)
+BY_DIRFD(utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
+         int (*)(int, const char *, const struct timespec *, int), dirfd, path, times, flags)
+
+/* Of two names the old one may be evicted; the new one is overwritten either way. */
+P4_API int rename(const char *path, const char *to) {
+    P4_RECOVERING(int, -1, AT_FDCWD, path,
+                  CALL("rename", int (*)(const char *, const char *), path, to));
+}
+P4_API int renameat(int dirfd, const char *path, int to_dirfd, const char *to) {
+    P4_RECOVERING(int, -1, dirfd, path,
+                  CALL("renameat", int (*)(int, const char *, int, const char *), dirfd, path,
+                       to_dirfd, to));
+}
+P4_API int renameat2(int dirfd, const char *path, int to_dirfd, const char *to, unsigned flags) {
+    P4_RECOVERING(int, -1, dirfd, path,
+                  CALL("renameat2", int (*)(int, const char *, int, const char *, unsigned), dirfd,
+                       path, to_dirfd, to, flags));
+}
+P4_API int link(const char *path, const char *to) {
+    P4_RECOVERING(int, -1, AT_FDCWD, path, CALL("link", int (*)(const char *, const char *), path, to));
+}
+P4_API int linkat(int dirfd, const char *path, int to_dirfd, const char *to, int flags) {
+    P4_RECOVERING(int, -1, dirfd, path,
+                  CALL("linkat", int (*)(int, const char *, int, const char *, int), dirfd, path,
+                       to_dirfd, to, flags));
+}

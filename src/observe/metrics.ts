@@ -190,27 +190,27 @@ export class Metrics {
       values: () => Record<string, number>,
       label: string,
     ) => {
-      const counter: Counter = new Counter({
+      new Counter({
         name: `p4cache_${name}`,
         help,
         labelNames: [label],
         registers: [this.#registry],
-        collect: () => {
-          counter.reset();
+        collect() {
+          this.reset();
           for (const [value, count] of Object.entries(values())) {
-            counter.inc({ [label]: value }, count);
+            this.inc({ [label]: value }, count);
           }
         },
       });
     };
     const plain = (name: string, help: string, value: () => number) => {
-      const counter: Counter = new Counter({
+      new Counter({
         name: `p4cache_${name}`,
         help,
         registers: [this.#registry],
-        collect: () => {
-          counter.reset();
-          counter.inc(value());
+        collect() {
+          this.reset();
+          this.inc(value());
         },
       });
     };
@@ -243,12 +243,15 @@ export class Metrics {
   }
 
   #gauges(): void {
+    const snapshot = this.#snapshot;
     const gauge = (name: string, help: string, value: (s: GaugeSnapshot) => number) => {
-      const one: Gauge = new Gauge({
+      new Gauge({
         name: `p4cache_${name}`,
         help,
         registers: [this.#registry],
-        collect: () => one.set(value(this.#snapshot())),
+        collect() {
+          this.set(value(snapshot()));
+        },
       });
     };
     gauge("files_dirty", "Files waiting for upload", (s) => s.dirty);

@@ -1,0 +1,129 @@
+/**
+ * Runs every test: installs what they need where that is possible, builds the binary, runs the suites,
+ * and ends with one line `N passed, N failed, N skipped`.
+ *
+ * @module
+ */
+
+const ROOT = new URL("../", import.meta.url).pathname;
+const REPORTS = `${ROOT}build/reports`;
+const TOOLS = `${ROOT}build/tools`;
+
+/** Programs that tests drive, and the Debian packages they come in. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  ci: "rcs",
+  socat: "socat",
+  mdb_stat: "lmdb-utils",
+  promtool: "prometheus",
+  setcap: "libcap2-bin",
+  rsync: "rsync",
+};
+
+const VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+
+/** Suites in order; a parallel one runs as many files at once as there are processors. */
+const SUITES = [
+  {
+    name: "unit",
+    parallel: true,
+    paths: ["cache", "commands", "config", "manifest", "observe", "server", "storage"],
+  },
+  // One file after another: both watch a whole filesystem, and the end-to-end tests measure nothing
+  // but are slow when they share two processors.
+  { name: "kernel", parallel: false, paths: ["ffi", "shim"] },
+  { name: "e2e", parallel: false, paths: ["e2e"] },
+];
+
+async function run(
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<boolean> {
+  try {
+    const child = new Deno.Command(command, { args, cwd: ROOT, env, stdin: "null" }).spawn();
+    return (await child.status).success;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function has(program: string): boolean {
+  const places = [TOOLS, ...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"];
+  return places.some((dir) => {
+    try {
+      return Deno.statSync(`${dir}/${program}`).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** What cannot be installed is left to the tests that need it: they skip, and say why. */
+async function installTools(): Promise<void> {
+  const packages = Object.entries(PROGRAMS).filter(([program]) => !has(program)).map(([, p]) => p);
+  if (packages.length > 0 && Deno.uid() === 0 && has("apt-get")) {
+    const env = { DEBIAN_FRONTEND: "noninteractive" };
+    console.log(`Installing ${packages.join(", ")}`);
+    await run("apt-get", ["-qq", "update"], env);
+    await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...packages], env);
+  }
+  if (!has("versitygw") && has("go")) {
+    console.log(`Building ${VERSITYGW} (once)`);
+    await run("go", ["install", VERSITYGW], { GOBIN: TOOLS });
+  }
+}
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+/** Counts of a JUnit report; a run without report counts as one failure. */
+function readReport(path: string, counts: Counts): void {
+  let report: string;
+  try {
+    report = Deno.readTextFileSync(path);
+  } catch {
+    counts.failed++;
+    return;
+  }
+  const [head] = /<testsuites[^>]*>/.exec(report) ?? [""];
+  const number = (name: string) => Number(new RegExp(`${name}="(\\d+)"`).exec(head)?.[1] ?? 0);
+  const failed = number("failures") + number("errors");
+  const skipped = (report.match(/<skipped/g) ?? []).length;
+  counts.failed += failed;
+  counts.skipped += skipped;
+  counts.passed += number("tests") - failed - skipped;
+}
+
+const only = Deno.args[0];
+const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
+if (!Deno.env.has("DENO_TLS_CA_STORE")) Deno.env.set("DENO_TLS_CA_STORE", "system");
+await Deno.mkdir(REPORTS, { recursive: true });
+if (only !== "unit") await installTools();
+if (!await run(Deno.execPath(), ["run", "-A", "src/build/build.ts"])) {
+  console.log("The build failed\n0 passed, 1 failed, 0 skipped");
+  Deno.exit(1);
+}
+for (const suite of SUITES) {
+  if (only !== undefined && only !== suite.name) continue;
+  const paths = suite.paths.map((path) => `tests/${path}`).filter((path) => {
+    try {
+      return Deno.statSync(ROOT + path).isDirectory;
+    } catch {
+      return false;
+    }
+  });
+  const report = `${REPORTS}/${suite.name}.xml`;
+  await Deno.remove(report).catch(() => {});
+  const flags = ["test", "-A", "--no-check", `--junit-path=${report}`];
+  if (suite.parallel) flags.push("--parallel");
+  const before = counts.failed;
+  const ok = await run(Deno.execPath(), [...flags, ...paths], { NO_COLOR: "1" });
+  readReport(report, counts);
+  if (!ok && counts.failed === before) counts.failed++;
+}
+console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
+Deno.exit(counts.failed === 0 ? 0 : 1);

@@ -101,3 +101,37 @@ P4_API int linkat(int dirfd, const char *path, int to_dirfd, const char *to, int
                   CALL("linkat", int (*)(int, const char *, int, const char *, int), dirfd, path,
                        to_dirfd, to, flags));
 }
+
+/* ---- names: RCS asks this way whether an archive is there ---- */
+
+P4_API ssize_t readlink(const char *restrict path, char *restrict out, size_t cap) {
+    P4_RECOVERING(ssize_t, -1, AT_FDCWD, path,
+                  CALL("readlink", ssize_t(*)(const char *, char *, size_t), path, out, cap));
+}
+P4_API ssize_t readlinkat(int dirfd, const char *restrict path, char *restrict out, size_t cap) {
+    P4_RECOVERING(ssize_t, -1, dirfd, path,
+                  CALL("readlinkat", ssize_t(*)(int, const char *, char *, size_t), dirfd, path, out,
+                       cap));
+}
+ssize_t __readlink_chk(const char *path, char *out, size_t cap, size_t room);
+P4_API ssize_t __readlink_chk(const char *path, char *out, size_t cap, size_t room) {
+    P4_RECOVERING(ssize_t, -1, AT_FDCWD, path,
+                  CALL("__readlink_chk", ssize_t(*)(const char *, char *, size_t, size_t), path, out,
+                       cap, room));
+}
+ssize_t __readlinkat_chk(int dirfd, const char *path, char *out, size_t cap, size_t room);
+P4_API ssize_t __readlinkat_chk(int dirfd, const char *path, char *out, size_t cap, size_t room) {
+    P4_RECOVERING(ssize_t, -1, dirfd, path,
+                  CALL("__readlinkat_chk", ssize_t(*)(int, const char *, char *, size_t, size_t),
+                       dirfd, path, out, cap, room));
+}
+P4_API char *realpath(const char *restrict path, char *restrict resolved) {
+    P4_RECOVERING(char *, NULL, AT_FDCWD, path,
+                  CALL("realpath", char *(*)(const char *, char *), path, resolved));
+}
+char *__realpath_chk(const char *path, char *resolved, size_t room);
+P4_API char *__realpath_chk(const char *path, char *resolved, size_t room) {
+    P4_RECOVERING(char *, NULL, AT_FDCWD, path,
+                  CALL("__realpath_chk", char *(*)(const char *, char *, size_t), path, resolved,
+                       room));
+}

@@ -58,6 +58,8 @@ async function compile(): Promise<void> {
     "--no-lock",
     "--no-npm",
     "--allow-all",
+    // It would lie under a fixed name in /tmp, where somebody else could put one of his own.
+    "--no-code-cache",
     ...config.unstable.map((feature) => `--unstable-${feature}`),
     `--include=${BUNDLE}`,
     `--output=${BUILD}/p4-cache`,

@@ -56,7 +56,7 @@ static int open_creating(open_call call, int dirfd, const char *path, int flags,
 }
 
 /* A file made or opened for truncation: what was remembered as absent is there now. */
-static void forget_absence(int dirfd, const char *path) {
+__attribute__((noinline)) static void forget_absence(int dirfd, const char *path) {
     char relative[P4_MAX_PATH];
     int saved = errno;
     size_t length = p4_relative(dirfd, path, relative);
@@ -74,7 +74,7 @@ static int open_exclusive(open_call call, int dirfd, const char *path, int flags
     return call(dirfd, path, flags, mode);
 }
 
-static int open_any(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
+__attribute__((noinline)) static int open_any(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
     if (!(flags & O_CREAT)) return open_existing(call, dirfd, path, flags, mode);
     int fd = flags & O_EXCL    ? open_exclusive(call, dirfd, path, flags, mode)
              : flags & O_TRUNC ? call(dirfd, path, flags, mode)
@@ -83,20 +83,29 @@ static int open_any(open_call call, int dirfd, const char *path, int flags, mode
     return fd;
 }
 
-static int shim_open(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    if (!p4_depot.active || is_special(flags)) return call(dirfd, path, flags, mode);
-    int fd = open_any(call, dirfd, path, flags, mode);
-    if (fd < 0) return fd;
-    const char *below = *path == '/' ? p4_below_depot(path) : NULL;
-    if (below) p4_note_access(below);
-    if ((flags & O_ACCMODE) == O_RDONLY) return fd;
+/* Opened for writing: made again while the file is being evicted. Apart, for its large frame. */
+__attribute__((noinline)) static int keep_written(open_call call, int fd, int dirfd, const char *path,
+                                                  int flags, mode_t mode) {
     char relative[P4_MAX_PATH];
-    if (!below && (*path == '/' || !p4_relative(dirfd, path, relative))) return fd;
+    if (!p4_relative(dirfd, path, relative)) return fd;
     for (int try = 0; try < P4_TRIES && p4_was_replaced(fd, dirfd, path); try++) {
         close(fd);
         fd = open_any(call, dirfd, path, flags & ~O_EXCL, mode);
         if (fd < 0) return fd;
     }
+    return fd;
+}
+
+static int shim_open(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
+    if (!p4_depot.active || is_special(flags)) return call(dirfd, path, flags, mode);
+    int before = errno;
+    int fd = open_any(call, dirfd, path, flags, mode);
+    if (fd < 0) return fd;
+    const char *below = *path == '/' ? p4_below_depot(path) : NULL;
+    if (below) p4_note_access(below);
+    if ((flags & O_ACCMODE) != O_RDONLY && (below || *path != '/'))
+        fd = keep_written(call, fd, dirfd, path, flags, mode);
+    if (fd >= 0) errno = before;
     return fd;
 }
 

@@ -8,7 +8,7 @@
 #include "shim.h"
 
 /* 1 there now, 0 absent, -1 nobody can say. */
-static int find(int dirfd, const char *path) {
+__attribute__((noinline)) static int find(int dirfd, const char *path) {
     char relative[P4_MAX_PATH];
     size_t length = p4_relative(dirfd, path, relative);
     if (!length || p4_is_temporary(relative) || p4_negative_has(relative, length)) return 0;

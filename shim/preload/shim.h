@@ -76,14 +76,19 @@ int p4_was_replaced(int fd, int dirfd, const char *path);
 /* How often a call is made again at most: each time the file was evicted once more in between. */
 enum { P4_TRIES = 8 };
 
-/* Makes a call that returns `failed` and ENOENT for an evicted file, with recovery. */
+/* Makes a call that returns `failed` and ENOENT for an evicted file, with recovery. As with the kernel,
+ * a call that succeeds in the end leaves errno alone. */
 #define P4_RECOVERING(type, failed, dirfd, path, call)                                             \
     do {                                                                                           \
+        int before_ = errno;                                                                       \
         type result_ = (call);                                                                     \
-        for (int try_ = 0; P4_UNLIKELY(result_ == (failed)) && errno == ENOENT &&                  \
-                           p4_depot.active && try_ < P4_TRIES && p4_recover(dirfd, path);          \
-             try_++)                                                                               \
-            result_ = (call);                                                                      \
+        if (P4_UNLIKELY(result_ == (failed)) && errno == ENOENT && p4_depot.active) {              \
+            for (int try_ = 0; try_ < P4_TRIES && p4_recover(dirfd, path); try_++) {               \
+                result_ = (call);                                                                  \
+                if (result_ != (failed)) errno = before_;                                          \
+                if (result_ != (failed) || errno != ENOENT) break;                                 \
+            }                                                                                      \
+        }                                                                                          \
         return result_;                                                                            \
     } while (0)
 

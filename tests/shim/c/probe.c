@@ -1,0 +1,139 @@
+/* One libc call on one path, by the call's name: prints "ok <value>" or "error <errno name>". */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static int ok(long value) { return printf("ok %ld\n", value), 0; }
+static int bad(void) { return printf("error %s\n", strerrorname_np(errno)), 1; }
+/* The value is read after the call. */
+#define result(rc, value) ((rc) < 0 ? bad() : ok(value))
+
+/* Bytes that can be read from the descriptor. */
+static int drain(int fd) {
+    char buffer[4096];
+    long total = 0;
+    if (fd < 0) return bad();
+    for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) total += n;
+    return ok(total);
+}
+static int drain_stream(FILE *stream) { return stream ? drain(fileno(stream)) : bad(); }
+static int size_of(int fd) {
+    struct stat st;
+    return fd < 0 || fstat(fd, &st) ? bad() : ok((long)st.st_size);
+}
+
+int __open_2(const char *, int);
+int __open64_2(const char *, int);
+int __openat_2(int, const char *, int);
+int __openat64_2(int, const char *, int);
+int __xstat(int, const char *, struct stat *);
+int __lxstat(int, const char *, struct stat *);
+int __fxstatat(int, int, const char *, struct stat *, int);
+
+static const char *shared_path;
+static void *open_in_thread(void *ignored) {
+    (void)ignored;
+    int fd = open(shared_path, O_RDONLY);
+    if (fd < 0) return (void *)1;
+    close(fd);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return 2;
+    const char *call = argv[1], *path = argv[2];
+    char a[PATH_MAX], b[PATH_MAX], other[PATH_MAX + 16];
+    struct stat st;
+    struct stat64 st64;
+    struct statx stx;
+    strcpy(a, path);
+    strcpy(b, path);
+    const char *dir = dirname(a), *name = basename(b);
+    snprintf(other, sizeof other, "%s.other", path);
+#define IS(text) if (!strcmp(call, text))
+    IS("open") return drain(open(path, O_RDONLY));
+    IS("open64") return drain(open64(path, O_RDONLY));
+    IS("openat") return drain(openat(AT_FDCWD, path, O_RDONLY));
+    IS("openat64") return drain(openat64(AT_FDCWD, path, O_RDONLY));
+    IS("__open_2") return drain(__open_2(path, O_RDONLY));
+    IS("__open64_2") return drain(__open64_2(path, O_RDONLY));
+    IS("__openat_2") return drain(__openat_2(AT_FDCWD, path, O_RDONLY));
+    IS("__openat64_2") return drain(__openat64_2(AT_FDCWD, path, O_RDONLY));
+    IS("open rdwr") return drain(open(path, O_RDWR));
+    IS("open append") return size_of(open(path, O_WRONLY | O_APPEND));
+    IS("open rdwr creat") return drain(open(path, O_RDWR | O_CREAT, 0644));
+    IS("open append creat") return size_of(open(path, O_WRONLY | O_CREAT | O_APPEND, 0644));
+    IS("open trunc creat") return size_of(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+    IS("open excl creat") return size_of(open(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
+    IS("creat") return size_of(creat(path, 0644));
+    IS("fopen r") return drain_stream(fopen(path, "r"));
+    IS("fopen64 r+") return drain_stream(fopen64(path, "r+"));
+    IS("fopen a") {
+        FILE *stream = fopen(path, "a");
+        return stream ? size_of(fileno(stream)) : bad();
+    }
+    IS("freopen") return drain_stream(freopen(path, "r", stdin));
+    IS("stat") return result(stat(path, &st), st.st_size);
+    IS("stat64") return result(stat64(path, &st64), st64.st_size);
+    IS("lstat") return result(lstat(path, &st), st.st_size);
+    IS("fstatat") return result(fstatat(AT_FDCWD, path, &st, 0), st.st_size);
+    IS("statx") return result(statx(AT_FDCWD, path, 0, STATX_SIZE, &stx), (long)stx.stx_size);
+    IS("__xstat") return result(__xstat(1, path, &st), st.st_size);
+    IS("__lxstat") return result(__lxstat(1, path, &st), st.st_size);
+    IS("__fxstatat") return result(__fxstatat(1, AT_FDCWD, path, &st, 0), st.st_size);
+    IS("access") return result(access(path, R_OK), 0);
+    IS("faccessat") return result(faccessat(AT_FDCWD, path, R_OK, 0), 0);
+    IS("euidaccess") return result(euidaccess(path, R_OK), 0);
+    IS("readlink") return errno = 0, readlink(path, other, 10) < 0 && errno == EINVAL ? ok(0) : bad();
+    IS("realpath") return realpath(path, a) ? ok(0) : bad();
+    IS("chmod") return result(chmod(path, 0444), 0);
+    IS("utimes") return result(utimes(path, NULL), 0);
+    IS("truncate") return result(truncate(path, 3), 3);
+    IS("rename") return rename(path, other) ? bad() : result(stat(other, &st), st.st_size);
+    IS("link") return link(path, other) ? bad() : result(stat(other, &st), st.st_size);
+    IS("relative") return chdir(dir) ? bad() : drain(open(name, O_RDONLY));
+    IS("relative stat") return chdir(dir) ? bad() : result(stat(name, &st), st.st_size);
+    IS("dirfd") return drain(openat(open(dir, O_RDONLY | O_DIRECTORY), name, O_RDONLY));
+    IS("dots") {
+        snprintf(other, sizeof other, "%s/..//%s/./%s", dir, basename(dir), name);
+        return drain(open(other, O_RDONLY));
+    }
+    IS("threads") {
+        pthread_t threads[64];
+        shared_path = path;
+        long failed = 0;
+        for (int i = 0; i < 64; i++) pthread_create(&threads[i], NULL, open_in_thread, NULL);
+        for (int i = 0; i < 64; i++) {
+            void *one;
+            pthread_join(threads[i], &one);
+            failed += one != NULL;
+        }
+        return ok(failed);
+    }
+    IS("bad pointer") {
+        const char *nowhere = (const char *)8;
+        errno = 0;
+        int faults = open(nowhere, O_RDONLY) < 0 && errno == EFAULT;
+        errno = 0;
+        faults += open(nowhere, O_RDWR | O_CREAT, 0644) < 0 && errno == EFAULT;
+        errno = 0;
+        faults += stat(nowhere, &st) < 0 && errno == EFAULT;
+        return ok(faults);
+    }
+    IS("quiet errno") {
+        errno = 77;
+        int fd = open(path, O_RDONLY);
+        close(fd);
+        return ok(errno);
+    }
+    return 2;
+}

@@ -1,6 +1,9 @@
 /**
- * The demo: builds the program, makes a temporary depot with a directory as storage, and shows the life
- * of its files, timed. Cleans up after itself. Needs no account, no server.
+ * The demo: builds the program, and shows the whole life of an archive tree on a temporary depot, with
+ * a local directory as storage. Every claim it prints has been compared byte for byte. Cleans up after
+ * itself; needs no account and no server.
+ *
+ * Without CAP_SYS_ADMIN no depot can be watched; then it shows what a read-only replica does.
  *
  * @module
  */
@@ -16,171 +19,232 @@ import {
   TempDir,
   until,
 } from "../e2e/daemon_process.ts";
-import { isArchive, makeArchives, REVISIONS, submit } from "../e2e/rcs_archives.ts";
+import { submit } from "../e2e/rcs_archives.ts";
+import { size, Story } from "./story.ts";
+import { generatedTree, rcsTree, type Tree } from "./trees.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
-const FILES_WITHOUT_RCS = 150;
 
-let begun = performance.now();
+/** Watermark of the second act, bytes: most of the tree has to go. */
+const SMALL_CACHE_BYTES = 60_000;
 
-/** One line: time since the start, and what happened. */
-function tell(line: string): void {
-  const seconds = ((performance.now() - begun) / 1000).toFixed(2).padStart(6);
-  console.log(`${seconds} s  ${line}`);
+/** Files written right before the crash. */
+const LATE_FILES = 50;
+
+/** Where everything happens. */
+interface Stage {
+  readonly depot: string;
+  /** Stands for the bucket. */
+  readonly store: string;
+  readonly tree: Tree;
+  readonly story: Story;
 }
 
-async function timed<T>(work: () => Promise<T> | T): Promise<{ ms: number; value: T }> {
-  const from = performance.now();
-  const value = await work();
-  return { ms: performance.now() - from, value };
+const storage = (stage: Stage) => ["--primary-type", "nfs", "--primary-path", stage.store];
+
+function isSame(a: Uint8Array, b: Uint8Array | undefined): boolean {
+  return b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-const rate = (count: number, ms: number) =>
-  `${ms.toFixed(0)} ms, ${(count / ms * 1000).toFixed(0)}/s`;
-
-function assertSame(name: string, expected: Uint8Array, found: Uint8Array): void {
-  const same = expected.length === found.length && expected.every((byte, i) => byte === found[i]);
-  if (!same) throw new Error(`${name} came back with other content`);
-}
-
-/** An archive tree: real RCS archives where `ci` is installed, else files that look like them. */
-async function makeTree(dir: string): Promise<Map<string, Uint8Array>> {
-  if (hasProgram("ci")) {
-    await makeArchives(dir);
-    return new Map([...filesBelow(dir)].filter(([name]) => isArchive(name)));
+/** @throws Error naming the first file whose bytes are not where they should be. */
+function requireAll(what: string, tree: Tree, find: (name: string) => Uint8Array | undefined) {
+  for (const [name, bytes] of tree.files) {
+    if (!isSame(bytes, find(name))) throw new Error(`${what}: ${name} differs`);
   }
-  tell("RCS (ci, co) is not installed: plain files stand for the archives");
-  const files = new Map<string, Uint8Array>();
-  for (let i = 0; i < FILES_WITHOUT_RCS; i++) {
-    const text = `head 1.1;\n${"line\n".repeat(i + 1)}`;
-    files.set(`main/${i % 10}/file${i}.c,v`, new TextEncoder().encode(text));
-  }
-  return files;
 }
 
-async function readAllUnderShim(depot: string, files: Map<string, Uint8Array>): Promise<number> {
-  let reads = 0;
-  for (const [name, bytes] of files) {
-    assertSame(
-      name,
-      bytes,
-      (await run("cat", [`${depot}/${name}`], { env: shimEnv(depot) })).bytes,
-    );
-    reads++;
-  }
-  return reads;
+function allStored({ store, tree }: Stage): boolean {
+  const stored = filesBelow(store);
+  return [...tree.files].every(([name, bytes]) => isSame(bytes, stored.get(name)));
 }
 
-/** What is possible without the right to watch: a replica restores from the storage. */
-async function showReplica(dir: string): Promise<void> {
-  const depot = `${dir}/depot`, store = `${dir}/store`;
-  tell(
-    "No CAP_SYS_ADMIN here: the kernel does not let us watch writes. Showing a read-only replica;",
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function totalBytes(files: Map<string, Uint8Array>): number {
+  return [...files.values()].reduce((sum, file) => sum + file.length, 0);
+}
+
+async function uploadAct(stage: Stage): Promise<void> {
+  const { story, tree, depot, store } = stage;
+  story.act(`p4d submits ${tree.files.size} files; the daemon uploads them`);
+  await using daemon = await DaemonProcess.start(depot, storage(stage));
+  story.say(`daemon ready, pid ${daemon.pid}`);
+  for (const [name, bytes] of tree.files) {
+    const begun = performance.now();
+    submit(depot, name, bytes);
+    if (!tree.samples.includes(name)) continue;
+    await until(`${name} is in storage`, () => exists(`${store}/${name}`));
+    story.file(name, `written, ${size(bytes.length)}; in storage ${story.since(begun)} later`);
+  }
+  const begun = performance.now();
+  await until("every file is in storage", () => allStored(stage));
+  story.say(
+    `all ${tree.files.size} files, ${size(totalBytes(tree.files))}, are in storage and equal, ` +
+      `${story.since(begun)} after the last was written`,
   );
-  tell("run the demo as root to see uploads and evictions as well");
-  const files = await makeTree(`${dir}/staging`);
-  for (const [name, bytes] of files) submit(store, name, bytes);
-  tell(`${files.size} files are in the storage, none in the depot`);
-  const args = ["--read-only", "--primary-type", "nfs", "--primary-path", store];
-  await using daemon = await DaemonProcess.start(depot, args);
-  const { ms, value } = await timed(() => readAllUnderShim(depot, files));
-  tell(`${value} programs read them under the shim, byte for byte the same (${rate(value, ms)})`);
+  await daemon.stop();
+  story.say("daemon stopped (SIGTERM)");
+}
+
+async function evictAct(stage: Stage): Promise<DaemonProcess> {
+  const { story, tree, depot } = stage;
+  story.act(`Restarted with room for ${size(SMALL_CACHE_BYTES)}: the longest unread files go`);
+  const begun = performance.now();
+  const daemon = await DaemonProcess.start(depot, [
+    ...storage(stage),
+    "--max-cache-bytes",
+    String(2 * SMALL_CACHE_BYTES),
+    "--low-watermark-bytes",
+    String(SMALL_CACHE_BYTES),
+  ]);
+  let left = filesBelow(depot);
+  await until("the cache is small", () => {
+    left = filesBelow(depot);
+    return totalBytes(left) <= SMALL_CACHE_BYTES;
+  });
+  for (const name of tree.samples) {
+    story.file(name, left.has(name) ? "still here" : "evicted; its object stays");
+  }
+  story.say(
+    `${tree.files.size - left.size} files evicted in ${story.since(begun)}; ` +
+      `${left.size} left, ${size(totalBytes(left))}`,
+  );
+  return daemon;
+}
+
+/** Reads every file as p4d does; tells of samples how long it took cold and warm. */
+async function restoreAct({ story, tree, depot }: Stage): Promise<void> {
+  const env = shimEnv(depot);
+  story.act(`${tree.reader} under libp4shim.so reads every revision; missing files come back`);
+  const read = async (argv: readonly string[]) => {
+    const out = await run(argv[0]!, argv.slice(1), { env });
+    if (out.code !== 0) throw new Error(`${argv.join(" ")}: ${out.stderr}`);
+    return out.bytes;
+  };
+  const all = performance.now();
+  let revisions = 0;
+  for (const name of tree.files.keys()) {
+    const wasHere = exists(`${depot}/${name}`);
+    let first: string | null = null;
+    for (const revision of tree.revisions(name, depot)) {
+      const begun = performance.now();
+      const bytes = await read(revision.argv);
+      first ??= story.since(begun);
+      if (!isSame(revision.bytes, bytes)) throw new Error(`${revision.argv.join(" ")} differs`);
+      revisions++;
+    }
+    if (!tree.samples.includes(name)) continue;
+    const [again] = tree.revisions(name, depot);
+    const begun = performance.now();
+    await read(again!.argv);
+    const how = wasHere ? "was here" : "restored";
+    story.file(name, `${how}; first read ${first}, again ${story.since(begun)}`);
+  }
+  story.say(
+    `${revisions} revisions read, each by its own process, and equal: ${story.since(all)} in all`,
+  );
+}
+
+async function checkInAct({ story, tree, depot, store }: Stage): Promise<void> {
+  if (tree.checkIn === null) return;
+  story.act("ci adds revisions to evicted archives; they are uploaded again");
+  for (const name of tree.samples.filter((name) => name.endsWith(",v"))) {
+    const begun = performance.now();
+    const bytes = await tree.checkIn(name, depot, shimEnv(depot));
+    tree.files.set(name, bytes);
+    const done = story.since(begun);
+    await until(
+      `${name} is uploaded again`,
+      () => isSame(bytes, Deno.readFileSync(`${store}/${name}`)),
+    );
+    story.file(name, `new revision after ${done}, in storage after ${story.since(begun)}`);
+  }
+}
+
+async function crashAct(stage: Stage, daemon: DaemonProcess): Promise<void> {
+  const { story, tree, depot, store } = stage;
+  story.act(`${LATE_FILES} more files are written, and the daemon is killed (kill -9) at once`);
+  for (let i = 0; i < LATE_FILES; i++) {
+    const name = `late/render ${i}.psd,d/1.1.gz`;
+    const bytes = crypto.getRandomValues(new Uint8Array(4000 + i));
+    tree.files.set(name, bytes);
+    submit(depot, name, bytes);
+  }
+  await daemon.kill();
+  const stored = filesBelow(store), local = filesBelow(depot);
+  const uploaded = [...stored.keys()].filter((name) => name.startsWith("late/")).length;
+  story.say(`killed; ${uploaded} of ${LATE_FILES} had reached storage`);
+  requireAll("after the kill", tree, (name) => local.get(name) ?? stored.get(name));
+  story.say(`each of the ${tree.files.size} files is on disk or in storage, and equal`);
+  const begun = performance.now();
+  await using next = await DaemonProcess.start(depot, storage(stage));
+  await until("the rest is in storage", () => allStored(stage));
+  story.say(`restarted; ${story.since(begun)} later all ${tree.files.size} are in storage`);
+  story.say(`a file that never was: FETCH no/such/file → ${await next.fetch("no/such/file")}`);
+  await next.stop();
+}
+
+async function wholePlay(stage: Stage): Promise<void> {
+  await uploadAct(stage);
+  await using daemon = await evictAct(stage);
+  await restoreAct(stage);
+  await checkInAct(stage);
+  await crashAct(stage, daemon);
+}
+
+/** What is possible without the right to watch: a replica that only restores. */
+async function replicaPlay(stage: Stage): Promise<void> {
+  const { story, tree, depot, store } = stage;
+  console.log("No CAP_SYS_ADMIN here: the kernel does not let us watch writes, so nothing can be");
+  console.log("uploaded or evicted. This is the half that needs no right, a read-only replica.");
+  console.log("Run the demo as root to see the whole.");
+  story.act(`Storage with ${tree.files.size} files, an empty depot, a --read-only daemon`);
+  for (const [name, bytes] of tree.files) submit(store, name, bytes);
+  await using daemon = await DaemonProcess.start(depot, [...storage(stage), "--read-only"]);
+  story.say(`daemon ready, pid ${daemon.pid}`);
+  await restoreAct(stage);
+  const restored = filesBelow(depot);
+  requireAll("in the replica", tree, (name) => restored.get(name));
+  story.say(`the depot now holds ${restored.size} files, each equal to its object`);
+  story.say(`a file that never was: FETCH no/such/file → ${await daemon.fetch("no/such/file")}`);
   await daemon.stop();
 }
 
-async function showCycle(dir: string): Promise<void> {
-  const depot = `${dir}/depot`, store = `${dir}/store`, staging = `${dir}/staging`;
-  const args = ["--primary-type", "nfs", "--primary-path", store];
-  const files = await makeTree(staging);
-  const [example] = files.keys();
-  const isStored = (name: string) => {
-    try {
-      return Deno.statSync(`${store}/${name}`).size === files.get(name)!.length;
-    } catch {
-      return false;
-    }
-  };
-  const allStored = () => [...files.keys()].every(isStored);
-
-  const first = await DaemonProcess.start(depot, args);
-  tell(`the daemon watches ${depot} and stores in ${store}`);
-  const written = await timed(() => files.forEach((bytes, name) => submit(depot, name, bytes)));
-  tell(
-    `${files.size} files written as p4d writes them (tmp.PID.TID.SEQ, renamed): ${
-      rate(files.size, written.ms)
-    }`,
-  );
-  const stored = await timed(() => until("all are stored", allStored));
-  tell(
-    `all of them are in the storage ${stored.ms.toFixed(0)} ms later, '${example}' as a plain file`,
-  );
-  await first.stop();
-
-  const tight = [...args, "--max-cache-bytes", "20000", "--low-watermark-bytes", "10000"];
-  const second = await DaemonProcess.start(depot, tight);
-  tell("restarted with a cache of 20,000 bytes");
-  const evicted = await timed(() => until("the cache is small", () => filesBelow(depot).size < 30));
-  tell(
-    `${files.size - filesBelow(depot).size} cold files evicted (${
-      evicted.ms.toFixed(0)
-    } ms); '${example}' is ${
-      filesBelow(depot).has(example!) ? "still local" : "only in the storage"
-    }`,
-  );
-
-  const read = await timed(() => readAllUnderShim(depot, files));
-  tell(
-    `${read.value} programs under the shim read every file, byte for byte the same (${
-      rate(read.value, read.ms)
-    })`,
-  );
-  if (hasProgram("ci")) await showCheckIn(dir, depot, staging, files);
-  await until("the new revision is stored", allStored);
-  tell("uploaded again");
-
-  submit(depot, "late/file,v", new TextEncoder().encode("written a moment before the crash\n"));
-  files.set("late/file,v", Deno.readFileSync(`${depot}/late/file,v`));
-  await second.kill();
-  tell("one more file written, then the daemon killed with SIGKILL");
-  const third = await DaemonProcess.start(depot, args);
-  const recovered = await timed(() => until("the late file is stored", allStored));
-  tell(`started again: the late file is in the storage ${recovered.ms.toFixed(0)} ms later`);
-  await readAllUnderShim(depot, files);
-  tell(`all ${files.size} files read once more: nothing is lost`);
-  await third.stop();
+async function build(): Promise<void> {
+  console.log("Building (the first time fetches packages, a minute or two) …");
+  const built = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "src/build/build.ts"],
+    cwd: ROOT,
+    stdin: "null",
+  }).spawn().status;
+  if (!built.success) throw new Error("the build failed, see above");
 }
 
-async function showCheckIn(
-  dir: string,
-  depot: string,
-  staging: string,
-  files: Map<string, Uint8Array>,
-): Promise<void> {
-  const env = shimEnv(depot);
-  const archive = [...files.keys()].find((name) => name.endsWith(",v"))!;
-  for (let r = 1; r <= REVISIONS; r++) {
-    const out = await run("co", ["-q", `-p1.${r}`, `${depot}/${archive}`], { env });
-    assertSame(archive, Deno.readFileSync(`${staging}/${archive.slice(0, -2)}.rev${r}`), out.bytes);
-  }
-  tell(`co gives revisions 1.1 to 1.${REVISIONS} of '${archive}'`);
-  const work = `${dir}/${archive.slice(archive.lastIndexOf("/") + 1, -2)}`;
-  await run("co", ["-q", "-l", work, `${depot}/${archive}`], { env, cwd: dir });
-  Deno.writeTextFileSync(work, "a new revision\n");
-  const ci = await run("ci", ["-q", "-mnew", work, `${depot}/${archive}`], { env, cwd: dir });
-  if (ci.code !== 0) throw new Error(`ci failed: ${ci.stderr}`);
-  files.set(archive, (await run("cat", [`${depot}/${archive}`], { env })).bytes);
-  tell(`ci checked in revision 1.${REVISIONS + 1}`);
+async function play(): Promise<void> {
+  using dir = new TempDir();
+  const depot = `${dir.path}/depot`, store = `${dir.path}/storage`;
+  for (const path of [depot, store]) Deno.mkdirSync(path);
+  const version = (await run(BINARY, ["--version"])).stdout.trim();
+  const tree = hasProgram("ci") ? await rcsTree(dir.path) : generatedTree();
+  console.log(`\n${version}: the life of a depot's files\n`);
+  console.log(`depot    ${depot}\nstorage  ${store} (a directory in place of a bucket)`);
+  console.log(`files    ${tree.origin}`);
+  const story = new Story();
+  await (mayWatch() ? wholePlay : replicaPlay)({ depot, store, tree, story });
+  story.end();
 }
 
-const build = new Deno.Command(Deno.execPath(), {
-  args: ["run", "-A", "src/build/build.ts"],
-  cwd: ROOT,
-});
-if (!(await build.spawn().status).success) Deno.exit(1);
-const version = await run(BINARY, ["--version"]);
-console.log(`\n${version.stdout.trim()}: the life of a depot's files\n`);
-using dir = new TempDir();
-for (const name of ["depot", "store", "staging"]) Deno.mkdirSync(`${dir.path}/${name}`);
-begun = performance.now();
-await (mayWatch() ? showCycle(dir.path) : showReplica(dir.path));
-tell("done; the temporary depot is removed");
+try {
+  await build();
+  await play();
+} catch (error) {
+  console.error(`The demo failed: ${error instanceof Error ? error.message : error}`);
+  Deno.exitCode = 1;
+}

@@ -7,11 +7,6 @@
 /** Columns for the name of a file. */
 const NAME_WIDTH = 34;
 
-/** `1 file`, `3 files`. */
-export function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
-}
-
 /** Bytes for people. */
 export function size(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`;

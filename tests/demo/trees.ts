@@ -38,9 +38,10 @@ export async function rcsTree(dir: string): Promise<Tree> {
   Deno.mkdirSync(work);
   await makeArchives(staging);
   const staged = filesBelow(staging);
-  const files = new Map([...staged].filter(([name]) => isArchive(name)));
-  const archives = [...files.keys()].filter((name) => name.endsWith(",v"));
-  const compressed = [...files.keys()].filter((name) => !name.endsWith(",v"));
+  const names = [...staged.keys()].filter(isArchive).sort();
+  const files = new Map(names.map((name) => [name, staged.get(name)!]));
+  const archives = names.filter((name) => name.endsWith(",v"));
+  const compressed = names.filter((name) => !name.endsWith(",v"));
   return {
     origin: `${archives.length} RCS archives of ${REVISIONS} revisions, made with ci, ` +
       `and ${compressed.length} compressed binary revisions`,

@@ -27,6 +27,9 @@ const MAX_CONNECTIONS = 4096;
 const IDLE_MS = 60_000;
 const SWEEP_MS = 5_000;
 
+/** Buffers full that are read from a client after it was refused. */
+const MAX_DISCARDED_READS = 16;
+
 const NEWLINE = 0x0a;
 const FETCH = "FETCH ";
 
@@ -40,14 +43,20 @@ interface Client {
 /** See the module's description. */
 export class ShimServer {
   readonly #listener: Deno.Listener;
+  readonly #path: string;
   readonly #handler: (path: string) => Promise<FetchAnswer>;
   readonly #clients = new Set<Client>();
   readonly #sweeper: number;
   readonly #accepting: Promise<void>;
   #roomFreed: (() => void) | null = null;
 
-  private constructor(listener: Deno.Listener, handler: (path: string) => Promise<FetchAnswer>) {
+  private constructor(
+    listener: Deno.Listener,
+    path: string,
+    handler: (path: string) => Promise<FetchAnswer>,
+  ) {
     this.#listener = listener;
+    this.#path = path;
     this.#handler = handler;
     this.#sweeper = setInterval(() => this.#closeIdle(), SWEEP_MS);
     this.#accepting = this.#accept();
@@ -69,7 +78,7 @@ export class ShimServer {
     try {
       const listener = Deno.listen({ transport: "unix", path });
       Deno.chmodSync(path, mode);
-      return new ShimServer(listener as Deno.Listener, handler);
+      return new ShimServer(listener as Deno.Listener, path, handler);
     } catch (error) {
       throw new EnvironmentError(`Cannot listen on ${path}: ${(error as Error).message}`);
     } finally {
@@ -80,7 +89,8 @@ export class ShimServer {
   /** Stops listening, ends connections, and removes the socket. Answers in the making are given. */
   async close(): Promise<void> {
     clearInterval(this.#sweeper);
-    this.#listener.close(); // removes the socket's file too
+    this.#listener.close();
+    await Deno.remove(this.#path).catch(() => {}); // gone already, when its directory was removed
     this.#roomFreed?.();
     await this.#accepting;
     for (const client of this.#clients) if (!client.busy) end(client);
@@ -131,7 +141,7 @@ export class ShimServer {
       }
       buffer.copyWithin(0, begin, filled);
       filled -= begin;
-      if (filled > MAX_REQUEST_BYTES) return await write(conn, "ERROR request too long");
+      if (filled > MAX_REQUEST_BYTES) return await refuse(client, "ERROR request too long", buffer);
     }
   }
 
@@ -183,6 +193,18 @@ function answerLine(answer: FetchAnswer): string {
 async function write(conn: Deno.Conn, line: string): Promise<void> {
   let rest: Uint8Array = new TextEncoder().encode(line + "\n");
   while (rest.length > 0) rest = rest.subarray(await conn.write(rest));
+}
+
+/**
+ * Says why and ends the connection. What the client still sends is read first, up to a bound: closing
+ * over unread bytes resets the connection, and the client would never see the answer.
+ */
+async function refuse({ conn }: Client, line: string, buffer: Uint8Array): Promise<void> {
+  await write(conn, line);
+  await (conn as Deno.UnixConn).closeWrite();
+  for (let reads = 0; reads < MAX_DISCARDED_READS; reads++) {
+    if (await conn.read(buffer) === null) return;
+  }
 }
 
 /** Removes a socket that nobody listens on any more. */

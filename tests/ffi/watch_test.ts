@@ -126,7 +126,8 @@ fd = os.open(".", os.O_TMPFILE | os.O_WRONLY)
 os.write(fd, b"x")
 os.link("/proc/self/fd/%d" % fd, "n", follow_symlinks=True)`;
     const found = await depot.after(`python3 -c '${script}' 2>/dev/null || ln a n`);
-    assertEquals(found, ["changed n"]);
+    // Some filesystems name a nameless file in its events: "#" and its inode.
+    assertEquals(found.filter((record) => !/^gone #\d+$/.test(record)), ["changed n"]);
   },
 );
 

@@ -24,6 +24,7 @@ enum {
     HEAD = 40,
     MAX_PATH = 4096,
     READ_BYTES = 256 * 1024,
+    PROOF_MS = 2000, /* for the first event to arrive */
     GATHER_MS = 2,       /* time for repeats of one path to become one record */
     MAX_PENDING = 4096,  /* paths gathered at most */
     SLOTS = 2 * MAX_PENDING,
@@ -104,6 +105,23 @@ static int open_group(p4_watch *watch, char *text, uint32_t cap) {
     return -error;
 }
 
+/* Proves that events arrive, by one of our own: a kernel that accepts the mark and stays silent would
+ * mean that nothing is ever uploaded. */
+static int prove(p4_watch *watch, char *text, uint32_t cap) {
+    int fd = openat(watch->root, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        int error = errno;
+        snprintf(text, cap, "Cannot write in %s: %s", watch->depot, strerror(error));
+        return -error;
+    }
+    close(fd);
+    struct pollfd events = {.fd = watch->group, .events = POLLIN};
+    if (poll(&events, 1, PROOF_MS) == 1) return 0;
+    snprintf(text, cap, "Cannot watch %s: the kernel reports no events for its filesystem",
+             watch->depot);
+    return -ENOTSUP;
+}
+
 int32_t p4watch_open(const char *depot, p4_watch **out, char *text, uint32_t text_cap) {
     p4_watch *watch = calloc(1, sizeof *watch);
     if (!watch) return -ENOMEM;
@@ -121,6 +139,7 @@ int32_t p4watch_open(const char *depot, p4_watch **out, char *text, uint32_t tex
     }
     if (rc) snprintf(text, text_cap, "Cannot watch %s: %s", depot, strerror(-rc));
     if (!rc) rc = open_group(watch, text, text_cap);
+    if (!rc) rc = prove(watch, text, text_cap);
     if (!rc && !(watch->dirs = p4dirs_new(watch->root))) rc = -ENOMEM;
     if (rc) {
         p4watch_close(watch);

@@ -23,7 +23,7 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { accessed, type FileRecord } from "../manifest/transitions.ts";
-import { describeError } from "../observe/logging.ts";
+import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
@@ -41,6 +41,9 @@ const TARGET_SHARE = 0.9;
 
 /** Wait before trying again when too little could be evicted, ms. */
 const RETRY_MS = 2000;
+
+/** A warning that lasts is told this often, ms. */
+const REPEAT_MS = 60_000;
 
 /** Parts the evictor works on, and its limits. */
 export interface EvictorParts {
@@ -68,6 +71,7 @@ export class Evictor {
   #running: Promise<void> | null = null;
   #stopping = false;
   #retryAtMs = 0;
+  readonly #limited = createRepeatLimiter(REPEAT_MS);
 
   constructor(parts: EvictorParts) {
     this.#parts = parts;
@@ -118,9 +122,12 @@ export class Evictor {
     if (this.#stopping) return;
     this.#retryAtMs = Date.now() + RETRY_MS;
     const { bytes, dirty } = manifest.counters;
-    log.warning(
-      `Cannot evict below ${bytes} bytes now: the rest is dirty (${dirty} files), in use or too young`,
-    );
+    const line = this.#limited("Cannot evict enough");
+    if (line !== null) {
+      log.warning(
+        `${line}: ${bytes} bytes stay, since they are dirty (${dirty} files), in use or too young`,
+      );
+    }
   }
 
   /** The next candidates of the page, and the key to go on after ("" at the end). */

@@ -16,9 +16,9 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { uploaded } from "../manifest/transitions.ts";
-import { describeError } from "../observe/logging.ts";
+import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Backend, Content } from "../storage/backend.ts";
+import { type Backend, type Content, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -43,6 +43,12 @@ const LARGE_AT_ONCE = 2;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 60_000;
 
+/** Time between two probes of a backend that is down, ms. */
+const PROBE_MS = 1000;
+
+/** Failures of one kind are told this often, ms. */
+const REPEAT_MS = 10_000;
+
 /** Files put off at once; when more fail, the uploader waits instead of remembering them (P5). */
 const MAX_PUT_OFF = 10_000;
 
@@ -52,6 +58,8 @@ export interface UploaderParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly backend: Backend;
+  /** Whether the backend was found unreachable and is only probed. */
+  readonly isBackendDown: () => boolean;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -76,6 +84,8 @@ export class Uploader {
   readonly #large = new Semaphore(LARGE_AT_ONCE);
   readonly #putOff = new Map<string, PutOff>();
   readonly #abort = new AbortController();
+  readonly #limited = createRepeatLimiter(REPEAT_MS);
+  #stopping = false;
   #wake: (() => void) | null = null;
   #woken = false;
   #running: Promise<void> | null = null;
@@ -114,8 +124,6 @@ export class Uploader {
     clearTimeout(timer);
   }
 
-  #stopping = false;
-
   async #run(): Promise<void> {
     const { manifest, log } = this.#parts;
     let after = "";
@@ -124,6 +132,13 @@ export class Uploader {
         this.#woken = false;
         const page = await manifest.dirtyAfter(after);
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
+        if (this.#parts.isBackendDown()) {
+          // One file is the probe; the others wait without being read again and again.
+          await this.#uploadAll(due.slice(0, 1));
+          await pause(PROBE_MS);
+          after = "";
+          continue;
+        }
         await this.#uploadAll(due);
         after = page.at(-1)?.key ?? "";
         if (page.length === 0) await this.#idle();
@@ -253,7 +268,7 @@ export class Uploader {
       this.#putOff.delete(path);
       if (!upload.changed) this.#markClean(path, content, etag);
     } catch (error) {
-      this.#failed(path, error, (performance.now() - begun) / 1000);
+      this.#failed(path, upload, error, (performance.now() - begun) / 1000);
     } finally {
       content?.close?.();
     }
@@ -268,17 +283,25 @@ export class Uploader {
     manifest.set(path, uploaded(record, { size, mtimeNs, mode, digest, etag }, nowSeconds()));
   }
 
-  #failed(path: DepotPath, error: unknown, seconds: number): void {
+  #failed(
+    path: DepotPath,
+    upload: { readonly changed: boolean },
+    error: unknown,
+    seconds: number,
+  ): void {
     const { metrics, manifest, log } = this.#parts;
     if (error instanceof FileError && isNoFile(error.errno)) {
-      manifest.set(path, null);
+      // Unless an event came since: then a newer file may be there, and is recorded.
+      if (!upload.changed) manifest.set(path, null);
       return;
     }
     this.#postpone(path);
     if (error instanceof FileChanged || error instanceof FileBeingWritten) return;
     if (this.#abort.signal.aborted) return;
     metrics.uploadDone(false, 0, seconds);
-    log.error(`Upload failed, will be tried again: ${displayPath(path)}: ${describeError(error)}`);
+    const kind = error instanceof StorageError ? error.kind : "local";
+    const line = this.#limited(`Upload failed (${kind}), will be tried again`);
+    if (line !== null) log.error(`${line}: ${displayPath(path)}: ${describeError(error)}`);
   }
 
   #postpone(path: DepotPath): void {

@@ -146,7 +146,7 @@ function openWatcher(files: DepotFiles): Watcher {
 }
 
 /** A backend with bounded retries and a circuit that spares a dead one. */
-async function openStorage(config: BackendConfig): Promise<Backend> {
+async function openStorage(config: BackendConfig): Promise<RetryingBackend> {
   try {
     return new RetryingBackend(await openBackend(config));
   } catch (error) {
@@ -181,7 +181,7 @@ function buildEngine(
   config: Config,
   files: DepotFiles,
   manifest: Manifest,
-  primary: Backend,
+  primary: RetryingBackend,
   secondary: Backend | null,
 ): Engine {
   const activity = new Activity();
@@ -202,6 +202,7 @@ function buildEngine(
   const uploader = new Uploader({
     ...shared,
     backend: primary,
+    isBackendDown: () => primary.isOpen,
     metrics,
     log: getLog("upload"),
     concurrency: config.uploadConcurrency,

@@ -170,8 +170,10 @@ daemonTest("a daemon without the right to watch says what is missing and how to 
   "setpriv",
 ], async ({ dir, depot, args }) => {
   for (const path of [dir, depot, `${dir}/store`]) Deno.chmodSync(path, 0o777);
+  const binary = `${dir}/p4-cache`; // where the other user may read it
+  Deno.copyFileSync(BINARY, binary);
   const user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
-  const out = await run("setpriv", [...user, BINARY, "--depot-path", depot, ...args]);
+  const out = await run("setpriv", [...user, binary, "--depot-path", depot, ...args]);
   assertRefused(out, 1, "requires CAP_SYS_ADMIN", "setcap cap_sys_admin+ep", "AmbientCapabilities");
 });
 

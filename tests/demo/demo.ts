@@ -202,7 +202,9 @@ async function wholePlay(stage: Stage): Promise<void> {
 /** What is possible without the right to watch: a replica that only restores. */
 async function replicaPlay(stage: Stage): Promise<void> {
   const { story, tree, depot, store } = stage;
-  console.log("No CAP_SYS_ADMIN here: the kernel does not let us watch writes, so nothing can be");
+  console.log(
+    "\nNo CAP_SYS_ADMIN here: the kernel does not let us watch writes, so nothing can be",
+  );
   console.log("uploaded or evicted. This is the half that needs no right, a read-only replica.");
   console.log("Run the demo as root to see the whole.");
   story.act(`Storage with ${tree.files.size} files, an empty depot, a --read-only daemon`);

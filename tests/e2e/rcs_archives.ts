@@ -14,21 +14,28 @@ const MAKE = String.raw`
 set -e
 cd "$1"
 texts=$2 binaries=$3 revisions=$4
+archive() { # file, number
+  r=1
+  while [ $r -le $revisions ]; do
+    seq $r $(($2 + 20 * r)) > "$1"
+    echo "revision $r of $2" >> "$1"
+    cp "$1" "$1.rev$r"
+    ci -q -mx -t-x -u "$1" "$1,v" </dev/null
+    [ $r -eq $revisions ] || { chmod u+w "$1"; rcs -q -l "$1" "$1,v"; }
+    r=$((r + 1))
+  done
+  rm -f "$1"
+}
 i=0
 while [ $i -lt $texts ]; do
   dir=main/$((i % 10)); mkdir -p $dir
-  f="$dir/file $i.c"
-  r=1
-  while [ $r -le $revisions ]; do
-    seq $r $((i + 20 * r)) > "$f"
-    echo "revision $r of $i" >> "$f"
-    cp "$f" "$f.rev$r"
-    ci -q -mx -t-x -u "$f" "$f,v" </dev/null
-    [ $r -eq $revisions ] || { chmod u+w "$f"; rcs -q -l "$f" "$f,v"; }
-    r=$((r + 1))
-  done
-  rm -f "$f"
+  archive "$dir/file $i.c" $i
   i=$((i + 1))
+done
+mkdir -p 'odd/a+b=c&d?'
+long=$(printf '%0180d' 7)
+for f in '50%20 off,#1' '-rf' 'größe ☃.txt' "it's \"quoted\"" 'a+b=c&d?/{x}[y]~' "$long"; do
+  archive "odd/$f" 7
 done
 i=0
 while [ $i -lt $binaries ]; do

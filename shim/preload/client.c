@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -77,7 +78,7 @@ static size_t receive_line(int fd, char *line, size_t cap, int64_t deadline_ns) 
             return 0;
         }
     }
-    return 0;
+    return length; /* a long explanation: its beginning says what it is */
 }
 
 /* One attempt: 1 when there is an answer. */
@@ -93,12 +94,13 @@ static int ask_once(const char *request, size_t length, int64_t deadline_ns, enu
     return 1;
 }
 
-enum p4_answer p4_ask(const char *relative, size_t length) {
+static enum p4_answer ask(const char *relative, size_t length) {
     char request[P4_MAX_PATH + 8] = "FETCH ";
     memcpy(request + 6, relative, length);
     request[6 + length] = '\n';
     int64_t deadline_ns = clock_ns() + p4_depot.timeout_ns;
     enum p4_answer answer;
+    if (!p4_depot.shim_socket[0]) return P4_FAILED;
     for (int64_t pause_ms = FIRST_PAUSE_MS;; pause_ms *= 2) {
         if (ask_once(request, length + 7, deadline_ns, &answer)) return answer;
         int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
@@ -106,4 +108,14 @@ enum p4_answer p4_ask(const char *relative, size_t length) {
         if (pause_ms > LONGEST_PAUSE_MS) pause_ms = LONGEST_PAUSE_MS;
         poll(NULL, 0, (int)(pause_ms < left_ms ? pause_ms : left_ms));
     }
+}
+
+enum p4_answer p4_ask(const char *relative, size_t length) {
+    /* Not every call that asks is a cancellation point, and a thread that ended here would leave its
+     * connection open. */
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    enum p4_answer answer = ask(relative, length);
+    pthread_setcancelstate(before, &before);
+    return answer;
 }

@@ -13,6 +13,9 @@
 
 struct p4_depot p4_depot;
 
+/* Longest chain of links to links, as in the kernel (path_resolution(7)). */
+enum { MAX_LINKS = 40 };
+
 static int64_t seconds_from_env(const char *name, int64_t default_ns) {
     const char *text = getenv(name);
     if (!text || !*text) return default_ns;
@@ -21,31 +24,31 @@ static int64_t seconds_from_env(const char *name, int64_t default_ns) {
     return *end || seconds < 0 || seconds > 1e6 ? default_ns : (int64_t)(seconds * 1e9);
 }
 
-static int socket_path(char out[108], const char *env, const char *name) {
+static void socket_path(char out[108], const char *env, const char *name) {
     const char *given = env ? getenv(env) : NULL;
     int n = given && *given ? snprintf(out, 108, "%s", given)
                             : snprintf(out, 108, "%s/.p4cache/%s", p4_depot.given, name);
-    return n > 0 && n < 108;
+    if (n <= 0 || n >= 108) out[0] = 0;
 }
+
+static int append_plain(char *out, size_t *length, const char *path);
 
 __attribute__((constructor)) static void configure(void) {
     const char *depot = getenv("P4CACHE_DEPOT");
     /* A setuid program must not be led by its caller's environment. */
     if (!depot || *depot != '/' || getauxval(AT_SECURE)) return;
     int saved = errno;
-    size_t length = strlen(depot);
-    while (length > 1 && depot[length - 1] == '/') length--;
-    if (length < P4_MAX_PATH) {
-        memcpy(p4_depot.given, depot, length);
-        p4_depot.given_len = length;
+    if (!append_plain(p4_depot.given, &p4_depot.given_len, depot) && p4_depot.given_len) {
         char real[PATH_MAX];
-        const char *canonical = realpath(p4_depot.given, real) ? real : p4_depot.given;
+        const char *canonical = realpath(depot, real) ? real : p4_depot.given;
         p4_depot.real_len = strlen(canonical);
         memcpy(p4_depot.real, canonical, p4_depot.real_len + 1);
         p4_depot.timeout_ns = seconds_from_env("P4CACHE_TIMEOUT", 60 * 1000000000ll);
         p4_depot.negative_ttl_ns = seconds_from_env("P4CACHE_NEGATIVE_TTL", 2 * 1000000000ll);
-        p4_depot.active = socket_path(p4_depot.shim_socket, "P4CACHE_SOCK", "shim.sock") &&
-                          socket_path(p4_depot.access_socket, "P4CACHE_ACCESS_SOCK", "access.sock");
+        socket_path(p4_depot.shim_socket, "P4CACHE_SOCK", "shim.sock");
+        socket_path(p4_depot.access_socket, "P4CACHE_ACCESS_SOCK", "access.sock");
+        p4_depot.two_names = strcmp(p4_depot.real, p4_depot.given) != 0;
+        p4_depot.active = 1;
     }
     errno = saved;
 }
@@ -55,8 +58,8 @@ static const char *after(const char *path, const char *depot, size_t length) {
 }
 
 const char *p4_below_depot(const char *path) {
-    const char *below = after(path, p4_depot.real, p4_depot.real_len);
-    return below ? below : after(path, p4_depot.given, p4_depot.given_len);
+    const char *below = after(path, p4_depot.given, p4_depot.given_len);
+    return below || !p4_depot.two_names ? below : after(path, p4_depot.real, p4_depot.real_len);
 }
 
 /* Appends `path` to the absolute path in `out`, resolving "." and ".."; -1 when it does not fit. */
@@ -90,20 +93,91 @@ static int base_dir(int dirfd, char out[P4_MAX_PATH]) {
     return 1;
 }
 
-size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]) {
-    char plain[P4_MAX_PATH] = "";
-    size_t length = 0;
-    if (*path != '/') {
-        char base[P4_MAX_PATH];
-        if (!base_dir(dirfd, base) || append_plain(plain, &length, base)) return 0;
-    }
-    if (append_plain(plain, &length, path)) return 0;
+/* The depot's part of an absolute, plain path, if the daemon can be asked for it. */
+static size_t askable(const char *plain, char out[P4_MAX_PATH]) {
     const char *below = p4_below_depot(plain);
     if (!below || !*below || strchr(below, '\n')) return 0;
     if (!strncmp(below, ".p4cache", 8) && (!below[8] || below[8] == '/')) return 0;
     size_t n = strlen(below);
+    if (n > P4_MAX_CACHED) return 0;
     memcpy(out, below, n + 1);
     return n;
+}
+
+size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]) {
+    char plain[P4_MAX_PATH];
+    size_t length = 0;
+    /* Most paths are quickly told apart. */
+    if (*path == '/' && !p4_below_depot(path) && !strstr(path, "/.") && !strstr(path, "//")) return 0;
+    if (!*path) return 0; /* an empty name is ENOENT to the kernel, whatever the directory */
+    if (*path != '/') {
+        char base[P4_MAX_PATH];
+        if (!base_dir(dirfd, base) || append_plain(plain, &length, base)) return 0;
+    }
+    return append_plain(plain, &length, path) ? 0 : askable(plain, out);
+}
+
+/* The absolute path of the directory part of `path`, as far as it is there, and what follows it. */
+static int existing_part(int dirfd, const char *path, char base[P4_MAX_PATH], const char **rest) {
+    char dir[P4_MAX_PATH];
+    size_t length = strlen(path);
+    if (length >= sizeof dir) return 0;
+    for (;;) {
+        while (length && path[length - 1] != '/') length--;
+        *rest = path + length;
+        if (!length) return base_dir(dirfd, base);
+        memcpy(dir, path, length);
+        dir[length] = 0;
+        int fd = (int)syscall(SYS_openat, dirfd, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+            int known = base_dir(fd, base);
+            syscall(SYS_close, fd);
+            return known;
+        }
+        if (errno != ENOENT) return 0;
+        while (length && path[length - 1] == '/') length--;
+    }
+}
+
+size_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]) {
+    char plain[P4_MAX_PATH], base[P4_MAX_PATH], link[P4_MAX_PATH], target[P4_MAX_PATH];
+    for (int links = 0; links < MAX_LINKS; links++) {
+        const char *rest;
+        size_t length = 0;
+        if (!existing_part(dirfd, path, base, &rest)) break;
+        if (append_plain(plain, &length, base) || append_plain(plain, &length, rest)) break;
+        long n = syscall(SYS_readlinkat, AT_FDCWD, plain, link, sizeof link - 1);
+        if (n < 0) return askable(plain, out);
+        link[n] = 0;
+        /* A link to a file that is not there: the file's name counts. */
+        if (*link != '/') {
+            while (plain[length - 1] != '/') length--;
+            if (length + (size_t)n + 1 > sizeof plain) break;
+            memmove(link + length, link, (size_t)n + 1);
+            memcpy(link, plain, length);
+        }
+        dirfd = AT_FDCWD;
+        path = strcpy(target, link);
+    }
+    return 0;
+}
+
+int p4_exists(int dirfd, const char *path) {
+    struct stat st;
+    int saved = errno;
+    int there = !syscall(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW);
+    errno = saved;
+    return there;
+}
+
+int p4_is_readable(const void *address) {
+    int saved = errno;
+    /* The set is copied before `how` is looked at (EINVAL): nothing is changed by this. A word that does
+     * not cross a page, as the path may be short. */
+    const void *word = (const void *)((uintptr_t)address & ~(uintptr_t)7);
+    int readable = !(syscall(SYS_rt_sigprocmask, ~0, word, NULL, 8) < 0 && errno == EFAULT);
+    errno = saved;
+    return readable;
 }
 
 int p4_is_temporary(const char *relative) {

@@ -43,51 +43,47 @@ static int open_existing(open_call call, int dirfd, const char *path, int flags,
 
 static int open_creating(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
     for (int try = 0; try < P4_TRIES; try++) {
-        int fd = call(dirfd, path, flags & ~(O_CREAT | O_EXCL), mode);
-        int exists = fd >= 0 || errno != ENOENT;
-        if (exists && !(flags & O_EXCL)) return fd;
-        if (fd >= 0) close(fd);
-        if (exists) break;
+        int fd = call(dirfd, path, flags & ~O_CREAT, mode);
+        if (fd >= 0 || errno != ENOENT) return fd;
         int found = p4_recover_before_create(dirfd, path);
         if (found < 0) return -1;
-        if (!found) break;
+        if (!found) return call(dirfd, path, flags, mode);
     }
-    return call(dirfd, path, flags, mode);
+    errno = EIO; /* evicted again and again: never an empty file in its place */
+    return -1;
 }
 
-/* A file made or opened for truncation: what was remembered as absent is there now. */
-__attribute__((noinline)) static void forget_absence(int dirfd, const char *path) {
+/* 1 when nothing has this name, neither here nor evicted; else 0 with errno EEXIST or EIO. */
+static int is_free(int dirfd, const char *path) {
+    int found = p4_exists(dirfd, path) ? 1 : p4_recover_before_create(dirfd, path);
+    if (found) errno = found < 0 ? EIO : EEXIST;
+    return !found;
+}
+
+static int open_or_create(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
     char relative[P4_MAX_PATH];
-    int saved = errno;
-    size_t length = p4_relative(dirfd, path, relative);
-    if (length) p4_negative_remove(relative, length);
-    errno = saved;
-}
-
-/* O_EXCL looks only: opening would follow FIFOs and break leases. */
-static int open_exclusive(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    int fd = call(dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
-    if (fd >= 0)
-        close(fd);
-    else if (errno == ENOENT && p4_recover_before_create(dirfd, path) < 0)
-        return -1;
-    return call(dirfd, path, flags, mode);
-}
-
-__attribute__((noinline)) static int open_any(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    if (!(flags & O_CREAT)) return open_existing(call, dirfd, path, flags, mode);
-    int fd = flags & O_EXCL    ? open_exclusive(call, dirfd, path, flags, mode)
-             : flags & O_TRUNC ? call(dirfd, path, flags, mode)
-                               : open_creating(call, dirfd, path, flags, mode);
-    if (fd >= 0) forget_absence(dirfd, path);
+    /* Outside the depot such an open is left whole: without O_CREAT it would mean less to the kernel
+     * (fs.protected_regular). */
+    size_t length = p4_is_readable(path) ? p4_relative(dirfd, path, relative) : 0;
+    if (!length || p4_is_temporary(relative)) return call(dirfd, path, flags, mode);
+    if (flags & O_EXCL && !is_free(dirfd, path)) return -1;
+    int fd = flags & (O_EXCL | O_TRUNC) ? call(dirfd, path, flags, mode)
+                                        : open_creating(call, dirfd, path, flags, mode);
+    if (fd >= 0) p4_negative_remove(relative, length);
     return fd;
+}
+
+__attribute__((noinline)) static int open_any(open_call call, int dirfd, const char *path, int flags,
+                                              mode_t mode) {
+    return flags & O_CREAT ? open_or_create(call, dirfd, path, flags, mode)
+                           : open_existing(call, dirfd, path, flags, mode);
 }
 
 /* Opened for writing: made again while the file is being evicted. Apart, for its large frame. */
 __attribute__((noinline)) static int keep_written(open_call call, int fd, int dirfd, const char *path,
                                                   int flags, mode_t mode) {
     char relative[P4_MAX_PATH];
-    if (!p4_relative(dirfd, path, relative)) return fd;
+    if (!p4_relative(dirfd, path, relative) || p4_is_temporary(relative)) return fd;
     for (int try = 0; try < P4_TRIES && p4_was_replaced(fd, dirfd, path); try++) {
         close(fd);
         fd = open_any(call, dirfd, path, flags & ~O_EXCL, mode);
@@ -101,10 +97,8 @@ static int shim_open(open_call call, int dirfd, const char *path, int flags, mod
     int before = errno;
     int fd = open_any(call, dirfd, path, flags, mode);
     if (fd < 0) return fd;
-    const char *below = *path == '/' ? p4_below_depot(path) : NULL;
-    if (below) p4_note_access(below);
-    if ((flags & O_ACCMODE) != O_RDONLY && (below || *path != '/'))
-        fd = keep_written(call, fd, dirfd, path, flags, mode);
+    p4_note_access(dirfd, path);
+    if ((flags & O_ACCMODE) != O_RDONLY) fd = keep_written(call, fd, dirfd, path, flags, mode);
     if (fd >= 0) errno = before;
     return fd;
 }
@@ -156,23 +150,34 @@ P4_API int creat64(const char *path, mode_t mode) {
     return shim_open(plain_open64, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
-/* ---- streams ---- */
+/* ---- streams: they open inside the C library, which our open does not see ---- */
 
-/* "a" creates inside the C library, which our open does not see: the file is brought back before.
- * 0 with errno when nobody can say whether there is one. */
-static int before_append(const char *path, const char *mode) {
-    if (*mode != 'a') return 1;
-    int fd = plain_open(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
-    if (fd >= 0) return close(fd), 1;
-    if (errno != ENOENT) return 1;
-    int found = p4_recover_before_create(AT_FDCWD, path);
-    if (!found) forget_absence(AT_FDCWD, path);
-    return found >= 0;
+/* Before an open that would create over an evicted file, or close its stream for want of one: brings the
+ * file back and holds it open, which keeps it from being evicted, in `guard` (-1: nothing to hold).
+ * 0 with errno when the stream's open must fail. */
+static int begin_stream(const char *path, const char *mode, int *guard) {
+    char relative[P4_MAX_PATH];
+    *guard = -1;
+    if (!p4_is_readable(path) || !p4_relative(AT_FDCWD, path, relative)) return 1;
+    if (p4_is_temporary(relative)) return 1;
+    size_t letters = strcspn(mode, ","); /* what follows is ccs=… */
+    int flags = O_CLOEXEC | O_NOCTTY;
+    if (*mode == 'a') flags |= O_CREAT | O_APPEND;
+    if (memchr(mode, '+', letters))
+        flags |= O_RDWR;
+    else if (*mode != 'r')
+        flags |= O_WRONLY;
+    if (*mode != 'r' && memchr(mode, 'x', letters)) return is_free(AT_FDCWD, path);
+    if (*mode == 'w') return 1;
+    *guard = shim_open(plain_open64, AT_FDCWD, path, flags, 0666);
+    return *guard >= 0;
 }
 
-static void note_stream(const char *path) {
-    const char *below = *path == '/' ? p4_below_depot(path) : NULL;
-    if (below) p4_note_access(below);
+/* Leaves errno alone. */
+static void end_stream(int guard) {
+    int saved = errno;
+    if (guard >= 0) close(guard);
+    errno = saved;
 }
 
 typedef FILE *(*fopen_call)(const char *, const char *);
@@ -183,20 +188,23 @@ static FILE *open_stream(fopen_call call, const char *path, const char *mode) {
 
 static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
     if (!p4_depot.active) return call(path, mode);
-    /* A bad path is for the C library to refuse: only a mode that creates makes us look first. */
-    if (*mode == 'a' && !before_append(path, mode)) return NULL;
-    FILE *stream = open_stream(call, path, mode);
-    for (int try = 0; stream && try < P4_TRIES; try++) {
-        int writes = *mode != 'r' || strchr(mode, '+');
+    for (int try = 0;; try++) {
+        int guard = -1;
+        /* A path that cannot be read is the C library's to refuse; "r" and "w" need no look before. */
+        if ((*mode == 'a' || strchr(mode, 'x')) && !begin_stream(path, mode, &guard)) return NULL;
+        FILE *stream = open_stream(call, path, mode);
+        end_stream(guard);
+        if (!stream) return NULL;
         char relative[P4_MAX_PATH];
-        if (!writes || !p4_relative(AT_FDCWD, path, relative)) break;
-        if (!p4_was_replaced(fileno(stream), AT_FDCWD, path)) break;
-        fclose(stream);
-        if (!before_append(path, mode)) return NULL;
-        stream = open_stream(call, path, mode);
+        int writes = *mode != 'r' || strchr(mode, '+');
+        if (writes && try < P4_TRIES && p4_relative(AT_FDCWD, path, relative) &&
+            p4_was_replaced(fileno(stream), AT_FDCWD, path)) {
+            fclose(stream);
+            continue;
+        }
+        p4_note_access(AT_FDCWD, path);
+        return stream;
     }
-    if (stream) note_stream(path);
-    return stream;
 }
 
 P4_API FILE *fopen(const char *path, const char *mode) {
@@ -211,17 +219,17 @@ typedef FILE *(*freopen_call)(const char *, const char *, FILE *);
 /* freopen closes the stream even when it fails, so the file is brought back before. */
 static FILE *shim_freopen(freopen_call call, const char *path, const char *mode, FILE *stream) {
     if (!p4_depot.active || !path) return call(path, mode, stream);
-    if (*mode == 'r') {
-        int fd = open_existing(plain_open, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
-        if (fd >= 0) close(fd);
-    } else if (!before_append(path, mode)) {
+    int guard, before = errno;
+    if (!begin_stream(path, mode, &guard)) {
         int saved = errno;
         fclose(stream);
         errno = saved;
         return NULL;
     }
+    errno = before;
     FILE *opened = call(path, mode, stream);
-    if (opened) note_stream(path);
+    end_stream(guard);
+    if (opened) p4_note_access(AT_FDCWD, path);
     return opened;
 }
 

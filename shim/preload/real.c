@@ -5,6 +5,13 @@
 
 #include "shim.h"
 
+/* dlsym moved into the C library in glibc 2.34. By its older name the library loads on both sides. */
+#if defined(__x86_64__)
+__asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
+#elif defined(__aarch64__)
+__asm__(".symver dlsym, dlsym@GLIBC_2.17");
+#endif
+
 void *p4_real(void **slot, const char *name) {
     void *found = dlsym(RTLD_NEXT, name);
     if (!found) abort();

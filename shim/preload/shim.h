@@ -13,18 +13,20 @@
 #define P4_API __attribute__((visibility("default")))
 #define P4_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-enum { P4_MAX_PATH = 4096 };
+/* Longest path of the depot that is cached, bytes: the daemon's limit. Longer ones are always local. */
+enum { P4_MAX_PATH = 4096, P4_MAX_CACHED = 1960 };
 
 /* ---- depot.c: which paths are the depot's ---- */
 
 /* The depot as configured; set once, before any thread. */
 extern struct p4_depot {
     int active;
-    char given[P4_MAX_PATH]; /* as in P4CACHE_DEPOT, no slash at its end */
+    int two_names; /* whether the next two differ */
+    char given[P4_MAX_PATH]; /* as in P4CACHE_DEPOT, made lexically plain */
     size_t given_len;
     char real[P4_MAX_PATH]; /* without symbolic links */
     size_t real_len;
-    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit */
+    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
     int64_t timeout_ns, negative_ttl_ns;
 } p4_depot;
 
@@ -35,6 +37,17 @@ const char *p4_below_depot(const char *path);
  * or the working directory when relative. Its length in `out`, 0 when it is outside the depot, in the
  * state directory, or cannot be asked for. */
 size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]);
+
+/* The same with symbolic links followed, as the kernel would: the name the daemon knows a file by.
+ * Directories that are not there are taken as they are written. Makes system calls. */
+size_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]);
+
+/* Whether there is an entry at the path, be it a dangling link. Leaves errno alone. */
+int p4_exists(int dirfd, const char *path);
+
+/* Whether the program may pass this pointer to the kernel. Needed before reading a path that no call
+ * has succeeded on or said ENOENT for yet. Leaves errno alone. */
+int p4_is_readable(const void *address);
 
 /* p4d's own temporaries tmp.PID.TID.SEQ are never evicted: no need to ask for them. */
 int p4_is_temporary(const char *relative);
@@ -54,16 +67,18 @@ void p4_negative_remove(const char *relative, size_t length);
 
 /* ---- access_log.c: what was opened ---- */
 
-/* Notes an opened depot file; cheap. */
-void p4_note_access(const char *relative);
+/* Notes an opened file if it is the depot's; cheap. Names relative to a directory descriptor are not
+ * noted: to know where they are would take a system call at every open. */
+void p4_note_access(int dirfd, const char *path);
 /* Sends what was noted. */
 void p4_flush_accesses(void);
 
 /* ---- recover.c: what to do after ENOENT ---- */
 
-/* Called after a real call said ENOENT for the path. Returns 1 when the file was restored and the call
- * is to be made again; else 0 with errno ENOENT (absent) or EIO (nobody can say). */
-int p4_recover(int dirfd, const char *path);
+/* Called after a real call said ENOENT for the path, the `tries`-th time after a recovery. Returns 1 when
+ * the file is there now and the call is to be made again; else 0 with errno ENOENT (absent) or EIO (nobody
+ * can say). */
+int p4_recover(int dirfd, const char *path, int tries);
 
 /* The same for a path that the call is about to create: 1 when a file is there now, 0 when there is
  * none anywhere, -1 with errno EIO. */
@@ -83,7 +98,7 @@ enum { P4_TRIES = 8 };
         int before_ = errno;                                                                       \
         type result_ = (call);                                                                     \
         if (P4_UNLIKELY(result_ == (failed)) && errno == ENOENT && p4_depot.active) {              \
-            for (int try_ = 0; try_ < P4_TRIES && p4_recover(dirfd, path); try_++) {               \
+            for (int tries_ = 0; p4_recover(dirfd, path, tries_); tries_++) {                      \
                 result_ = (call);                                                                  \
                 if (result_ != (failed)) errno = before_;                                          \
                 if (result_ != (failed) || errno != ENOENT) break;                                 \

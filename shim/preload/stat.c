@@ -75,6 +75,10 @@ BY_PATH(utime, (const char *path, const struct utimbuf *times),
         int (*)(const char *, const struct utimbuf *), path, times)
 BY_PATH(utimes, (const char *path, const struct timeval times[2]),
         int (*)(const char *, const struct timeval *), path, times)
+BY_PATH(lutimes, (const char *path, const struct timeval times[2]),
+        int (*)(const char *, const struct timeval *), path, times)
+BY_DIRFD(futimesat, (int dirfd, const char *path, const struct timeval times[2]),
+         int (*)(int, const char *, const struct timeval *), dirfd, path, times)
 BY_DIRFD(utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
          int (*)(int, const char *, const struct timespec *, int), dirfd, path, times, flags)
 

@@ -43,6 +43,9 @@ const LARGE_AT_ONCE = 2;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 60_000;
 
+/** Look at the queue this often though nothing is said to be dirty, ms. */
+const QUIET_MS = 10_000;
+
 /** Time between two probes of a backend that is down, ms. */
 const PROBE_MS = 1000;
 
@@ -155,7 +158,9 @@ export class Uploader {
     let timer = 0;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
-      timer = setTimeout(resolve, this.#parts.pollIntervalMs);
+      const { manifest, pollIntervalMs } = this.#parts;
+      // With nothing dirty only an event can bring work, and it wakes us.
+      timer = setTimeout(resolve, manifest.counters.dirty === 0 ? QUIET_MS : pollIntervalMs);
     });
     clearTimeout(timer);
     this.#wake = null;

@@ -1,0 +1,229 @@
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { hasProgram, run, shimEnv, TempDir } from "../e2e/daemon_process.ts";
+import { FakeDaemon } from "./fake_daemon.ts";
+
+const SOURCE = new URL("./c/probe.c", import.meta.url).pathname;
+
+interface World {
+  readonly dir: string;
+  readonly depot: string;
+  /** Environment under the shim. */
+  readonly env: Record<string, string>;
+  probe(call: string, path: string, env?: Record<string, string>): Promise<string>;
+  /** Runs a shell script under the shim in a directory; returns its output. */
+  sh(script: string, cwd?: string): Promise<string>;
+}
+
+/** A depot whose daemon is played by the test. */
+async function withDepot(test: (world: World, daemon: FakeDaemon) => Promise<void>): Promise<void> {
+  using dir = new TempDir();
+  const depot = `${dir.path}/depot`, probe = `${dir.path}/probe`;
+  Deno.mkdirSync(`${depot}/d`, { recursive: true });
+  const built = await run("gcc", ["-std=gnu11", "-w", "-o", probe, SOURCE, "-lpthread"]);
+  assertEquals(built.code, 0, built.stderr);
+  const socket = `${dir.path}/shim.sock`;
+  const env = {
+    ...shimEnv(depot),
+    P4CACHE_SOCK: socket,
+    P4CACHE_ACCESS_SOCK: `${dir.path}/access.sock`,
+    P4CACHE_TIMEOUT: "20",
+  };
+  const world: World = {
+    dir: dir.path,
+    depot,
+    env,
+    probe: async (call, path, more = {}) => {
+      const outcome = await run(probe, [call, path], { env: { ...env, ...more } });
+      return outcome.stdout.trim() || `ended with ${outcome.code}: ${outcome.stderr}`;
+    },
+    sh: async (script, cwd = dir.path) => {
+      const outcome = await run("sh", ["-ec", script], { env, cwd });
+      return outcome.stdout + outcome.stderr;
+    },
+  };
+  await using daemon = new FakeDaemon(socket, depot);
+  await test(world, daemon);
+}
+
+Deno.test("P3: an answer of ERROR, however long, or of nonsense is EIO and is not remembered", () =>
+  withDepot(async ({ depot, probe }, daemon) => {
+    const lines = ["ERROR backend is down", "ERROR " + "why ".repeat(500), "", "HELLO"];
+    for (const [i, line] of lines.entries()) {
+      daemon.store.set(`d/f${i}`, { line });
+      for (const call of ["open", "stat", "open rdwr creat", "fopen a", "open excl creat"]) {
+        assertEquals(await probe(call, `${depot}/d/f${i}`), "error EIO", `${call}: ${line}`);
+      }
+      daemon.store.set(`d/f${i}`, { content: "back" });
+      assertEquals(await probe("open", `${depot}/d/f${i}`), "ok 4");
+    }
+  }));
+
+Deno.test("P3: a daemon that says OK for a file that never comes is EIO, and nothing is created", () =>
+  withDepot(async ({ depot, probe }, daemon) => {
+    daemon.store.set("d/f", { line: "OK 5" });
+    for (const call of ["open", "stat", "open rdwr creat", "open append creat", "fopen a"]) {
+      assertEquals(await probe(call, `${depot}/d/f`), "error EIO", call);
+    }
+    assertEquals([...Deno.readDirSync(`${depot}/d`)], []);
+  }));
+
+Deno.test("requests name the file plainly, whichever way it was reached", () =>
+  withDepot(async ({ dir, depot, sh }, daemon) => {
+    Deno.symlinkSync("d", `${depot}/link`);
+    Deno.symlinkSync(`${depot}/d/e`, `${dir}/to-e`);
+    Deno.symlinkSync("e", `${depot}/d/dangling`);
+    const restore = (name: string) => {
+      daemon.store.set(`d/${name}`, { content: `${name}\n` });
+      daemon.asked.length = 0;
+    };
+    const ways = [
+      [`cat ${depot}//d/./e`, dir],
+      [`cat ${depot}/d/../d/e`, dir],
+      ["cat e", `${depot}/d`],
+      ["cat ../depot/d/e", depot],
+      ["cat d/e", depot],
+      ["cat link/e", depot],
+      ["cat d/dangling", depot],
+    ] as const;
+    for (const [script, cwd] of ways) {
+      restore("e");
+      assertEquals(await sh(script, cwd), "e\n", script);
+      assertEquals(daemon.asked, ["d/e"], script);
+      Deno.removeSync(`${depot}/d/e`);
+    }
+  }));
+
+Deno.test("an absent file below a symbolic link is absent", () =>
+  withDepot(async ({ dir, depot, probe }, daemon) => {
+    Deno.mkdirSync(`${dir}/elsewhere`);
+    Deno.symlinkSync(`${dir}/elsewhere`, `${depot}/away`);
+    Deno.symlinkSync("d", `${depot}/link`);
+    assertEquals(await probe("open", `${depot}/away/none`), "error ENOENT");
+    assertEquals(await probe("stat", `${depot}/link/none`), "error ENOENT");
+    assertEquals(await probe("open rdwr creat", `${depot}/away/new`), "ok 0");
+    assertEquals(daemon.asked, ["d/none"]);
+  }));
+
+Deno.test("what cannot be evicted is not asked for", () =>
+  withDepot(async ({ dir, depot, probe }, daemon) => {
+    for (
+      const name of [
+        "d/a\nb",
+        ".p4cache/x",
+        "d/tmp.12.34",
+        "d/tmp.12.34.5",
+        "d/" + "x/".repeat(1000),
+      ]
+    ) {
+      assertEquals(await probe("stat", `${depot}/${name}`), "error ENOENT", name);
+    }
+    assertEquals(await probe("open excl creat", `${depot}/d/tmp.1.2.3`), "ok 0");
+    assertEquals(await probe("open trunc creat", `${depot}/d/new`), "ok 0");
+    assertEquals(await probe("creat", `${depot}/d/newer`), "ok 0");
+    assertEquals(await probe("open append creat", `${dir}/outside`), "ok 0");
+    assertEquals(await probe("stat", `${depot}x/none`), "error ENOENT");
+    assertEquals(await probe("open", ""), "error ENOENT");
+    assertEquals(daemon.asked, []);
+    assertEquals(await probe("stat", `${depot}/d/tmp.1.2.3.4`), "error ENOENT");
+    assertEquals(daemon.asked, ["d/tmp.1.2.3.4"]);
+  }));
+
+Deno.test("an open that may create asks once, and creates only what is absent", () =>
+  withDepot(async ({ depot, probe }, daemon) => {
+    for (const call of ["open rdwr creat", "open append creat", "open excl creat", "fopen a"]) {
+      daemon.asked.length = 0;
+      const name = `d/${call.replaceAll(" ", "-")}`;
+      assertEquals(await probe(call, `${depot}/${name}`), "ok 0");
+      assertEquals(daemon.asked, [name], call);
+    }
+  }));
+
+Deno.test("appending to an evicted file keeps what was in it", () =>
+  withDepot(async ({ depot, sh }, daemon) => {
+    daemon.store.set("d/log", { content: "first\n" });
+    assertEquals(await sh(`echo second >> ${depot}/d/log; cat ${depot}/d/log`), "first\nsecond\n");
+    daemon.store.set("d/py", { content: "first\n" });
+    if (!hasProgram("perl")) return;
+    const script = `open(F, ">>", "${depot}/d/py") or die; print F "second\\n"; close F`;
+    assertEquals(await sh(`perl -e '${script}'; cat ${depot}/d/py`), "first\nsecond\n");
+  }));
+
+Deno.test(
+  "outside the depot the kernel's rules for creating hold (needs root and fs.protected_regular)",
+  {
+    ignore: Deno.uid() !== 0 || protectedRegular() === 0,
+  },
+  () =>
+    withDepot(async ({ dir, sh }) => {
+      // fs.protected_regular: root may not O_CREAT somebody else's file in a sticky directory.
+      Deno.chmodSync(dir, 0o755);
+      Deno.mkdirSync(`${dir}/sticky`);
+      Deno.chmodSync(`${dir}/sticky`, 0o1777);
+      Deno.writeTextFileSync(`${dir}/sticky/f`, "");
+      Deno.chownSync(`${dir}/sticky/f`, 65534, 65534);
+      Deno.chmodSync(`${dir}/sticky/f`, 0o666);
+      const out = await sh(`echo x >> ${dir}/sticky/f || true`);
+      assert(out.includes("Permission denied") || out.includes("cannot create"), out);
+    }),
+);
+
+function protectedRegular(): number {
+  return Number(Deno.readTextFileSync("/proc/sys/fs/protected_regular"));
+}
+
+Deno.test("absence is forgotten when the daemon is another", () =>
+  withDepot(async ({ dir, depot, env }, daemon) => {
+    const ready = `${dir}/ready`, go = `${dir}/go`;
+    const script = `import os, time
+def there():
+    try: return os.stat("${depot}/d/f").st_size
+    except FileNotFoundError: return -1
+first = there()
+open("${ready}", "w").close()
+while not os.path.exists("${go}"): time.sleep(0.01)
+print(first, there())`;
+    const running = run("python3", ["-c", script], {
+      env: { ...env, P4CACHE_NEGATIVE_TTL: "600" },
+    });
+    while (!exists(ready)) await new Promise((resolve) => setTimeout(resolve, 10));
+    assertEquals(daemon.asked, ["d/f"]);
+    await daemon.stop();
+    await using next = new FakeDaemon(env["P4CACHE_SOCK"]!, depot);
+    next.store.set("d/f", { content: "here" });
+    // The shim looks at the socket ten times a second at most.
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    Deno.writeTextFileSync(go, "");
+    assertEquals((await running).stdout, "-1 4\n");
+  }));
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("accesses are noted by plain names, also relative ones and before another program starts", () =>
+  withDepot(async ({ depot, env, sh }) => {
+    const receiver = Deno.listenDatagram({
+      transport: "unixpacket",
+      path: env["P4CACHE_ACCESS_SOCK"]!,
+    });
+    try {
+      for (const name of ["a", "b"]) Deno.writeTextFileSync(`${depot}/d/${name}`, `${name}\n`);
+      const noted = async (script: string, cwd?: string) => {
+        await sh(script, cwd);
+        const [datagram] = await receiver.receive();
+        return new TextDecoder().decode(datagram);
+      };
+      assertEquals(await noted(`exec cat ${depot}/d/../d//a`), "d/a\n");
+      assertEquals(await noted("exec cat a", `${depot}/d`), "d/a\n");
+      assertEquals(await noted("exec cat d/b d/a", depot), "d/b\nd/a\n");
+      assertEquals(await noted(`cd ${depot}/d; exec cat < b`), "d/b\n");
+      assertEquals(await noted(`exec cat ../depot/d/a`, depot), "d/a\n");
+    } finally {
+      receiver.close();
+    }
+  }));

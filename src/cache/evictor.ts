@@ -110,6 +110,7 @@ export class Evictor {
 
   async #evictDownTo(targetBytes: number): Promise<void> {
     const { manifest, log } = this.#parts;
+    await manifest.commit(); // the order below is read from what is committed
     for (let after = ""; !this.#stopping;) {
       const excess = manifest.counters.bytes - targetBytes;
       if (excess <= 0) return;

@@ -1,3 +1,9 @@
+/**
+ * A real archive tree through everything that can happen to it, on each kind of storage.
+ *
+ * @module
+ */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 import {

@@ -67,8 +67,9 @@ export async function runDaemon(config: Config): Promise<number> {
   const stopped = stopSignal();
   Deno.addSignalListener("SIGHUP", () => output.reopen());
   const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
-  const state = prepareStateDir(files, config.depotPath);
+  // Before anything is made: without the right to watch, the depot is left untouched.
   const watcher = config.readOnly ? null : openWatcher(files);
+  const state = prepareStateDir(files, config.depotPath);
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
     log.error(`Cannot commit to the manifest, will be tried again: ${describeError(error)}`);
   });

@@ -251,3 +251,17 @@ Deno.test("the scan finds what no event told: new, changed, gone", async () => {
   // Nobody saw p4d delete it: its object still stands for it.
   assertEquals((await engine.restorer.fetch("gone")).kind, "ok");
 });
+
+Deno.test("P1: a file whose event comes during its eviction goes back and is uploaded again", async () => {
+  await using engine = new Engine();
+  engine.write("a", "content");
+  engine.uploader.start();
+  await engine.settled();
+  const evicting = engine.evictor.makeRoom(100);
+  while (!engine.activity.evictions.has("a")) await new Promise((resolve) => setTimeout(resolve));
+  engine.intake.changed("a" as DepotPath, 7);
+  await evicting;
+  assertEquals(engine.read("a"), "content");
+  await engine.settled();
+  assertEquals(engine.primary.calls.filter((call) => call.operation === "put").length, 2);
+});

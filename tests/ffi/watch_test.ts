@@ -190,3 +190,8 @@ watchTest("a barrier comes after every event before it, under load", async (depo
   }
   await load.status;
 });
+
+watchTest("a barrier comes after more events than are gathered at once", async (depot) => {
+  const found = await depot.after("i=0; while [ $i -lt 5000 ]; do : > f$i; i=$((i+1)); done");
+  assertEquals(found.length, 5000);
+});

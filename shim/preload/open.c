@@ -42,20 +42,18 @@ static int open_existing(open_call call, int dirfd, const char *path, int flags,
 }
 
 static int open_creating(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    for (int try = 0; try < P4_TRIES; try++) {
+    for (int tries = 0;; tries++) {
         int fd = call(dirfd, path, flags & ~O_CREAT, mode);
         if (fd >= 0 || errno != ENOENT) return fd;
-        int found = p4_recover_before_create(dirfd, path);
+        int found = p4_recover_before_create(dirfd, path, tries);
         if (found < 0) return -1;
         if (!found) return call(dirfd, path, flags, mode);
     }
-    errno = EIO; /* evicted again and again: never an empty file in its place */
-    return -1;
 }
 
 /* 1 when nothing has this name, neither here nor evicted; else 0 with errno EEXIST or EIO. */
 static int is_free(int dirfd, const char *path) {
-    int found = p4_exists(dirfd, path) ? 1 : p4_recover_before_create(dirfd, path);
+    int found = p4_exists(dirfd, path) ? 1 : p4_recover_before_create(dirfd, path, 0);
     if (found) errno = found < 0 ? EIO : EEXIST;
     return !found;
 }

@@ -1,47 +1,61 @@
 /* recover: what to do when a depot file is not there. See shim.h. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim.h"
 
-/* 1 there now, 0 absent, -1 nobody can say. What was absent a moment ago is good enough for who looks,
- * not for who would create an empty file over it: `remembered` says whether it may be used. */
+enum { FAILED = -1, ABSENT, RESTORED, THERE };
+
+/* Whether there is a file, not a link whose own target may be what is missing. */
+static int is_there(int dirfd, const char *path) {
+    struct stat st;
+    return !syscall(SYS_newfstatat, dirfd, path, &st, AT_SYMLINK_NOFOLLOW) && !S_ISLNK(st.st_mode);
+}
+
+/* What was absent a moment ago is good enough for who looks, not for who would create an empty file
+ * over it: `remembered` says whether it may be used. */
 __attribute__((noinline)) static int find(int dirfd, const char *path, int remembered) {
     char relative[P4_MAX_PATH];
-    if (!p4_relative(dirfd, path, relative)) return 0;
+    if (!p4_relative(dirfd, path, relative)) return ABSENT;
+    if (is_there(dirfd, path)) return THERE;
     size_t length = p4_physical(dirfd, path, relative);
-    if (!length || p4_is_temporary(relative)) return 0;
-    if (remembered && p4_negative_has(relative, length)) return 0;
+    if (!length || p4_is_temporary(relative)) return ABSENT;
+    if (remembered && p4_negative_has(relative, length)) return ABSENT;
     switch (p4_ask(relative, length)) {
     case P4_THERE:
-        return 1;
+        return RESTORED;
     case P4_ABSENT:
         p4_negative_add(relative, length);
-        return 0;
+        return ABSENT;
     default:
-        return -1;
+        return FAILED;
     }
+}
+
+/* Whether it is worth another try; each takes longer than the one before. */
+static int try_again(int tries) {
+    if (tries >= P4_TRIES) return 0;
+    if (tries > 4) poll(NULL, 0, tries - 4);
+    return 1;
 }
 
 int p4_recover(int dirfd, const char *path, int tries) {
-    if (tries >= P4_TRIES) {
-        errno = p4_exists(dirfd, path) ? ENOENT : EIO;
-        return 0;
-    }
-    /* It was put there: gone once more, or something else is missing, such as a rename's target. */
-    if (tries && p4_exists(dirfd, path)) return 1;
-    int found = find(dirfd, path, 1);
-    errno = found < 0 ? EIO : ENOENT;
-    return found == 1;
+    int found = try_again(tries) ? find(dirfd, path, 1) : FAILED;
+    errno = found == FAILED ? EIO : ENOENT;
+    /* Put there by another in this moment; or something else is missing, such as a rename's target. */
+    if (found == THERE) return tries < 3;
+    return found == RESTORED;
 }
 
-int p4_recover_before_create(int dirfd, const char *path) {
-    int found = find(dirfd, path, 0);
-    errno = found < 0 ? EIO : ENOENT;
-    return found;
+int p4_recover_before_create(int dirfd, const char *path, int tries) {
+    /* Evicted again and again: still never an empty file in its place. */
+    int found = try_again(tries) ? find(dirfd, path, 0) : FAILED;
+    errno = found == FAILED ? EIO : ENOENT;
+    return found == FAILED ? -1 : found != ABSENT;
 }
 
 int p4_was_replaced(int fd, int dirfd, const char *path) {

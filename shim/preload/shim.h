@@ -82,14 +82,14 @@ int p4_recover(int dirfd, const char *path, int tries);
 
 /* The same for a path that the call is about to create: 1 when a file is there now, 0 when there is
  * none anywhere, -1 with errno EIO. */
-int p4_recover_before_create(int dirfd, const char *path);
+int p4_recover_before_create(int dirfd, const char *path, int tries);
 
 /* A file was opened for writing: 1 when the descriptor no longer is the file at its path (it was
  * evicted in that very moment) and the open must be made again. */
 int p4_was_replaced(int fd, int dirfd, const char *path);
 
 /* How often a call is made again at most: each time the file was evicted once more in between. */
-enum { P4_TRIES = 8 };
+enum { P4_TRIES = 32 };
 
 /* Makes a call that returns `failed` and ENOENT for an evicted file, with recovery. As with the kernel,
  * a call that succeeds in the end leaves errno alone. */

@@ -104,6 +104,16 @@ Deno.test("an absent file below a symbolic link is absent", () =>
     assertEquals(daemon.asked, ["d/none"]);
   }));
 
+Deno.test("a local file whose new name cannot be is not asked for", () =>
+  withDepot(async ({ depot, sh }, daemon) => {
+    Deno.writeTextFileSync(`${depot}/d/a`, "");
+    const rename = `import os
+try: os.rename("${depot}/d/a", "${depot}/missing/a")
+except FileNotFoundError: print("absent")`;
+    assertEquals(await sh(`python3 -c '${rename}'`), "absent\n");
+    assertEquals(daemon.asked.filter((path) => path === "d/a"), []);
+  }));
+
 Deno.test("what cannot be evicted is not asked for", () =>
   withDepot(async ({ dir, depot, probe }, daemon) => {
     for (

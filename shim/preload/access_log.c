@@ -116,7 +116,7 @@ static void note(const char *prefix, size_t prefix_length, const char *name) {
         return; /* the same once more */
     if (P4_UNLIKELY(may_be_odd(name, length))) {
         append_odd(prefix, name);
-    } else if (total && total <= P4_MAX_CACHED) {
+    } else if (total && total <= P4_MAX_CACHED && !memchr(name, '\n', length)) {
         append(prefix, prefix_length, name, length);
     }
 }

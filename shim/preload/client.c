@@ -2,7 +2,7 @@
  *
  * One connection for each question: a program that forks or closes all descriptors can never make us
  * talk on somebody else's. While the daemon is away, restarting, or dies in the middle, the question is
- * asked again until the time is over.
+ * asked again until the time is over. A program without a free descriptor is told at once, as by open.
  */
 #include <errno.h>
 #include <poll.h>
@@ -102,7 +102,9 @@ static enum p4_answer ask(const char *relative, size_t length) {
     enum p4_answer answer;
     if (!p4_depot.shim_socket[0]) return P4_FAILED;
     for (int64_t pause_ms = FIRST_PAUSE_MS;; pause_ms *= 2) {
+        errno = 0;
         if (ask_once(request, length + 7, deadline_ns, &answer)) return answer;
+        if (errno == EMFILE) return P4_FAILED;
         int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
         if (left_ms <= 0) return P4_FAILED;
         if (pause_ms > LONGEST_PAUSE_MS) pause_ms = LONGEST_PAUSE_MS;

@@ -16,12 +16,16 @@ struct p4_depot p4_depot;
 /* Longest chain of links to links, as in the kernel (path_resolution(7)). */
 enum { MAX_LINKS = 40 };
 
+/* What is mapped, is mapped in pages of this size, bytes, or a multiple of it. */
+enum { SMALLEST_PAGE = 4096 };
+
 static int64_t seconds_from_env(const char *name, int64_t default_ns) {
     const char *text = getenv(name);
     if (!text || !*text) return default_ns;
     char *end;
     double seconds = strtod(text, &end);
-    return *end || seconds < 0 || seconds > 1e6 ? default_ns : (int64_t)(seconds * 1e9);
+    /* Said so that "nan" is refused, too. */
+    return !*end && seconds >= 0 && seconds <= 1e6 ? (int64_t)(seconds * 1e9) : default_ns;
 }
 
 static void socket_path(char out[108], const char *env, const char *name) {
@@ -117,7 +121,8 @@ size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]) {
     return append_plain(plain, &length, path) ? 0 : askable(plain, out);
 }
 
-/* The absolute path of the directory part of `path`, as far as it is there, and what follows it. */
+/* The absolute path of the directory part of `path`, as far as it is there, and what follows it. 1 when
+ * found, 0 when not, -1 when it may be found another time. */
 static int existing_part(int dirfd, const char *path, char base[P4_MAX_PATH], const char **rest) {
     char dir[P4_MAX_PATH];
     size_t length = strlen(path);
@@ -134,20 +139,23 @@ static int existing_part(int dirfd, const char *path, char base[P4_MAX_PATH], co
             syscall(SYS_close, fd);
             return known;
         }
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) return -1;
         if (errno != ENOENT) return 0;
         while (length && path[length - 1] == '/') length--;
     }
 }
 
-size_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]) {
+ssize_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]) {
     char plain[P4_MAX_PATH], base[P4_MAX_PATH], link[P4_MAX_PATH], target[P4_MAX_PATH];
     for (int links = 0; links < MAX_LINKS; links++) {
         const char *rest;
         size_t length = 0;
-        if (!existing_part(dirfd, path, base, &rest)) break;
+        int found = existing_part(dirfd, path, base, &rest);
+        if (found < 0) return -1;
+        if (!found) return (ssize_t)p4_relative(dirfd, path, out);
         if (append_plain(plain, &length, base) || append_plain(plain, &length, rest)) break;
         long n = syscall(SYS_readlinkat, AT_FDCWD, plain, link, sizeof link - 1);
-        if (n < 0) return askable(plain, out);
+        if (n < 0) return (ssize_t)askable(plain, out);
         link[n] = 0;
         /* A link to a file that is not there: the file's name counts. */
         if (*link != '/') {
@@ -170,12 +178,22 @@ int p4_exists(int dirfd, const char *path) {
     return there;
 }
 
-int p4_is_readable(const void *address) {
-    int saved = errno;
-    /* The set is copied before `how` is looked at (EINVAL): nothing is changed by this. A word that does
-     * not cross a page, as the path may be short. */
-    const void *word = (const void *)((uintptr_t)address & ~(uintptr_t)7);
-    int readable = !(syscall(SYS_rt_sigprocmask, ~0, word, NULL, 8) < 0 && errno == EFAULT);
+/* Whether the kernel could read the word at this address. */
+static int is_mapped(const char *address) {
+    /* A word that does not cross a page, as the path may be short. */
+    uintptr_t word = (uintptr_t)address & ~(uintptr_t)7;
+    if (!word) return 0; /* to the kernel "no set", not a bad one */
+    /* The set is copied before `how` is looked at (EINVAL): nothing is changed by this. */
+    return !(syscall(SYS_rt_sigprocmask, ~0, (const void *)word, NULL, 8) < 0 && errno == EFAULT);
+}
+
+int p4_is_readable(const char *path) {
+    int saved = errno, readable = 0;
+    for (size_t seen = 0; seen < P4_MAX_PATH && is_mapped(path + seen);) {
+        size_t to_page_end = SMALLEST_PAGE - ((uintptr_t)(path + seen) & (SMALLEST_PAGE - 1));
+        if ((readable = memchr(path + seen, 0, to_page_end) != NULL)) break;
+        seen += to_page_end;
+    }
     errno = saved;
     return readable;
 }

@@ -82,12 +82,16 @@ __attribute__((noinline)) static int keep_written(open_call call, int fd, int di
                                                   int flags, mode_t mode) {
     char relative[P4_MAX_PATH];
     if (!p4_relative(dirfd, path, relative) || p4_is_temporary(relative)) return fd;
-    for (int try = 0; try < P4_TRIES && p4_was_replaced(fd, dirfd, path); try++) {
+    for (int try = 0; try < P4_TRIES; try++) {
+        if (!p4_was_replaced(fd, dirfd, path)) return fd;
         close(fd);
         fd = open_any(call, dirfd, path, flags & ~O_EXCL, mode);
         if (fd < 0) return fd;
     }
-    return fd;
+    if (!p4_was_replaced(fd, dirfd, path)) return fd;
+    close(fd);
+    errno = EIO; /* evicted again and again: what is written here would be lost */
+    return -1;
 }
 
 static int shim_open(open_call call, int dirfd, const char *path, int flags, mode_t mode) {

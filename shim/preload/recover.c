@@ -22,7 +22,9 @@ __attribute__((noinline)) static int find(int dirfd, const char *path, int remem
     char relative[P4_MAX_PATH];
     if (!p4_relative(dirfd, path, relative)) return ABSENT;
     if (is_there(dirfd, path)) return THERE;
-    size_t length = p4_physical(dirfd, path, relative);
+    ssize_t known = p4_physical(dirfd, path, relative);
+    if (known < 0) return FAILED;
+    size_t length = (size_t)known;
     if (!length || p4_is_temporary(relative)) return ABSENT;
     if (remembered && p4_negative_has(relative, length)) return ABSENT;
     switch (p4_ask(relative, length)) {
@@ -56,6 +58,14 @@ int p4_recover_before_create(int dirfd, const char *path, int tries) {
     int found = try_again(tries) ? find(dirfd, path, 0) : FAILED;
     errno = found == FAILED ? EIO : ENOENT;
     return found == FAILED ? -1 : found != ABSENT;
+}
+
+void p4_now_there(int dirfd, const char *path) {
+    char relative[P4_MAX_PATH];
+    int saved = errno;
+    size_t length = p4_depot.active ? p4_relative(dirfd, path, relative) : 0;
+    if (length) p4_negative_remove(relative, length);
+    errno = saved;
 }
 
 int p4_was_replaced(int fd, int dirfd, const char *path) {

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 
 #define P4_API __attribute__((visibility("default")))
 #define P4_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -39,15 +40,17 @@ const char *p4_below_depot(const char *path);
 size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]);
 
 /* The same with symbolic links followed, as the kernel would: the name the daemon knows a file by.
- * Directories that are not there are taken as they are written. Makes system calls. */
-size_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]);
+ * Directories that are not there are taken as they are written, and so is the whole path where /proc is
+ * not mounted. -1 when it cannot be told for want of descriptors or memory. Makes system calls. */
+ssize_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]);
 
 /* Whether there is an entry at the path, be it a dangling link. Leaves errno alone. */
 int p4_exists(int dirfd, const char *path);
 
-/* Whether the program may pass this pointer to the kernel. Needed before reading a path that no call
- * has succeeded on or said ENOENT for yet. Leaves errno alone. */
-int p4_is_readable(const void *address);
+/* Whether this is a path that can be read to its end: neither a bad pointer nor longer than a path may
+ * be, which are the kernel's to refuse. Needed before reading a path that no call has succeeded on or
+ * said ENOENT for yet. Leaves errno alone. */
+int p4_is_readable(const char *path);
 
 /* p4d's own temporaries tmp.PID.TID.SEQ are never evicted: no need to ask for them. */
 int p4_is_temporary(const char *relative);
@@ -83,6 +86,9 @@ int p4_recover(int dirfd, const char *path, int tries);
 /* The same for a path that the call is about to create: 1 when a file is there now, 0 when there is
  * none anywhere, -1 with errno EIO. */
 int p4_recover_before_create(int dirfd, const char *path, int tries);
+
+/* A file was made at the path: it is absent no more. Leaves errno alone. */
+void p4_now_there(int dirfd, const char *path);
 
 /* A file was opened for writing: 1 when the descriptor no longer is the file at its path (it was
  * evicted in that very moment) and the open must be made again. */

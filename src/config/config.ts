@@ -22,6 +22,14 @@ export interface Config {
   readonly uploadBatchSize: number;
   readonly uploadPollIntervalMs: number;
   readonly restoreThreads: number;
+  /** Bytes a second to storage, as `bandwidth.ts` reads it; null: no limit. */
+  readonly uploadBandwidth: string | null;
+  /** Bytes a second from storage. */
+  readonly downloadBandwidth: string | null;
+  /** To each backend; null: no limit. */
+  readonly maxRequestsPerSecond: number | null;
+  /** Try the backends at start. */
+  readonly probe: boolean;
   readonly skipStartupScan: boolean;
   /** Detach from the terminal. */
   readonly daemon: boolean;
@@ -75,6 +83,9 @@ export interface S3Config extends CloudConfig {
   /** Set together with {@link secretKey}; null: the SDK's provider chain. */
   readonly accessKey: string | null;
   readonly secretKey: string | null;
+  /** Files that the two were read from, see `secret_file.ts`; null: not from files. */
+  readonly accessKeyFile: string | null;
+  readonly secretKeyFile: string | null;
   readonly serverSideEncryption: boolean;
 }
 
@@ -86,6 +97,9 @@ export interface AzureConfig extends CloudConfig {
   readonly accountName: string | null;
   readonly accountKey: string | null;
   readonly sasToken: string | null;
+  /** Files that the two were read from, see `secret_file.ts`; null: not from files. */
+  readonly accountKeyFile: string | null;
+  readonly sasTokenFile: string | null;
 }
 
 /** Google Cloud Storage. Without credentials file: application-default credentials. */

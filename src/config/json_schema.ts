@@ -55,6 +55,8 @@ function valueSchema(setting: Setting): Json {
 function kindSchema(kind: Kind): Json {
   switch (kind.is) {
     case "path":
+    case "secretFile":
+    case "bandwidth":
       return { type: "string", minLength: 1 };
     case "text":
       return kind.mayBeEmpty ? { type: "string" } : { type: "string", minLength: 1 };

@@ -25,7 +25,11 @@ export type Kind =
   | { readonly is: "switch"; readonly orText?: true }
   | { readonly is: "globs" }
   /** Octal permission bits as text; become a number. */
-  | { readonly is: "fileMode" };
+  | { readonly is: "fileMode" }
+  /** A file with a secret; `$CREDENTIALS_DIRECTORY/` at its start is filled in. */
+  | { readonly is: "secretFile" }
+  /** Bytes a second, by time of day, as `bandwidth.ts` reads it; stays text. */
+  | { readonly is: "bandwidth" };
 
 const DECIMAL = /^-?\d+(\.\d+)?$/;
 
@@ -56,6 +60,10 @@ export function allowedText(kind: Kind): string {
       return 'a list of globs such as ["*.bak"]';
     case "fileMode":
       return 'octal permission bits in quotes such as "0660"';
+    case "secretFile":
+      return "a path; $CREDENTIALS_DIRECTORY/NAME is a systemd credential";
+    case "bandwidth":
+      return 'a rate such as "50MB", or rates by time of day such as "08:00-18:00=20MB, 200MB"';
   }
 }
 
@@ -70,9 +78,12 @@ export function placeholder(kind: Kind): string | null {
     case "choice":
       return "type";
     case "path":
+    case "secretFile":
       return "path";
     case "url":
       return "url";
+    case "bandwidth":
+      return "rate";
     default:
       return "text";
   }

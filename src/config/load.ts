@@ -11,6 +11,7 @@ import { ConfigError } from "../errors.ts";
 import type { AzureConfig, BackendConfig, BackendType, Config, S3Config } from "./config.ts";
 import { readDocument } from "./document.ts";
 import { GIB, valueOfText } from "./kinds.ts";
+import { credentialPath, readSecret } from "./secret_file.ts";
 import {
   BACKEND_SETTINGS,
   BACKEND_TYPES,
@@ -20,6 +21,7 @@ import {
   flagName,
   keyPath,
   type Role,
+  secretFileField,
   type Setting,
 } from "./settings.ts";
 import { checkDocument, type CheckedDocument, checkValue } from "./validation.ts";
@@ -174,6 +176,7 @@ function loadBackend(
     }
   }
   const values = settle(settings, collect(settings, role, sources), role, files.cwd());
+  readSecrets(settings, values, given, sources.env, files);
   if (type === "nfs") {
     checkNfsPath(values.path as string, given.get("path")?.from ?? "", depotPath, files);
     return values as unknown as BackendConfig;
@@ -190,6 +193,30 @@ function loadBackend(
   if (backend.type === "s3") checkS3Keys(backend, role);
   if (backend.type === "azure") checkAzureKeys(backend, role);
   return backend;
+}
+
+/** Files of secrets: finds each, and fills in what stands in it. */
+function readSecrets(
+  settings: readonly BackendSetting[],
+  values: Record<string, unknown>,
+  given: ReadonlyMap<string, Given>,
+  env: ReadEnv,
+  files: ConfigFiles,
+): void {
+  for (const { field, kind } of settings) {
+    const path = values[field];
+    if (kind.is !== "secretFile" || typeof path !== "string") continue;
+    const from = given.get(field)?.from ?? "";
+    const found = resolve(files.cwd(), credentialPath(path, from, env));
+    values[field] = found;
+    const secret = settings.find((setting) => secretFileField(setting) === field);
+    if (secret === undefined) continue;
+    const other = given.get(secret.field);
+    if (other !== undefined) {
+      throw new ConfigError(`Cannot use ${other.from} and ${from} together: give only one`);
+    }
+    values[secret.field] = readSecret(found, from, files);
+  }
 }
 
 function settingNames(settings: readonly BackendSetting[]): string {

@@ -5,7 +5,13 @@
  */
 
 import type { BackendConfig, Config } from "./config.ts";
-import { BACKEND_SETTINGS, DAEMON_SETTINGS, ROLES, type Setting } from "./settings.ts";
+import {
+  BACKEND_SETTINGS,
+  DAEMON_SETTINGS,
+  ROLES,
+  secretFileField,
+  type Setting,
+} from "./settings.ts";
 
 /** What stands in a secret's place. */
 const REDACTED = "***";
@@ -25,10 +31,13 @@ export function configDocument(config: Config): Record<string, unknown> {
 function writeSettings(settings: readonly Setting[], from: object): Record<string, unknown> {
   const values = new Map(Object.entries(from));
   const document: Record<string, unknown> = {};
-  for (const { key, field, kind, secret } of settings) {
+  for (const setting of settings) {
+    const { key, field, kind, secret } = setting;
     const value = values.get(field);
     // Sizes are written in bytes, by the key of that kind.
     if (value === null || value === undefined || kind.is === "gib") continue;
+    // What was read from a file is the file's.
+    if (values.get(secretFileField(setting) ?? "") != null) continue;
     if (secret) document[key] = REDACTED;
     else if (kind.is === "fileMode") document[key] = value.toString(8).padStart(4, "0");
     else document[key] = value;

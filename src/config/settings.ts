@@ -191,6 +191,39 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       fallback: 16,
       help: "files restored side by side",
     },
+    {
+      key: "upload_bandwidth",
+      field: "uploadBandwidth",
+      flag: "upload-bandwidth",
+      kind: { is: "bandwidth" },
+      fallback: null,
+      help: "most bytes a second to storage; KB, MB and GB count in 1024s",
+    },
+    {
+      key: "download_bandwidth",
+      field: "downloadBandwidth",
+      flag: "download-bandwidth",
+      kind: { is: "bandwidth" },
+      fallback: null,
+      help: "most bytes a second from storage",
+    },
+    {
+      key: "max_requests_per_second",
+      field: "maxRequestsPerSecond",
+      flag: "max-requests-per-second",
+      kind: count(1_000_000),
+      fallback: null,
+      help: "most storage operations begun in a second, for each backend; restores go first",
+    },
+    {
+      key: "probe",
+      field: "probe",
+      flag: "no-probe",
+      flagStandsFor: false,
+      kind: SWITCH,
+      fallback: true,
+      help: "do not try the storage at start",
+    },
   ]),
   ...group("Process", [
     {
@@ -390,6 +423,15 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     secret: true,
   },
   {
+    key: "access_key_file",
+    field: "accessKeyFile",
+    flag: "access-key-file",
+    types: ["s3"],
+    kind: { is: "secretFile" },
+    fallback: null,
+    help: "file that holds the access key id; read again when it changes",
+  },
+  {
     key: "secret_key",
     field: "secretKey",
     flag: "secret-key",
@@ -400,6 +442,15 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     fallbackText: "the SDK's provider chain",
     help: "secret key; better in the environment, flags are visible in ps",
     secret: true,
+  },
+  {
+    key: "secret_key_file",
+    field: "secretKeyFile",
+    flag: "secret-key-file",
+    types: ["s3"],
+    kind: { is: "secretFile" },
+    fallback: null,
+    help: "file that holds the secret key; read again when it changes",
   },
   {
     key: "account_name",
@@ -422,6 +473,15 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     secret: true,
   },
   {
+    key: "account_key_file",
+    field: "accountKeyFile",
+    flag: "account-key-file",
+    types: ["azure"],
+    kind: { is: "secretFile" },
+    fallback: null,
+    help: "file that holds the account's key; read again when it changes",
+  },
+  {
     key: "sas_token",
     field: "sasToken",
     flag: "sas-token",
@@ -430,6 +490,15 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     fallback: null,
     help: "shared access signature, instead of the key",
     secret: true,
+  },
+  {
+    key: "sas_token_file",
+    field: "sasTokenFile",
+    flag: "sas-token-file",
+    types: ["azure"],
+    kind: { is: "secretFile" },
+    fallback: null,
+    help: "file that holds the shared access signature; read again when it changes",
   },
   {
     key: "project_id",
@@ -446,7 +515,7 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     field: "credentialsFile",
     flag: "credentials-file",
     types: ["gcs"],
-    kind: PATH,
+    kind: { is: "secretFile" },
     fallback: null,
     fallbackText: "application-default credentials",
     help: "service account file",
@@ -504,6 +573,11 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
 
 /** Name of the flag that names the JSON file. */
 export const CONFIG_FLAG = "--config";
+
+/** Field of the file that a secret can be read from instead. */
+export function secretFileField(setting: Setting): string | null {
+  return setting.secret ? `${setting.field}File` : null;
+}
 
 /** The flag's full name as typed, or null where the setting has none. */
 export function flagName(setting: Setting, role: Role | null): string | null {

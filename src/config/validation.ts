@@ -6,6 +6,7 @@
 
 import * as v from "valibot";
 import { ConfigError } from "../errors.ts";
+import { parseBandwidth } from "./bandwidth.ts";
 import { allowedText, GIB, type Kind, MAX_GIB } from "./kinds.ts";
 import { nearest } from "./nearest.ts";
 import { BACKEND_SETTINGS, DAEMON_SETTINGS, ROLES, type Setting } from "./settings.ts";
@@ -24,7 +25,10 @@ function valueSchema(kind: Kind): ValueSchema {
   const filled = v.pipe(string, v.minLength(1, "empty"));
   switch (kind.is) {
     case "path":
+    case "secretFile":
       return filled;
+    case "bandwidth":
+      return v.pipe(string, v.check((text) => parseBandwidth(text) !== null, "not such a rate"));
     case "text":
       return kind.mayBeEmpty ? string : filled;
     case "url":

@@ -45,6 +45,8 @@ const backend = new RetryingBackend(
     region: Deno.env.get("AWS_REGION") ?? "us-east-1",
     accessKey: null,
     secretKey: null,
+    accessKeyFile: null,
+    secretKeyFile: null,
     prefix: "p4cache-bench",
     caCertPath: null,
     verifySsl: true,

@@ -74,6 +74,8 @@ export function s3Config(endpoint: string, changes: Partial<S3Config> = {}): S3C
     region: "us-east-1",
     accessKey: ACCESS_KEY,
     secretKey: SECRET_KEY,
+    accessKeyFile: null,
+    secretKeyFile: null,
     prefix: "depot",
     caCertPath: null,
     verifySsl: true,

@@ -15,13 +15,18 @@ const SYMBOLS = {
   p4nfs_has_marker: { parameters: ["i32"], result: "i32", nonblocking: true },
   p4nfs_create: { parameters: ["i32", "buffer"], result: "i32", nonblocking: true },
   p4nfs_publish: {
-    parameters: ["i32", "i32", "buffer", "buffer", "buffer", "buffer"],
+    parameters: ["i32", "i32", "buffer", "buffer", "i32", "buffer", "buffer"],
     result: "i32",
     nonblocking: true,
   },
   p4nfs_put_small: {
-    parameters: ["i32", "buffer", "buffer", "buffer", "u64", "buffer", "buffer"],
+    parameters: ["i32", "buffer", "buffer", "i32", "buffer", "u64", "buffer", "buffer"],
     result: "i32",
+    nonblocking: true,
+  },
+  p4nfs_copy_range: {
+    parameters: ["i32", "buffer", "i32", "u64", "i64", "buffer"],
+    result: "i64",
     nonblocking: true,
   },
   p4nfs_discard: { parameters: ["i32", "buffer"], result: "i32", nonblocking: true },
@@ -167,27 +172,41 @@ export class ObjectFiles {
     if (rc < 0) throw new FileError(-rc, "write", path);
   }
 
-  /** Gives the temporary file its attributes and its place, durably. @throws FileError */
+  /**
+   * Gives the temporary file its attributes and its place, durably.
+   * @param exclusive Only where nothing is there.
+   * @throws FileError EEXIST when `exclusive` and the path is taken.
+   */
   async publish(
     root: number,
     fd: number,
     temp: string,
     path: string,
+    exclusive: boolean,
     attributes: StoredAttributes,
   ): Promise<StoredFile> {
     const tempName = cString(temp), name = cString(path), packed = packAttributes(attributes);
     const out = new Uint8Array(INFO_BYTES);
-    const call = this.#calls.p4nfs_publish(root, fd, tempName, name, packed, out);
+    const call = this.#calls.p4nfs_publish(
+      root,
+      fd,
+      tempName,
+      name,
+      Number(exclusive),
+      packed,
+      out,
+    );
     const rc = await holding(call, tempName, name, packed, out);
     if (rc < 0) throw new FileError(-rc, "store", path);
     return unpackInfo(out);
   }
 
-  /** Stores an object whose bytes are at hand. @throws FileError */
+  /** Stores an object whose bytes are at hand. @throws FileError as {@link publish} */
   async putSmall(
     root: number,
     temp: string,
     path: string,
+    exclusive: boolean,
     bytes: Bytes,
     attributes: StoredAttributes,
   ): Promise<StoredFile> {
@@ -197,6 +216,7 @@ export class ObjectFiles {
       root,
       tempName,
       name,
+      Number(exclusive),
       data,
       BigInt(bytes.length),
       packed,
@@ -238,6 +258,32 @@ export class ObjectFiles {
     const n = Number(await holding(call, name, data, out));
     if (n < 0) throw new FileError(-n, "read", path);
     return { file: unpackInfo(out), bytes: data.subarray(0, n) };
+  }
+
+  /**
+   * Copies up to `length` bytes at `offset` of the object at `from` into an open file; returns what
+   * the object is.
+   * @throws FileError EAGAIN when the object changed during the copy.
+   */
+  async copyRange(
+    root: number,
+    from: string,
+    fd: number,
+    offset: number,
+    length: number,
+  ): Promise<StoredFile> {
+    const name = cString(from), out = new Uint8Array(INFO_BYTES);
+    const call = this.#calls.p4nfs_copy_range(
+      root,
+      name,
+      fd,
+      BigInt(length),
+      BigInt(offset),
+      out,
+    );
+    const n = Number(await holding(call, name, out));
+    if (n < 0) throw new FileError(-n, "copy", from);
+    return unpackInfo(out);
   }
 
   /** Removes the file at the path, durably. @throws FileError */

@@ -128,7 +128,14 @@ static int set_attributes(int fd, const p4nfs_attributes *attributes) {
     return futimens(fd, times) ? -errno : 0;
 }
 
-static int publish(int root, int fd, const char *temp, const char *path,
+/* link(2) is what refuses a taken name on every file system, NFS too; RENAME_NOREPLACE is not. */
+static int take_name(int temp_dir, const char *temp, int parent, const char *name, int exclusive) {
+    if (!exclusive) return renameat(temp_dir, temp, parent, name) ? -errno : 0;
+    if (linkat(temp_dir, temp, parent, name, 0)) return -errno;
+    return unlinkat(temp_dir, temp, 0) ? -errno : 0;
+}
+
+static int publish(int root, int fd, const char *temp, const char *path, int exclusive,
                    const p4nfs_attributes *attributes, p4nfs_info *out) {
     int error = set_attributes(fd, attributes);
     if (error) return error;
@@ -138,7 +145,7 @@ static int publish(int root, int fd, const char *temp, const char *path,
     if (parent < 0) return parent;
     int temp_dir = p4_open_beneath(root, P4NFS_TEMP_DIR, O_PATH | O_DIRECTORY);
     error = temp_dir < 0 ? temp_dir : 0;
-    if (!error && renameat(temp_dir, temp, parent, name)) error = -errno;
+    if (!error) error = take_name(temp_dir, temp, parent, name, exclusive);
     if (temp_dir >= 0) close(temp_dir);
     int sync_error = sync_and_close(parent);
     if (!error) error = sync_error;
@@ -146,21 +153,22 @@ static int publish(int root, int fd, const char *temp, const char *path,
 }
 
 int32_t p4nfs_publish(int32_t root, int32_t fd, const char *temp, const char *path,
-                      const p4nfs_attributes *attributes, p4nfs_info *out) {
-    int error = publish(root, fd, temp, path, attributes, out);
+                      int32_t exclusive, const p4nfs_attributes *attributes, p4nfs_info *out) {
+    int error = publish(root, fd, temp, path, exclusive, attributes, out);
     if (error) p4nfs_discard(root, temp);
     return error;
 }
 
-int32_t p4nfs_put_small(int32_t root, const char *temp, const char *path, const uint8_t *data,
-                        uint64_t length, const p4nfs_attributes *attributes, p4nfs_info *out) {
+int32_t p4nfs_put_small(int32_t root, const char *temp, const char *path, int32_t exclusive,
+                        const uint8_t *data, uint64_t length, const p4nfs_attributes *attributes,
+                        p4nfs_info *out) {
     int fd = p4nfs_create(root, temp);
     if (fd < 0) return fd;
     int error = p4files_pwrite(fd, data, length, 0);
     if (error)
         p4nfs_discard(root, temp);
     else
-        error = p4nfs_publish(root, fd, temp, path, attributes, out);
+        error = p4nfs_publish(root, fd, temp, path, exclusive, attributes, out);
     /* NFS reports a failed write-back at close(2) at the latest. */
     if (close(fd) && !error) error = -errno;
     return error;
@@ -185,18 +193,63 @@ int32_t p4nfs_stat(int32_t root, const char *path, p4nfs_info *out) {
     return 0;
 }
 
+/* Whether the open object still is what `info` says; -EAGAIN when not. */
+static int unchanged(int fd, const p4nfs_info *info) {
+    struct stat now;
+    if (fstat(fd, &now)) return -errno;
+    return now.st_size == info->size && nanoseconds(now.st_mtim) == info->mtime_ns ? 0 : -EAGAIN;
+}
+
 int64_t p4nfs_read(int32_t root, const char *path, uint8_t *data, uint64_t length, int64_t offset,
                    p4nfs_info *out) {
     int fd = open_object(root, path, out);
     if (fd < 0) return fd;
     int64_t n = p4files_pread(fd, data, length, offset);
-    struct stat after;
-    if (n >= 0 && fstat(fd, &after))
-        n = -errno;
-    else if (n >= 0 && (after.st_size != out->size || nanoseconds(after.st_mtim) != out->mtime_ns))
-        n = -EAGAIN;
+    int error = n < 0 ? (int)n : unchanged(fd, out);
     close(fd);
-    return n;
+    return error ? error : n;
+}
+
+/* For file systems that cannot copy within themselves. */
+static int64_t copy_through_memory(int from, int to, uint64_t length, int64_t offset) {
+    uint8_t buffer[65536];
+    uint64_t done = 0;
+    while (done < length) {
+        uint64_t want = length - done < sizeof buffer ? length - done : sizeof buffer;
+        int64_t n = p4files_pread(from, buffer, want, offset + (int64_t)done);
+        if (n <= 0) return n < 0 ? n : (int64_t)done;
+        int error = p4files_pwrite(to, buffer, (uint64_t)n, offset + (int64_t)done);
+        if (error) return error;
+        done += (uint64_t)n;
+    }
+    return (int64_t)done;
+}
+
+static int64_t copy_bytes(int from, int to, uint64_t length, int64_t offset) {
+    uint64_t done = 0;
+    while (done < length) {
+        off64_t in = offset + (int64_t)done, out = in;
+        ssize_t n = copy_file_range(from, &in, to, &out, length - done, 0);
+        if (n == 0) break;
+        if (n > 0)
+            done += (uint64_t)n;
+        else if (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP) {
+            int64_t rest = copy_through_memory(from, to, length - done, offset + (int64_t)done);
+            return rest < 0 ? rest : (int64_t)done + rest;
+        } else if (errno != EINTR)
+            return -errno;
+    }
+    return (int64_t)done;
+}
+
+int64_t p4nfs_copy_range(int32_t root, const char *from, int32_t fd, uint64_t length,
+                         int64_t offset, p4nfs_info *out) {
+    int source = open_object(root, from, out);
+    if (source < 0) return source;
+    int64_t n = copy_bytes(source, fd, length, offset);
+    int error = n < 0 ? (int)n : unchanged(source, out);
+    close(source);
+    return error ? error : n;
 }
 
 int32_t p4nfs_remove(int32_t root, const char *path) {

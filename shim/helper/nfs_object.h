@@ -41,14 +41,21 @@ P4_EXPORT int32_t p4nfs_has_marker(int32_t root);
 
 /* Creates the temporary file `temp` (a plain name), making the temporary directory when missing. */
 P4_EXPORT int32_t p4nfs_create(int32_t root, const char *temp);
-/* Publishes an open temporary file at `path`. Does not close `fd`; removes `temp` on failure. */
+/* Publishes an open temporary file at `path`; with `exclusive` only where nothing is there, else
+ * -EEXIST. Does not close `fd`; removes `temp` on failure. */
 P4_EXPORT int32_t p4nfs_publish(int32_t root, int32_t fd, const char *temp, const char *path,
-                                const p4nfs_attributes *attributes, p4nfs_info *out);
+                                int32_t exclusive, const p4nfs_attributes *attributes,
+                                p4nfs_info *out);
 /* Create, write and publish in one call. */
 P4_EXPORT int32_t p4nfs_put_small(int32_t root, const char *temp, const char *path,
-                                  const uint8_t *data, uint64_t length,
+                                  int32_t exclusive, const uint8_t *data, uint64_t length,
                                   const p4nfs_attributes *attributes, p4nfs_info *out);
 P4_EXPORT int32_t p4nfs_discard(int32_t root, const char *temp);
+/* Copies up to `length` bytes at `offset` of the object at `from` to the same offset of `fd`, on the
+ * server where it can. Returns the bytes copied, fewer only at the end; `out` and -EAGAIN are those
+ * of p4nfs_read. */
+P4_EXPORT int64_t p4nfs_copy_range(int32_t root, const char *from, int32_t fd, uint64_t length,
+                                   int64_t offset, p4nfs_info *out);
 
 /* -EISDIR where the path names a directory, -EINVAL where it names something stranger. */
 P4_EXPORT int32_t p4nfs_stat(int32_t root, const char *path, p4nfs_info *out);

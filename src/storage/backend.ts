@@ -13,7 +13,9 @@
  * 5. Memory is bounded: no call holds more than a few parts, whatever the object's size (P5).
  * 6. Backends do not retry, log or count; decorators do (`retrying.ts`, `measured.ts`).
  *    Exception: single parts of a multi-part put are retried inside, since only the backend has them.
- * 7. An operation whose signal is aborted throws `transient`; look at the signal to tell. A put whose
+ * 7. A put with a condition takes place only where the condition holds, else it throws `conflict` and
+ *    leaves what is there. Where a provider cannot look and store in one step, its backend says so.
+ * 8. An operation whose signal is aborted throws `transient`; look at the signal to tell. A put whose
  *    `Content.read` throws ends with `permanent` and that error as its cause.
  *
  * @module
@@ -55,6 +57,13 @@ export interface Content {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
 }
 
+/** What must be at the path for a put to take place; exactly one is given. */
+export type PutCondition =
+  /** The object that has this version tag. */
+  | { readonly ifMatch: string; readonly ifAbsent?: undefined }
+  /** No object. */
+  | { readonly ifAbsent: true; readonly ifMatch?: undefined };
+
 /** One entry of a listing. */
 export interface ListedObject {
   readonly path: DepotPath;
@@ -66,8 +75,21 @@ export interface ListedObject {
 export interface Backend {
   /** For people: `s3://bucket/prefix`, `nfs:/mnt/archive`. */
   readonly label: string;
-  /** Stores the content under the path, replacing what is there. Returns the new version's tag. */
-  put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }>;
+  /**
+   * Stores the content under the path, replacing what is there. Returns the new version's tag.
+   * @param condition Without it, whatever is there is replaced.
+   */
+  put(
+    path: DepotPath,
+    content: Content,
+    signal: AbortSignal,
+    condition?: PutCondition,
+  ): Promise<{ etag: string }>;
+  /**
+   * Copies the object with its metadata to another path, replacing what is there, without the bytes
+   * passing through this process. Returns the copy's tag.
+   */
+  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }>;
   /**
    * Reads up to `length` bytes at `offset`; an offset at or past the end gives no bytes.
    * `info` describes the whole object.
@@ -78,6 +100,16 @@ export interface Backend {
     length: number,
     options: { ifMatch?: string; signal: AbortSignal },
   ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }>;
+  /**
+   * Null while the object still has the tag `etag`; else what it is now, and its first `length`
+   * bytes.
+   */
+  getIfChanged(
+    path: DepotPath,
+    etag: string,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> } | null>;
   /** Describes the object. */
   head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo>;
   /** Removes the object; removing an absent one succeeds. */
@@ -104,7 +136,9 @@ export type StorageErrorKind =
   /** The request can never succeed as it is. */
   | "permanent"
   /** Content does not agree with its checksum or size. */
-  | "corrupt";
+  | "corrupt"
+  /** The condition of a put does not hold: somebody else's object is there, or the one meant is not. */
+  | "conflict";
 
 /** The only error that leaves a backend. */
 export class StorageError extends Error {

@@ -20,7 +20,13 @@ import {
 } from "cockatiel";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
-import { type Backend, type Content, type ListedObject, StorageError } from "./backend.ts";
+import {
+  type Backend,
+  type Content,
+  type ListedObject,
+  type PutCondition,
+  StorageError,
+} from "./backend.ts";
 import { stopped } from "./operation.ts";
 
 /** How persistent the decorator is. */
@@ -80,8 +86,34 @@ export class RetryingBackend implements Backend {
     return this.#circuit.state === CircuitState.Open;
   }
 
-  put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }> {
-    return this.#run(() => this.#inner.put(path, content, signal), signal);
+  put(
+    path: DepotPath,
+    content: Content,
+    signal: AbortSignal,
+    condition?: PutCondition,
+  ): Promise<{ etag: string }> {
+    let attempts = 0;
+    return this.#run(async () => {
+      attempts++;
+      try {
+        return await this.#inner.put(path, content, signal, condition);
+      } catch (error) {
+        if (attempts === 1 || !(error instanceof StorageError) || error.kind !== "conflict") {
+          throw error;
+        }
+        // The object in the way may be ours: stored by the attempt whose answer was lost.
+        const there = await this.#inner.head(path, signal);
+        const { size, digest, mtimeNs } = content;
+        if (there.size !== size || there.digest !== digest || there.mtimeNs !== mtimeNs) {
+          throw error;
+        }
+        return { etag: there.etag };
+      }
+    }, signal);
+  }
+
+  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+    return this.#run(() => this.#inner.copy(from, to, signal), signal);
   }
 
   getRange(
@@ -91,6 +123,15 @@ export class RetryingBackend implements Backend {
     options: { ifMatch?: string; signal: AbortSignal },
   ): ReturnType<Backend["getRange"]> {
     return this.#run(() => this.#inner.getRange(path, offset, length, options), options.signal);
+  }
+
+  getIfChanged(
+    path: DepotPath,
+    etag: string,
+    length: number,
+    signal: AbortSignal,
+  ): ReturnType<Backend["getIfChanged"]> {
+    return this.#run(() => this.#inner.getIfChanged(path, etag, length, signal), signal);
   }
 
   head(path: DepotPath, signal: AbortSignal): ReturnType<Backend["head"]> {

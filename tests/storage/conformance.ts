@@ -159,6 +159,88 @@ export function conformance(
     }
   });
 
+  for (const size of [100, SLICE_BYTES + 1]) {
+    promise(`a put of ${size} bytes happens only under its condition`, async ({ backend }) => {
+      const path = textPath("dir/conditional");
+      const first = contentOf(someBytes(size, 1)), second = contentOf(someBytes(size, 2));
+      const stored = async (seed: number) => {
+        const { bytes } = await backend.getRange(path, 0, 100, { signal: never });
+        assertEquals(bytes, someBytes(size, seed).slice(0, 100));
+      };
+      await fails("conflict", () => backend.put(path, first, never, { ifMatch: '"none"' }));
+      await fails("absent", () => backend.head(path, never));
+      const { etag } = await backend.put(path, first, never, { ifAbsent: true });
+      await fails("conflict", () => backend.put(path, second, never, { ifAbsent: true }));
+      await stored(1);
+      const newer = await backend.put(path, second, never, { ifMatch: etag });
+      await stored(2);
+      assertNotEquals(newer.etag, etag);
+      await fails("conflict", () => backend.put(path, first, never, { ifMatch: etag }));
+      await stored(2);
+    });
+  }
+
+  promise("of two puts where nothing may be, one happens", async ({ backend }) => {
+    const path = textPath("dir/raced");
+    const results = await Promise.allSettled(
+      [1, 2, 3, 4].map((seed) =>
+        backend.put(path, contentOf(someBytes(100, seed)), never, { ifAbsent: true })
+      ),
+    );
+    // A provider may call a race a passing failure; the next attempt then finds the other's object.
+    const stored = results.filter((result) => result.status === "fulfilled");
+    assertEquals(stored.length, 1);
+    const winner = results.findIndex((result) => result.status === "fulfilled") + 1;
+    const { bytes } = await backend.getRange(path, 0, 100, { signal: never });
+    assertEquals(bytes, someBytes(100, winner));
+  });
+
+  for (const size of [0, 1000, SLICE_BYTES + 1]) {
+    promise(`a copy of ${size} bytes is the object under another name`, async ({ backend }) => {
+      const from = bytePath("from/\xe9%20 here"), to = textPath("to/dir/there");
+      const content = contentOf(someBytes(size), { mode: 0o640, mtimeNs: 1_234_567_891n });
+      await backend.put(from, content, never);
+      await backend.put(to, contentOf(someBytes(7)), never);
+      const { etag } = await backend.copy(from, to, never);
+      const source = await backend.head(from, never);
+      assertEquals(await backend.head(to, never), { ...source, etag });
+      for (let at = 0; at < size; at += SLICE_BYTES) {
+        const read = (path: DepotPath) =>
+          backend.getRange(path, at, SLICE_BYTES, { signal: never });
+        const [original, copy] = [await read(from), await read(to)];
+        assert(Buffer.compare(original.bytes, copy.bytes) === 0, `bytes from ${at} differ`);
+      }
+      await backend.copy(to, from, never);
+      assertEquals((await backend.head(from, never)).digest, source.digest);
+    });
+  }
+
+  promise("a copy of what is missing is absent and makes nothing", async ({ backend }) => {
+    const to = textPath("kept");
+    await backend.put(to, contentOf(someBytes(7)), never);
+    await fails("absent", () => backend.copy(textPath("none/such"), to, never));
+    await fails("absent", () => backend.copy(textPath("none/such"), textPath("new"), never));
+    assertEquals(await paths(backend, ""), [to]);
+  });
+
+  promise("an object is read again only when it has changed", async ({ backend }) => {
+    for (const size of [1000, 0]) {
+      const path = textPath(`revalidated/${size}`);
+      const { etag } = await backend.put(path, contentOf(someBytes(size)), never);
+      for (const length of [0, 10, 5000]) {
+        assertEquals(await backend.getIfChanged(path, etag, length, never), null);
+        const now = await backend.getIfChanged(path, '"other"', length, never);
+        assertEquals(now?.info.etag, etag);
+        assertEquals(now?.bytes, someBytes(size).slice(0, length));
+      }
+      await backend.put(path, contentOf(someBytes(50, 2)), never);
+      const now = await backend.getIfChanged(path, etag, 20, never);
+      assertEquals([now?.info.size, now?.bytes], [50, someBytes(50, 2).slice(0, 20)]);
+    }
+    const none = textPath("revalidated/none");
+    await fails("absent", () => backend.getIfChanged(none, '"other"', 10, never));
+  });
+
   promise("a missing object is absent", async ({ backend }) => {
     for (const path of [textPath("none"), textPath("no/such/dir/none"), bytePath("\xff")]) {
       await fails("absent", () => backend.head(path, never));
@@ -212,6 +294,8 @@ export function conformance(
     await fails("transient", () => backend.head(path, aborted));
     await fails("transient", () => backend.getRange(path, 0, 1, { signal: aborted }));
     await fails("transient", () => backend.delete(path, aborted));
+    await fails("transient", () => backend.copy(path, path, aborted));
+    await fails("transient", () => backend.getIfChanged(path, '"e"', 1, aborted));
     await fails("transient", () => paths(backend, "", "", aborted));
     await fails("absent", () => backend.head(path, never));
   });

@@ -10,13 +10,14 @@ import {
   type Content,
   type ListedObject,
   type ObjectInfo,
+  type PutCondition,
   SLICE_BYTES,
   StorageError,
 } from "../../src/storage/backend.ts";
 import { readContent, stopped } from "../../src/storage/operation.ts";
 
 /** The operations that can be made to fail. */
-export type Operation = "put" | "getRange" | "head" | "delete" | "list";
+export type Operation = "put" | "copy" | "getRange" | "getIfChanged" | "head" | "delete" | "list";
 
 /** One object as it is kept. */
 export interface MemoryObject {
@@ -33,14 +34,19 @@ export class MemoryBackend implements Backend {
   readonly calls: { operation: Operation; path: string }[] = [];
   /**
    * Runs before each operation: may throw (a StorageError to fail), or wait.
-   * `afterEffect` is true when called once more after a put or delete took effect: throwing then is
+   * `afterEffect` is true when called once more after a put, copy or delete took effect: throwing then is
    * an answer that was lost.
    */
   fault: (operation: Operation, path: string, afterEffect: boolean) => void | Promise<void> =
     () => {};
   #version = 0;
 
-  async put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }> {
+  async put(
+    path: DepotPath,
+    content: Content,
+    signal: AbortSignal,
+    condition?: PutCondition,
+  ): Promise<{ etag: string }> {
     await this.#begin("put", path, signal);
     const bytes = new Uint8Array(content.size);
     for (let at = 0; at < content.size; at += SLICE_BYTES) {
@@ -48,10 +54,23 @@ export class MemoryBackend implements Backend {
       bytes.set(await readContent(content, at, length, `store ${path} in memory`), at);
       if (signal.aborted) throw stopped(`store ${path} in memory`, signal);
     }
-    const etag = `"v${++this.#version}"`;
+    const there = this.objects.get(path)?.info.etag;
+    if (condition !== undefined && condition.ifMatch !== there) {
+      throw new StorageError("conflict", `Cannot store ${path} in memory: ${there} is there`);
+    }
+    const etag = this.#nextEtag();
     const { size, digest, mode, mtimeNs } = content;
     this.objects.set(path, { info: { size, digest, mode, mtimeNs, etag }, bytes });
     await this.fault("put", path, true);
+    return { etag };
+  }
+
+  async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+    await this.#begin("copy", to, signal);
+    const { info, bytes } = this.#object(from);
+    const etag = this.#nextEtag();
+    this.objects.set(to, { info: { ...info, etag }, bytes });
+    await this.fault("copy", to, true);
     return { etag };
   }
 
@@ -67,6 +86,17 @@ export class MemoryBackend implements Backend {
       throw new StorageError("corrupt", `Cannot read ${path} in memory: it changed`);
     }
     return { info, bytes: bytes.slice(offset, offset + length) };
+  }
+
+  async getIfChanged(
+    path: DepotPath,
+    etag: string,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> } | null> {
+    await this.#begin("getIfChanged", path, signal);
+    const { info, bytes } = this.#object(path);
+    return info.etag === etag ? null : { info, bytes: bytes.slice(0, length) };
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -97,6 +127,10 @@ export class MemoryBackend implements Backend {
     if (signal.aborted) throw stopped(`${operation} ${path} in memory`, signal);
     await this.fault(operation, path, false);
     if (signal.aborted) throw stopped(`${operation} ${path} in memory`, signal);
+  }
+
+  #nextEtag(): string {
+    return `"v${++this.#version}"`;
   }
 
   #object(path: string): MemoryObject {

@@ -110,3 +110,19 @@ Deno.test("retrying: waits stay in their bounds and honour what the provider ask
     },
   ));
 });
+
+Deno.test("retrying: a conditional put whose answer was lost knows its own object again", async () => {
+  const inner = new MemoryBackend();
+  let lose = true;
+  inner.fault = (operation, _, afterEffect) => {
+    if (operation !== "put" || !afterEffect || !lose) return;
+    lose = false;
+    throw new StorageError("transient", "the answer was lost");
+  };
+  const backend = new RetryingBackend(inner, QUICK);
+  const { etag } = await backend.put(PATH, contentOf(someBytes(10)), never, { ifAbsent: true });
+  assertEquals((await inner.head(PATH, never)).etag, etag);
+  lose = true;
+  const other = contentOf(someBytes(10, 2));
+  await fails("conflict", () => backend.put(PATH, other, never, { ifAbsent: true }));
+});

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { EAGAIN, EINVAL, ELOOP, ENOENT, FileError } from "../../../ffi/files.ts";
+import { EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT, FileError } from "../../../ffi/files.ts";
 import {
   ObjectFiles,
   type StoredEntry,
@@ -24,6 +24,7 @@ import {
   type Content,
   type ListedObject,
   type ObjectInfo,
+  type PutCondition,
   SLICE_BYTES,
   StorageError,
   type StorageErrorKind,
@@ -36,6 +37,9 @@ const SMALL_BYTES = 1024 * 1024;
 const EPERM = 1, EIO = 5, EACCES = 13, EBUSY = 16, ENOTDIR = 20, EISDIR = 21, EROFS = 30;
 const ENAMETOOLONG = 36, ENFILE = 23, EMFILE = 24, ENOSPC = 28, ESTALE = 116, EDQUOT = 122;
 
+/** Bytes that one call copies within the archive; it cannot be stopped meanwhile. */
+const COPY_BYTES = 64 * 1024 * 1024;
+
 /** errno → what the caller should do; those not named are transient. */
 const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
   [EPERM, "denied"],
@@ -47,6 +51,7 @@ const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
   [ENOENT, "absent"],
   [ENOTDIR, "absent"],
   [EISDIR, "absent"],
+  [EEXIST, "conflict"],
   [EINVAL, "permanent"],
   [ELOOP, "permanent"],
   [ENAMETOOLONG, "permanent"],
@@ -106,40 +111,83 @@ export class NfsBackend implements Backend {
     return backend;
   }
 
-  async put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }> {
+  /**
+   * `ifAbsent` is kept by link(2), in one step. For `ifMatch` a file system has no such step: the file
+   * is looked at before and after its successor is written, and a writer between the second look
+   * and the rename is replaced.
+   */
+  async put(
+    path: DepotPath,
+    content: Content,
+    signal: AbortSignal,
+    condition?: PutCondition,
+  ): Promise<{ etag: string }> {
     const doing = `store ${displayPath(path)} in ${this.label}`;
     this.#check(path, doing, signal);
-    const temp = `${this.#tempStem}-${++this.#lastTemp}`;
+    const exclusive = condition?.ifAbsent === true;
+    await this.#assertMatches(path, condition?.ifMatch, doing, signal);
+    const temp = this.#nextTemp();
     const { mtimeNs, mode, digest } = content;
     const attributes = { mtimeNs, mode, digest };
     if (content.size <= SMALL_BYTES) {
       const bytes = await readContent(content, 0, content.size, doing);
       const stored = await this.#runStoring(
         path,
-        () => this.#files.putSmall(this.#root, temp, path, bytes, attributes),
+        () => this.#files.putSmall(this.#root, temp, path, exclusive, bytes, attributes),
       );
       return { etag: this.#checked(path, content, stored) };
     }
-    const fd = await this.#runStoring(path, () => this.#files.create(this.#root, temp));
-    let published = false;
-    try {
+    const stored = await this.#writing(path, temp, async (fd) => {
       for (let offset = 0; offset < content.size; offset += SLICE_BYTES) {
         if (signal.aborted) throw stopped(doing, signal);
         const length = Math.min(SLICE_BYTES, content.size - offset);
         const bytes = await readContent(content, offset, length, doing);
         await this.#runStoring(path, () => this.#files.write(fd, path, bytes, offset));
       }
-      const stored = await this.#runStoring(
+      await this.#assertMatches(path, condition?.ifMatch, doing, signal);
+      return await this.#runStoring(
         path,
-        () => this.#files.publish(this.#root, fd, temp, path, attributes),
+        () => this.#files.publish(this.#root, fd, temp, path, exclusive, attributes),
       );
-      published = true;
-      return { etag: this.#checked(path, content, stored) };
-    } finally {
-      await this.#files.closeFile(fd);
-      // Best effort: the error that brought us here is the one to report.
-      if (!published) await this.#files.discard(this.#root, temp).catch(() => {});
-    }
+    });
+    return { etag: this.#checked(path, content, stored) };
+  }
+
+  async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+    const doing = `copy ${displayPath(from)} to ${displayPath(to)} in ${this.label}`;
+    this.#check(to, doing, signal);
+    const before = await this.head(from, signal);
+    const temp = this.#nextTemp();
+    const stored = await this.#writing(to, temp, async (fd) => {
+      let file: StoredFile, offset = 0;
+      do {
+        if (signal.aborted) throw stopped(doing, signal);
+        file = await this.#run(
+          from,
+          () => this.#files.copyRange(this.#root, from, fd, offset, COPY_BYTES),
+        );
+        if (etagOf(file) !== before.etag) throw this.#changed(from);
+        offset += COPY_BYTES;
+      } while (offset < file.size);
+      const attributes = { mtimeNs: file.mtimeNs, mode: file.mode & 0o7777, digest: file.digest };
+      return await this.#runStoring(
+        to,
+        () => this.#files.publish(this.#root, fd, temp, to, false, attributes),
+      );
+    });
+    if (stored.size !== before.size) throw this.#changed(from);
+    return { etag: etagOf(stored) };
+  }
+
+  async getIfChanged(
+    path: DepotPath,
+    etag: string,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> } | null> {
+    const info = await this.head(path, signal);
+    if (info.etag === etag) return null;
+    return await this.getRange(path, 0, length, { ifMatch: info.etag, signal });
   }
 
   async getRange(
@@ -225,6 +273,44 @@ export class NfsBackend implements Backend {
       if (dir !== "" && error instanceof StorageError && error.kind === "absent") return [];
       throw error;
     }
+  }
+
+  #nextTemp(): string {
+    return `${this.#tempStem}-${++this.#lastTemp}`;
+  }
+
+  /** Runs `write` on a new temporary file, which is gone after it unless it was published. */
+  async #writing(
+    path: DepotPath,
+    temp: string,
+    write: (fd: number) => Promise<StoredFile>,
+  ): Promise<StoredFile> {
+    const fd = await this.#runStoring(path, () => this.#files.create(this.#root, temp));
+    let published = false;
+    try {
+      const stored = await write(fd);
+      published = true;
+      return stored;
+    } finally {
+      await this.#files.closeFile(fd);
+      // Best effort: the error that brought us here is the one to report.
+      if (!published) await this.#files.discard(this.#root, temp).catch(() => {});
+    }
+  }
+
+  async #assertMatches(
+    path: DepotPath,
+    etag: string | undefined,
+    doing: string,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (etag === undefined) return;
+    try {
+      if ((await this.head(path, signal)).etag === etag) return;
+    } catch (error) {
+      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
+    }
+    throw new StorageError("conflict", `Cannot ${doing}: another version is there`);
   }
 
   #checked(path: DepotPath, content: Content, stored: StoredFile): string {

@@ -15,18 +15,28 @@ import {
   type Content,
   type ListedObject,
   type ObjectInfo,
+  type PutCondition,
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
 import { hex } from "../content_digest.ts";
 import { readContent } from "../operation.ts";
+import {
+  changed,
+  etagOf,
+  infoOf,
+  metadataHeaders,
+  rangeOf,
+  type StoredMetadata,
+} from "./s3_answers.ts";
+import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "./s3_keys.ts";
 import { listObjects } from "./s3_listing.ts";
 import { PartBudget, putMultipart } from "./s3_multipart.ts";
-import type { S3Answer, S3Requests } from "./s3_requests.ts";
+import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
-const META = "x-amz-meta-p4cache-";
+type ObjectPart = { info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> };
 
 /** How a backend uses its bucket. */
 export interface S3BackendOptions {
@@ -55,20 +65,18 @@ export class S3Backend implements Backend {
     this.label = `s3://${options.bucket}${options.prefix === "" ? "" : "/" + options.prefix}`;
   }
 
-  async put(path: DepotPath, content: Content, signal: AbortSignal): Promise<{ etag: string }> {
+  async put(
+    path: DepotPath,
+    content: Content,
+    signal: AbortSignal,
+    condition?: PutCondition,
+  ): Promise<{ etag: string }> {
     const doing = this.#doing("store", path);
     const key = this.#key(path, doing);
     const amzHeaders = this.#storedHeaders(path, content);
     if (content.size > SLICE_BYTES) {
-      await putMultipart({
-        requests: this.#requests,
-        budget: this.#budget,
-        key,
-        amzHeaders,
-        content,
-        doing,
-        signal,
-      });
+      const upload = { requests: this.#requests, key, amzHeaders, condition, doing, signal };
+      await putMultipart(upload, content, this.#budget);
       return { etag: await this.#checkJoined(path, content, doing, signal) };
     }
     const body = await readContent(content, 0, content.size, doing);
@@ -78,6 +86,7 @@ export class S3Backend implements Backend {
       amzHeaders,
       body,
       payloadDigest: hex(content.sliceDigests[0]!),
+      condition,
       doing,
       signal,
     });
@@ -85,43 +94,49 @@ export class S3Backend implements Backend {
     return { etag: etagOf(answer, doing) };
   }
 
+  async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+    const doing = `copy ${displayPath(from)} to ${displayPath(to)} in ${this.label}`;
+    const source = await this.head(from, signal);
+    const etag = await copyObject({
+      requests: this.#requests,
+      bucket: this.#options.bucket,
+      from: this.#key(from, doing),
+      to: this.#key(to, doing),
+      source,
+      limits: COPY_LIMITS,
+      amzHeaders: this.#storedHeaders(to, source),
+      doing,
+      signal,
+    });
+    return { etag };
+  }
+
   async getRange(
     path: DepotPath,
     offset: number,
     length: number,
     options: { ifMatch?: string; signal: AbortSignal },
-  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
+  ): Promise<ObjectPart> {
     const { ifMatch, signal } = options;
     const doing = this.#doing("read", path);
-    if (length === 0) {
-      return { info: await this.#headMatching(path, ifMatch, signal), bytes: none() };
+    const condition: [string, string][] = ifMatch === undefined ? [] : [["if-match", ifMatch]];
+    const part = await this.#read(path, offset, length, condition, doing, signal);
+    // Servers that do not know the condition answer with what they have.
+    if (part === null || (ifMatch !== undefined && part.info.etag !== ifMatch)) {
+      throw changed(doing);
     }
-    const headers: [string, string][] = [["range", `bytes=${offset}-${offset + length - 1}`]];
-    if (ifMatch !== undefined) headers.push(["if-match", ifMatch]);
-    const answer = await this.#requests.send({
-      method: "GET",
-      key: this.#key(path, doing),
-      headers,
-      payloadDigest: EMPTY_DIGEST,
-      doing,
-      signal,
-      expects: 416,
-    });
-    if (answer.status === 416) {
-      await answer.cancel();
-      const info = await this.#headMatching(path, ifMatch, signal);
-      if (info.size <= offset) return { info, bytes: none() };
-      throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
-    }
-    let info: ObjectInfo, count: number;
-    try {
-      ({ info, count } = rangeOf(answer, offset, length, doing));
-      if (ifMatch !== undefined && info.etag !== ifMatch) throw changed(doing);
-    } catch (error) {
-      await answer.cancel();
-      throw error;
-    }
-    return { info, bytes: await answer.bytes(count) };
+    return part;
+  }
+
+  async getIfChanged(
+    path: DepotPath,
+    etag: string,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<ObjectPart | null> {
+    const doing = this.#doing("read", path);
+    const part = await this.#read(path, 0, length, [["if-none-match", etag]], doing, signal);
+    return part === null || part.info.etag === etag ? null : part;
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -182,27 +197,51 @@ export class S3Backend implements Backend {
     );
   }
 
-  #storedHeaders(path: DepotPath, content: Content): [string, string][] {
-    const headers: [string, string][] = [
-      [META + "digest", content.digest],
-      [META + "mode", "0" + (content.mode & 0o7777).toString(8)],
-      [META + "mtime-ns", content.mtimeNs.toString()],
-    ];
-    if (!isPlainKey(path)) headers.push([META + "name", escapePath(path)]);
+  #storedHeaders(path: DepotPath, stored: StoredMetadata): [string, string][] {
+    const headers = metadataHeaders(stored, isPlainKey(path) ? null : escapePath(path));
     if (this.#options.serverSideEncryption) {
       headers.push(["x-amz-server-side-encryption", "AES256"]);
     }
     return headers;
   }
 
-  async #headMatching(
+  /** Reads a range; null when the server says that the object did not change. */
+  async #read(
     path: DepotPath,
-    ifMatch: string | undefined,
+    offset: number,
+    length: number,
+    condition: [string, string][],
+    doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectInfo> {
-    const info = await this.head(path, signal);
-    if (ifMatch === undefined || info.etag === ifMatch) return info;
-    throw changed(this.#doing("read", path));
+  ): Promise<ObjectPart | null> {
+    if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
+    const answer = await this.#requests.send({
+      method: "GET",
+      key: this.#key(path, doing),
+      headers: [["range", `bytes=${offset}-${offset + length - 1}`], ...condition],
+      payloadDigest: EMPTY_DIGEST,
+      doing,
+      signal,
+      expects: [304, 416],
+    });
+    if (answer.status === 304) {
+      await answer.cancel();
+      return null;
+    }
+    if (answer.status === 416) {
+      await answer.cancel();
+      const info = await this.head(path, signal);
+      if (info.size <= offset) return { info, bytes: new Uint8Array(0) };
+      throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
+    }
+    let range: ReturnType<typeof rangeOf>;
+    try {
+      range = rangeOf(answer, offset, length, doing);
+    } catch (error) {
+      await answer.cancel();
+      throw error;
+    }
+    return { info: range.info, bytes: await answer.bytes(range.count) };
   }
 
   async #checkJoined(
@@ -219,65 +258,4 @@ export class S3Backend implements Backend {
         `${content.size} and ${content.digest}`,
     );
   }
-}
-
-function none(): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(0);
-}
-
-function changed(doing: string): StorageError {
-  return new StorageError("corrupt", `Cannot ${doing}: it changed while it was read`);
-}
-
-function etagOf(answer: S3Answer, doing: string): string {
-  const etag = answer.headers.get("etag");
-  if (etag !== null) return etag;
-  // Every S3 answer about an object has one; a proxy's page has not.
-  throw new StorageError(
-    "corrupt",
-    `Cannot ${doing}: HTTP ${answer.status} without ETag is not how S3 answers; check the endpoint`,
-  );
-}
-
-function infoOf(answer: S3Answer, size: number, doing: string): ObjectInfo {
-  const mtime = answer.headers.get(META + "mtime-ns");
-  const mode = answer.headers.get(META + "mode");
-  return {
-    size,
-    etag: etagOf(answer, doing),
-    mtimeNs: mtime !== null && /^-?\d{1,19}$/.test(mtime) ? BigInt(mtime) : null,
-    mode: mode !== null && /^[0-7]{1,5}$/.test(mode) ? parseInt(mode, 8) & 0o7777 : null,
-    digest: answer.headers.get(META + "digest"),
-  };
-}
-
-/** What the answer to a range request holds, checked against what was asked. */
-function rangeOf(
-  answer: S3Answer,
-  offset: number,
-  length: number,
-  doing: string,
-): { info: ObjectInfo; count: number } {
-  const sent = answer.number("content-length");
-  if (answer.status === 200) {
-    if (sent === null) throw new StorageError("corrupt", `Cannot ${doing}: no Content-Length`);
-    const info = infoOf(answer, sent, doing);
-    if (offset === 0 && sent <= length) return { info, count: sent };
-    throw new StorageError("permanent", `Cannot ${doing}: the server does not honour Range`);
-  }
-  const range = answer.headers.get("content-range") ?? "";
-  const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15})$/.exec(range);
-  const [first, last, size] = (match?.slice(1) ?? []).map(Number);
-  const count = Math.min(length, (size ?? 0) - offset);
-  if (
-    size !== undefined && first === offset && last === offset + count - 1 &&
-    (sent === null || sent === count)
-  ) {
-    return { info: infoOf(answer, size, doing), count };
-  }
-  throw new StorageError(
-    "corrupt",
-    `Cannot ${doing}: asked for ${length} bytes at ${offset}, was answered HTTP ${answer.status} ` +
-      `with Content-Range "${range}" and ${sent ?? "unknown"} bytes`,
-  );
 }

@@ -21,6 +21,8 @@ export interface Refusal {
   readonly body: string;
   /** Whether the credentials can be renewed, so that an expired token is no lasting failure. */
   readonly renewable: boolean;
+  /** Whether the request stores under a condition. */
+  readonly conditional: boolean;
 }
 
 const HINTS: Readonly<Record<string, string>> = {
@@ -47,6 +49,8 @@ const TRANSIENT = new Set([
   "RequestTimeout",
   "ServiceUnavailable",
   "OperationAborted",
+  // Another request was under way; the next attempt finds out whether the condition holds.
+  "ConditionalRequestConflict",
   "TemporaryRedirect",
   "IncompleteBody",
   "NoSuchUpload",
@@ -76,7 +80,7 @@ export function refusalError(refusal: Refusal): StorageError {
   if (elsewhere) {
     return new StorageError("denied", `${what}; set the bucket's own region and endpoint`);
   }
-  const kind = kindOf(status, code, refusal.renewable);
+  const kind = kindOf(status, code, refusal);
   const hint = kind !== "denied"
     ? undefined
     : HINTS[code] ?? (code === "" ? "this is not how S3 answers; check the endpoint" : undefined);
@@ -87,7 +91,13 @@ export function refusalError(refusal: Refusal): StorageError {
   return new StorageError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
-function kindOf(status: number, code: string, renewable: boolean): StorageErrorKind {
+function kindOf(
+  status: number,
+  code: string,
+  { renewable, conditional }: Refusal,
+): StorageErrorKind {
+  // An object that is not there has not the tag that is asked for.
+  if (conditional && (status === 412 || code === "NoSuchKey")) return "conflict";
   if (code === "NoSuchKey") return "absent";
   if (renewable && isExpiry(code)) return "transient";
   if (CORRUPT.has(code)) return "corrupt";

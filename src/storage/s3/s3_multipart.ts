@@ -8,7 +8,7 @@
 
 import { createHash } from "node:crypto";
 import { type Backoff, backoffMs, pause } from "../backoff.ts";
-import { type Content, SLICE_BYTES, StorageError } from "../backend.ts";
+import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import { hex } from "../content_digest.ts";
 import { readContent, stopped } from "../operation.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
@@ -48,23 +48,41 @@ export function partBytes(size: number): number {
   return Math.ceil(slices / MAX_PARTS) * SLICE_BYTES;
 }
 
-/** What one upload needs. */
-export interface MultipartUpload {
+/** An upload in parts: where its object goes, and how it is stored. */
+export interface PartedUpload {
   readonly requests: S3Requests;
-  readonly budget: PartBudget;
   readonly key: string;
   /** Metadata and encryption, signed. */
   readonly amzHeaders: readonly (readonly [string, string])[];
-  readonly content: Content;
+  /** Bytes of the whole object. */
+  readonly size: number;
+  /** Holds when the parts are joined. */
+  readonly condition?: PutCondition | undefined;
   readonly doing: string;
   readonly signal: AbortSignal;
 }
 
-/** Uploads the content in parts; returns the ETag. @throws StorageError */
-export async function putMultipart(upload: MultipartUpload): Promise<string> {
+/**
+ * Sends a part; returns its ETag.
+ * @param index From 0.
+ * @param signal Aborted when another part has failed.
+ */
+export type SendPart = (uploadId: string, index: number, signal: AbortSignal) => Promise<string>;
+
+/**
+ * Stores an object in `count` parts, `width` of them at a time; returns its ETag.
+ * @throws StorageError when it is not stored; its parts are removed then, or the error says that they
+ * could not be.
+ */
+export async function uploadInParts(
+  upload: PartedUpload,
+  count: number,
+  width: number,
+  send: SendPart,
+): Promise<string> {
   const uploadId = await create(upload);
   try {
-    const etags = await sendParts(upload, uploadId);
+    const etags = await sendParts(upload, count, width, (i, signal) => send(uploadId, i, signal));
     return await complete(upload, uploadId, etags);
   } catch (error) {
     const left = await abort(upload, uploadId);
@@ -77,7 +95,31 @@ export async function putMultipart(upload: MultipartUpload): Promise<string> {
   }
 }
 
-async function create(upload: MultipartUpload): Promise<string> {
+/** Uploads the content in parts; returns the ETag. @throws StorageError as {@link uploadInParts} */
+export function putMultipart(
+  upload: Omit<PartedUpload, "size">,
+  content: Content,
+  budget: PartBudget,
+): Promise<string> {
+  const bytes = partBytes(content.size);
+  const count = Math.ceil(content.size / bytes);
+  const width = Math.max(1, Math.floor(BYTES_IN_FLIGHT / bytes));
+  return uploadInParts(
+    { ...upload, size: content.size },
+    count,
+    width,
+    async (uploadId, index, signal) => {
+      const share = await budget.take(bytes);
+      try {
+        return await sendPart(upload, content, uploadId, index, bytes, signal);
+      } finally {
+        budget.give(share);
+      }
+    },
+  );
+}
+
+async function create(upload: PartedUpload): Promise<string> {
   const answer = await upload.requests.send({
     method: "POST",
     key: upload.key,
@@ -93,10 +135,12 @@ async function create(upload: MultipartUpload): Promise<string> {
 }
 
 /** Sends all parts; returns only when none is on its way any more. */
-async function sendParts(upload: MultipartUpload, uploadId: string): Promise<string[]> {
-  const { content, budget } = upload;
-  const size = partBytes(content.size);
-  const count = Math.ceil(content.size / size);
+async function sendParts(
+  upload: PartedUpload,
+  count: number,
+  width: number,
+  send: (index: number, signal: AbortSignal) => Promise<string>,
+): Promise<string[]> {
   const etags: string[] = new Array(count);
   const failed = new AbortController();
   const stop = () => failed.abort(upload.signal.reason);
@@ -106,18 +150,14 @@ async function sendParts(upload: MultipartUpload, uploadId: string): Promise<str
   const worker = async () => {
     while (next < count && !failed.signal.aborted) {
       const index = next++;
-      const share = await budget.take(size);
       try {
-        etags[index] = await sendPart(upload, uploadId, index, size, failed.signal);
+        etags[index] = await send(index, failed.signal);
       } catch (error) {
         failed.abort(error);
-      } finally {
-        budget.give(share);
       }
     }
   };
-  const workers = Math.min(count, Math.max(1, Math.floor(BYTES_IN_FLIGHT / size)));
-  await Promise.all(Array.from({ length: workers }, worker));
+  await Promise.all(Array.from({ length: Math.min(count, width) }, worker));
   upload.signal.removeEventListener("abort", stop);
   if (upload.signal.aborted) throw stopped(upload.doing, upload.signal);
   if (failed.signal.aborted) throw failed.signal.reason;
@@ -125,13 +165,13 @@ async function sendParts(upload: MultipartUpload, uploadId: string): Promise<str
 }
 
 async function sendPart(
-  upload: MultipartUpload,
+  { requests, key, doing }: Omit<PartedUpload, "size">,
+  content: Content,
   uploadId: string,
   index: number,
   size: number,
   signal: AbortSignal,
 ): Promise<string> {
-  const { content, doing, key, requests } = upload;
   if (signal.aborted) throw stopped(doing, signal);
   const offset = index * size;
   const length = Math.min(size, content.size - offset);
@@ -157,7 +197,7 @@ async function sendPart(
 }
 
 async function complete(
-  upload: MultipartUpload,
+  upload: PartedUpload,
   uploadId: string,
   etags: readonly string[],
 ): Promise<string> {
@@ -177,13 +217,15 @@ async function complete(
     headers: [["content-type", "application/xml"]],
     body,
     payloadDigest: createHash("sha256").update(body).digest("hex"),
+    condition: upload.condition,
+    serverBytes: upload.size,
     doing,
     signal: upload.signal,
   });
   const text = await answer.text();
   const etag = xmlText(text, "ETag");
   // Joining parts takes long: the status is sent before, and can be 200 on an error (S3 API,
-  // CompleteMultipartUpload).
+  // CompletePartedUpload).
   if (xmlRootIs(text, "CompleteMultipartUploadResult") && etag) return etag;
   throw new StorageError(
     "transient",
@@ -192,7 +234,7 @@ async function complete(
 }
 
 /** Removes the parts, whatever has happened; says why it could not. */
-async function abort(upload: MultipartUpload, uploadId: string): Promise<StorageError | null> {
+async function abort(upload: PartedUpload, uploadId: string): Promise<StorageError | null> {
   try {
     const answer = await persist(upload.requests, {
       method: "DELETE",
@@ -202,7 +244,7 @@ async function abort(upload: MultipartUpload, uploadId: string): Promise<Storage
       doing: upload.doing,
       // The caller's signal may be what ended the upload.
       signal: AbortSignal.timeout(ABORT_TIMEOUT_MS),
-      expects: 404,
+      expects: [404],
     });
     await answer.cancel();
     return null;
@@ -213,7 +255,7 @@ async function abort(upload: MultipartUpload, uploadId: string): Promise<Storage
 }
 
 /** Sends a request again when that may help: one part's failure must not cost all the others. */
-async function persist(requests: S3Requests, request: S3Request) {
+export async function persist(requests: S3Requests, request: S3Request) {
   for (let attempt = 1;; attempt++) {
     try {
       return await requests.send(request);

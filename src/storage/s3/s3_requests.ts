@@ -2,12 +2,13 @@
  * One S3 request and its answer: signing, sending, time limits, and telling failures apart.
  *
  * Time limits: the answer's head must come within {@link Limits.idleMs} plus what the body needs at
- * the slowest rate that is bearable; then each piece of the answer's body within `idleMs`.
+ * the slowest rate that is bearable, plus what the server has to copy or join; then each piece of the
+ * answer's body within `idleMs`.
  *
  * @module
  */
 
-import { StorageError } from "../backend.ts";
+import { type PutCondition, StorageError } from "../backend.ts";
 import { stopped } from "../operation.ts";
 import type { CredentialSource } from "./s3_credentials.ts";
 import { isExpiry, refusalError } from "./s3_errors.ts";
@@ -20,6 +21,9 @@ const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
 
 /** Bodies from here on are read piece by piece, with a time limit for each. */
 const PIECEWISE_BYTES = 256 * 1024;
+
+/** Slowest copying within a server that is waited for: some answer only when all is done. */
+const SERVER_BYTES_PER_SECOND = 8 * 1024 * 1024;
 
 /** Time limits of a request. */
 export interface Limits {
@@ -57,8 +61,12 @@ export interface S3Request {
   /** For errors: `store a/b in s3://bucket`. */
   readonly doing: string;
   readonly signal: AbortSignal;
+  /** Bytes the server has to move before it can answer, beside the body. */
+  readonly serverBytes?: number;
+  /** Under which the object is stored. */
+  readonly condition?: PutCondition | undefined;
   /** Statuses of 300 and above that are returned, not thrown. */
-  readonly expects?: number;
+  readonly expects?: readonly number[];
 }
 
 /** Sends requests to one bucket. */
@@ -110,10 +118,14 @@ export class S3Requests {
     // Bytes are wanted as they are stored.
     headers.push(["accept-encoding", "identity"]);
     if (request.headers !== undefined) headers.push(...request.headers as [string, string][]);
+    const { condition } = request;
+    if (condition?.ifAbsent) headers.push(["if-none-match", "*"]);
+    else if (condition) headers.push(["if-match", condition.ifMatch]);
     const bodyBytes = request.body?.length ?? 0;
     const watch = new Watch(
       signal,
-      this.#limits.idleMs + bodyBytes * 1000 / this.#limits.slowestBytesPerSecond,
+      this.#limits.idleMs + bodyBytes * 1000 / this.#limits.slowestBytesPerSecond +
+        (request.serverBytes ?? 0) * 1000 / SERVER_BYTES_PER_SECOND,
     );
     let answer: S3Answer;
     try {
@@ -131,7 +143,7 @@ export class S3Requests {
       throw failureOf(error, doing, signal, watch);
     }
     const { status } = answer;
-    if (status < 300 || status === request.expects) return answer;
+    if (status < 300 || request.expects?.includes(status)) return answer;
     const body = request.method === "HEAD" ? (await answer.cancel(), "") : await answer.text();
     if (isExpiry(xmlText(body, "Code") ?? "")) this.#credentials.expire(credentials);
     throw refusalError({
@@ -142,6 +154,7 @@ export class S3Requests {
       headers: answer.headers,
       body,
       renewable: this.#credentials.renewable,
+      conditional: condition !== undefined,
     });
   }
 }

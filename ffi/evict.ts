@@ -5,7 +5,7 @@
  */
 
 import { cString, holding, openHelper } from "./library.ts";
-import { FileError } from "./files.ts";
+import { FileError } from "./file_error.ts";
 
 const SYMBOLS = {
   p4evict_begin: {

@@ -1,10 +1,15 @@
 /**
- * Typed binding of `shim/helper/files.h`: depot files beneath the depot's directory.
+ * Typed binding of `shim/helper/files.h`: depot files beneath the depot's directory. What the engine
+ * does to a depot goes through {@link DepotFiles}; the simulation puts a world in memory in its place.
  *
  * @module
  */
 
+import type { DepotPath } from "../src/cache/depot_path.ts";
+import { EvictionBatch, type EvictionCandidate } from "./evict.ts";
+import { FileError } from "./file_error.ts";
 import { type Bytes, cString, holding, openHelper } from "./library.ts";
+import { DepotWalk } from "./walk.ts";
 
 const SYMBOLS = {
   p4files_init: { parameters: [], result: "void" },
@@ -49,37 +54,6 @@ const SYMBOLS = {
 /** errno numbers callers tell apart (errno-base.h). */
 export const ENOENT = 2, EAGAIN = 11, EEXIST = 17, EINVAL = 22, ENOSPC = 28, ELOOP = 40;
 export const EDQUOT = 122;
-
-const ERRNO_NAMES: Readonly<Record<number, string>> = {
-  1: "EPERM",
-  2: "ENOENT",
-  5: "EIO",
-  11: "EAGAIN",
-  12: "ENOMEM",
-  13: "EACCES",
-  17: "EEXIST",
-  18: "EXDEV",
-  20: "ENOTDIR",
-  21: "EISDIR",
-  22: "EINVAL",
-  23: "ENFILE",
-  24: "EMFILE",
-  28: "ENOSPC",
-  30: "EROFS",
-  36: "ENAMETOOLONG",
-  40: "ELOOP",
-  95: "EOPNOTSUPP",
-  116: "ESTALE",
-  122: "EDQUOT",
-};
-
-/** A failed system call: what was done, to which path, and the errno. */
-export class FileError extends Error {
-  override readonly name = "FileError";
-  constructor(readonly errno: number, doing: string, readonly path: string) {
-    super(`Cannot ${doing} ${path}: ${ERRNO_NAMES[errno] ?? `errno ${errno}`}`);
-  }
-}
 
 /** What a file is. */
 export interface FileStat {
@@ -313,6 +287,19 @@ export class DepotFiles {
 
   closeFile(fd: number): void {
     this.#calls.p4files_close(fd);
+  }
+
+  /** Lists the files below a directory ("" is the whole depot). Close the walk. */
+  walk(start: DepotPath): Pick<DepotWalk, "next" | "close"> {
+    return DepotWalk.open(this.root, start);
+  }
+
+  /** Leases each file and moves it into the trash directory; see evict.h. */
+  beginEviction(
+    trashDir: string,
+    candidates: readonly EvictionCandidate[],
+  ): Promise<Pick<EvictionBatch, "check" | "finish">> {
+    return EvictionBatch.begin(this.root, trashDir, candidates);
   }
 
   /** Space and inodes of the depot's filesystem. */

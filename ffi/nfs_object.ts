@@ -4,7 +4,7 @@
  * @module
  */
 
-import { FileError } from "./files.ts";
+import { FileError } from "./file_error.ts";
 import { type Bytes, cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {

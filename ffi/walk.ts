@@ -5,7 +5,7 @@
  */
 
 import { type DepotPath, pathFromBytes } from "../src/cache/depot_path.ts";
-import { FileError } from "./files.ts";
+import { FileError } from "./file_error.ts";
 import { cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {

@@ -17,7 +17,7 @@
  * @module
  */
 
-import { EvictionBatch, type EvictionCandidate, type EvictionOutcome } from "../../ffi/evict.ts";
+import type { EvictionCandidate, EvictionOutcome } from "../../ffi/evict.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -167,7 +167,7 @@ export class Evictor {
     let settled = false;
     try {
       await manifest.commit();
-      const batch = await EvictionBatch.begin(this.#parts.files.root, TRASH_DIR, files);
+      const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
       await Promise.all([intake.barrier(), pause(GRACE_MS)]);
       const checked = await batch.check();
       // From here to finish no event can be taken in between the decision and its record.

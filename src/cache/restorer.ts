@@ -9,14 +9,8 @@
  * @module
  */
 
-import {
-  type DepotFiles,
-  EDQUOT,
-  ENOSPC,
-  FileError,
-  type FileStat,
-  isRegular,
-} from "../../ffi/files.ts";
+import { FileError } from "../../ffi/file_error.ts";
+import { type DepotFiles, EDQUOT, ENOSPC, type FileStat, isRegular } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { restored } from "../manifest/transitions.ts";

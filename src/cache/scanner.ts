@@ -10,7 +10,6 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
-import { DepotWalk } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
@@ -95,7 +94,7 @@ export class Scanner {
   async #walk(start: DepotPath): Promise<ScanResult> {
     const { files, manifest, isExcluded, intake, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0 };
-    const walk = DepotWalk.open(files.root, start);
+    const walk = files.walk(start);
     try {
       for (;;) {
         const records = await walk.next();

@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type DepotFiles, FileError } from "../../ffi/files.ts";
+import { FileError } from "../../ffi/file_error.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import { EnvironmentError } from "../errors.ts";
 import { STATE_DIR } from "./depot_path.ts";
 

@@ -11,7 +11,8 @@
  * @module
  */
 
-import { type DepotFiles, FileError, type SmallRead } from "../../ffi/files.ts";
+import { FileError } from "../../ffi/file_error.ts";
+import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";

@@ -9,17 +9,13 @@
  * @module
  */
 
-import type { Logger } from "@logtape/logtape";
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
-import { prepareStateDir, type StateDir } from "../cache/state_dir.ts";
-import { emptyTrash } from "../cache/trash.ts";
+import { prepareStateDir } from "../cache/state_dir.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
-import type { Manifest } from "../manifest/manifest.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
-import { recount } from "../manifest/recount.ts";
 import { accessed } from "../manifest/transitions.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
@@ -27,11 +23,8 @@ import { ShimServer } from "../server/shim_server.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
 import { removePidFile, reportReady } from "./detach.ts";
-import { buildEngine, type Engine, gauges } from "./engine.ts";
+import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
-
-/** How often the watermark is looked at besides after each restore, ms. */
-const EVICT_CHECK_MS = 500;
 
 /** Least time between two records of a file's access, s: reads cost no writes of their own. */
 const ACCESS_GRAIN_S = 10;
@@ -55,7 +48,8 @@ export async function runDaemon(config: Config): Promise<number> {
   const primary = await openStorage(config.primary);
   const secondary = config.secondary === null ? null : await openStorage(config.secondary);
 
-  await recover(files, manifest, state, log);
+  const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
+  await recover(files, manifest, trashNames, log);
   const engine = buildEngine(config, files, manifest, primary, secondary);
   const server = await ShimServer.listen(
     state.shimSocket,
@@ -142,21 +136,6 @@ function storageKeys(config: Config): (path: string) => string {
   return (path) => prefix + path;
 }
 
-/** Brings what a crash or another program left into order, before anything else runs. */
-async function recover(
-  files: DepotFiles,
-  manifest: Manifest,
-  state: StateDir,
-  log: Logger,
-): Promise<void> {
-  if (manifest.needsRecount) {
-    const cutOff = await recount(manifest);
-    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
-  }
-  const names = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
-  await emptyTrash(files, manifest, names, log);
-}
-
 /** Answers one FETCH, counted and timed. */
 async function answerFetch(engine: Engine, path: string) {
   const begun = performance.now();
@@ -179,36 +158,4 @@ function recordAccesses({ manifest, metrics }: Engine, paths: readonly string[])
     if (record === null || now - record.row.lastAccess < ACCESS_GRAIN_S) continue;
     manifest.set(path as DepotPath, accessed(record, now));
   }
-}
-
-/** Scan at start and every interval, uploads, and the look at the watermark. */
-function startBackground(
-  config: Config,
-  engine: Engine,
-  log: Logger,
-): { stop(): void; readonly done: Promise<void> } {
-  const { scanner, uploader, evictor } = engine;
-  if (!config.readOnly) uploader.start();
-  const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
-  const interval = config.reconcileIntervalSeconds;
-  const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
-    () => scanner.requestReconcile("periodic check"),
-    interval * 1000,
-  );
-  const done = config.readOnly || config.skipStartupScan ? Promise.resolve() : scanner.scanAll()
-    .then((r) =>
-      log.info(
-        `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
-          `${r.problems} unreadable`,
-      )
-    )
-    .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
-  return {
-    done,
-    stop: () => {
-      clearInterval(evictTimer);
-      if (reconcileTimer !== null) clearInterval(reconcileTimer);
-      scanner.stop();
-    },
-  };
 }

@@ -1,9 +1,11 @@
 /**
- * The cache engine put together: each part gets what it works on, and knows nothing else.
+ * The cache engine put together: each part gets what it works on, and knows nothing else. What it
+ * needs of the machine (files, watcher, LMDB, storage) is handed in: the simulation has its own.
  *
  * @module
  */
 
+import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
@@ -12,13 +14,18 @@ import { createExclusion } from "../cache/exclusion.ts";
 import { Intake } from "../cache/intake.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
+import { emptyTrash } from "../cache/trash.ts";
 import { Uploader } from "../cache/uploader.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
-import { getLog } from "../observe/logging.ts";
+import { recount } from "../manifest/recount.ts";
+import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
+
+/** How often the watermark is looked at besides after each restore, ms. */
+const EVICT_CHECK_MS = 500;
 
 /** The parts of the cache engine, in the order of a file's life. */
 export interface Engine {
@@ -31,6 +38,20 @@ export interface Engine {
   readonly restorer: Restorer;
   readonly evictor: Evictor;
   readonly metrics: Metrics;
+}
+
+/** Brings what a crash or another program left into order, before anything else runs. */
+export async function recover(
+  files: DepotFiles,
+  manifest: Manifest,
+  trashNames: readonly string[],
+  log: Logger,
+): Promise<void> {
+  if (manifest.needsRecount) {
+    const cutOff = await recount(manifest);
+    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
+  }
+  await emptyTrash(files, manifest, trashNames, log);
 }
 
 /** Builds the engine; nothing runs yet. */
@@ -96,6 +117,38 @@ export function buildEngine(
     metrics,
   };
   return engine;
+}
+
+/** Scan at start and every interval, uploads, and the look at the watermark. */
+export function startBackground(
+  config: Config,
+  engine: Engine,
+  log: Logger,
+): { stop(): void; readonly done: Promise<void> } {
+  const { scanner, uploader, evictor } = engine;
+  if (!config.readOnly) uploader.start();
+  const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
+  const interval = config.reconcileIntervalSeconds;
+  const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
+    () => scanner.requestReconcile("periodic check"),
+    interval * 1000,
+  );
+  const done = config.readOnly || config.skipStartupScan ? Promise.resolve() : scanner.scanAll()
+    .then((r) =>
+      log.info(
+        `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
+          `${r.problems} unreadable`,
+      )
+    )
+    .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
+  return {
+    done,
+    stop: () => {
+      clearInterval(evictTimer);
+      if (reconcileTimer !== null) clearInterval(reconcileTimer);
+      scanner.stop();
+    },
+  };
 }
 
 /** What the gauges show now. */

@@ -9,7 +9,7 @@
  * @module
  */
 
-import { Kv, KvBatch, type KvEntry } from "../../ffi/kv.ts";
+import { type Kv, KvBatch, type KvEntry } from "../../ffi/kv.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import {
   CLEAN,
@@ -30,9 +30,6 @@ export interface Counters {
   bytes: number;
 }
 
-/** Address space for the data file; only what is used takes room on disk. */
-const MAP_BYTES = 1024 ** 4;
-
 /** Least time between two commits, ms: lets changes gather into few transactions. */
 const COMMIT_GAP_MS = 4;
 
@@ -40,6 +37,9 @@ const COMMIT_GAP_MS = 4;
 const COMMIT_RETRY_MS = 1000;
 
 const COUNTERS_KEY = "counters";
+
+/** What the manifest needs of its environment. */
+export type ManifestStore = Pick<Kv, "database" | "get" | "apply" | "scan" | "info" | "close">;
 
 interface Stage {
   readonly records: Map<string, FileRecord | null>;
@@ -56,7 +56,7 @@ function newStage(): Stage {
 
 /** See the module's description. Paths are one character per byte. */
 export class Manifest {
-  readonly #kv: Kv;
+  readonly #kv: ManifestStore;
   readonly #db;
   readonly #storageKey: (path: string) => string;
   readonly #onCommitError: (error: unknown) => void;
@@ -71,18 +71,17 @@ export class Manifest {
   readonly needsRecount: boolean;
 
   /**
-   * Opens or creates the environment.
-   * @param dir Existing directory.
+   * @param kv The open environment; closed with the manifest, or here when this throws.
    * @param storageKey Object key of a path, stored with each row for the C++ implementation.
    * @param onCommitError Told of each failed commit; it is tried again until it succeeds.
    * @throws KvError naming the directory and what is wrong with the data.
    */
   constructor(
-    dir: string,
+    kv: ManifestStore,
     storageKey: (path: string) => string,
     onCommitError: (error: unknown) => void,
   ) {
-    this.#kv = new Kv(dir, MAP_BYTES);
+    this.#kv = kv;
     try {
       this.#db = {
         files: this.#kv.database("files"),

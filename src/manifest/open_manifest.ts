@@ -4,21 +4,28 @@
  * @module
  */
 
-import { KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
+import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Manifest } from "./manifest.ts";
 
 const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
   "manifest (every file in the depot is then uploaded again)";
 
-/** See {@link Manifest}'s constructor. @throws EnvironmentError */
+/** Address space for the data file; only what is used takes room on disk. */
+const MAP_BYTES = 1024 ** 4;
+
+/**
+ * Opens or creates the environment in an existing directory.
+ * @param storageKey See {@link Manifest}.
+ * @throws EnvironmentError naming the directory and what is wrong with the data.
+ */
 export function openManifest(
   dir: string,
   storageKey: (path: string) => string,
   onCommitError: (error: unknown) => void,
 ): Manifest {
   try {
-    return new Manifest(dir, storageKey, onCommitError);
+    return new Manifest(new Kv(dir, MAP_BYTES), storageKey, onCommitError);
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
     throw new EnvironmentError(`${error.message}${advice(error.code)}`);

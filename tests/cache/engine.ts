@@ -14,7 +14,8 @@ import { Intake } from "../../src/cache/intake.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
-import { Manifest } from "../../src/manifest/manifest.ts";
+import type { Manifest } from "../../src/manifest/manifest.ts";
+import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import { Metrics } from "../../src/observe/metrics.ts";
 import { MemoryBackend } from "../storage/memory_backend.ts";
@@ -41,7 +42,7 @@ export class Engine {
       Deno.mkdirSync(`${this.dir}/.p4cache/${name}`, { recursive: true });
     }
     this.files = new DepotFiles(this.dir);
-    this.manifest = new Manifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
+    this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
       throw error;
     });
     const log = getLog("test");

@@ -11,7 +11,8 @@
  * @module
  */
 
-import { EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT, FileError } from "../../../ffi/files.ts";
+import { FileError } from "../../../ffi/file_error.ts";
+import { EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT } from "../../../ffi/files.ts";
 import {
   ObjectFiles,
   type StoredEntry,

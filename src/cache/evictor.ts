@@ -71,16 +71,28 @@ export class Evictor {
   #running: Promise<void> | null = null;
   #stopping = false;
   #retryAtMs = 0;
+  #heldBecause: string | null = null;
   readonly #limited = createRepeatLimiter(REPEAT_MS);
 
   constructor(parts: EvictorParts) {
     this.#parts = parts;
   }
 
+  /** Why the watermark is not kept at the moment, where an operator said so. */
+  get heldBecause(): string | null {
+    return this.#heldBecause;
+  }
+
+  /** Evicts for no watermark until it is called with null; a restore still gets its room. */
+  hold(because: string | null): void {
+    this.#heldBecause = because;
+  }
+
   /** Starts evicting when the cache is above its low watermark. */
   notice(): void {
     const { manifest, lowWatermarkBytes } = this.#parts;
-    if (this.#stopping || this.#running !== null || Date.now() < this.#retryAtMs) return;
+    if (this.#stopping || this.#heldBecause !== null) return;
+    if (this.#running !== null || Date.now() < this.#retryAtMs) return;
     if (manifest.counters.bytes <= lowWatermarkBytes) return;
     this.#begin(lowWatermarkBytes * TARGET_SHARE);
   }

@@ -16,6 +16,7 @@ export interface StateDir {
   readonly trash: string;
   readonly shimSocket: string;
   readonly accessSocket: string;
+  readonly controlSocket: string;
 }
 
 /**
@@ -30,6 +31,7 @@ export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir 
     trash: `${path}/trash`,
     shimSocket: `${path}/shim.sock`,
     accessSocket: `${path}/access.sock`,
+    controlSocket: `${path}/control.sock`,
   };
   try {
     for (const each of [path, dir.manifest]) Deno.mkdirSync(each, { recursive: true, mode: 0o755 });

@@ -115,6 +115,13 @@ export class Uploader {
     this.#wake?.();
   }
 
+  /** Looks at the whole queue now, at files that were put off too. */
+  hurry(): void {
+    this.#putOff.clear();
+    this.#woken = true;
+    this.#wake?.();
+  }
+
   /**
    * Takes no new file, waits for those in flight, and abandons them after `timeoutMs`; an abandoned
    * file stays dirty.

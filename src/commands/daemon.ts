@@ -4,6 +4,7 @@
  *   p4d closes a file → Watcher (C thread) → Intake → Manifest: dirty → Uploader → Backend → clean
  *   p4d opens an evicted one → shim → ShimServer → Restorer → Backend → placed → Manifest: clean
  *   cache above the low watermark → Evictor: lease, trash, barrier, unlink → Manifest: forgotten
+ *   an admin command asks → ControlServer → src/admin/
  *   at start, after lost events, now and then → Scanner: depot against Manifest
  *
  * @module
@@ -11,6 +12,8 @@
 
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
+import { Maintenance } from "../admin/maintenance.ts";
+import { adminRoutes } from "../admin/routes.ts";
 import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
@@ -19,6 +22,7 @@ import { openManifest } from "../manifest/open_manifest.ts";
 import { accessed } from "../manifest/transitions.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
+import { ControlServer } from "../server/control_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
@@ -34,6 +38,7 @@ const ACCESS_GRAIN_S = 10;
  * @throws EnvironmentError when something at start is missing.
  */
 export async function runDaemon(config: Config): Promise<number> {
+  const startedMs = Date.now();
   const output = await configureLogging(config);
   const log = getLog("daemon");
   const stopped = stopSignal();
@@ -64,6 +69,21 @@ export async function runDaemon(config: Config): Promise<number> {
     )
     : null;
 
+  const maintenance = new Maintenance(state.path, engine.evictor);
+  const control = ControlServer.listen(
+    state.controlSocket,
+    adminRoutes({
+      ...engine,
+      config,
+      primary,
+      secondary,
+      maintenance,
+      gauges: () => gauges(config, engine),
+      watching: watcher?.mode ?? null,
+      startedMs,
+    }),
+  );
+
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
   const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
@@ -76,6 +96,7 @@ export async function runDaemon(config: Config): Promise<number> {
   const signal = await stopped;
   log.info(`${signal}: stopping`);
   background.stop();
+  await control.close();
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await server.close();
   await accesses?.close();

@@ -11,7 +11,12 @@ import { ConfigError } from "../errors.ts";
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDrainCommands } from "./drain.ts";
+import { addFlushCommand } from "./flush.ts";
+import { addLsCommand, addQueueCommand } from "./ls.ts";
+import { addPrefetchCommands } from "./prefetch.ts";
 import { addShimCommand } from "./shim_install.ts";
+import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
 import { addVersionCommand } from "./version.ts";
 
@@ -60,6 +65,12 @@ function buildProgram(
   });
   addConfigCommand(program, terminal);
   addShimCommand(program, terminal);
+  addStatusCommand(program, terminal);
+  addFlushCommand(program, terminal, setExitCode);
+  addDrainCommands(program, terminal);
+  addLsCommand(program, terminal);
+  addQueueCommand(program, terminal);
+  addPrefetchCommands(program, terminal, setExitCode);
   addVersionCommand(program, terminal);
   return program;
 }

@@ -8,6 +8,8 @@
 export interface Terminal {
   out(text: string): void;
   err(text: string): void;
+  /** Whether a person sees standard output, not a file or another program. */
+  readonly isInteractive: boolean;
 }
 
 /** The process's own streams. A reader that went away (`… | head`) ends the output quietly. */
@@ -15,6 +17,7 @@ export function processTerminal(): Terminal {
   return {
     out: (text) => writeAll(Deno.stdout, text),
     err: (text) => writeAll(Deno.stderr, text),
+    isInteractive: Deno.stdout.isTerminal(),
   };
 }
 

@@ -253,7 +253,8 @@ export class Manifest {
 
   /** Bytes of the data file in use, and what it may grow to. */
   usage(): { usedBytes: number; mapBytes: number } {
-    return this.#kv.info(this.#db.files);
+    const { usedBytes, mapBytes } = this.#kv.info(this.#db.files);
+    return { usedBytes, mapBytes };
   }
 
   /** Resolves when everything staged so far is durable. */

@@ -13,6 +13,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
   const terminal = {
     out: (text: string) => void (out += text),
     err: (t: string) => void (err += t),
+    isInteractive: false,
   };
   const code = await runProgram(args, terminal);
   return { code, out, err };

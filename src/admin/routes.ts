@@ -1,0 +1,87 @@
+/**
+ * What the control socket offers: one route for each admin command that needs the daemon.
+ *
+ * @module
+ */
+
+import * as v from "valibot";
+import type { Activity } from "../cache/activity.ts";
+import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
+import type { Restorer } from "../cache/restorer.ts";
+import type { Scanner } from "../cache/scanner.ts";
+import type { Uploader } from "../cache/uploader.ts";
+import type { Parameters, Routes } from "../server/control_server.ts";
+import type { Backend } from "../storage/backend.ts";
+import { flush } from "./flush.ts";
+import { listFiles, listQueue } from "./listing.ts";
+import type { Maintenance } from "./maintenance.ts";
+import { prefetch } from "./prefetch.ts";
+import { readStatus, type StatusParts } from "./status.ts";
+
+/** What the routes work on. */
+export interface AdminParts extends StatusParts {
+  readonly activity: Activity;
+  readonly uploader: Uploader;
+  readonly restorer: Restorer;
+  readonly scanner: Scanner;
+  readonly maintenance: Maintenance;
+}
+
+const depotPath = v.pipe(
+  v.string(),
+  v.check((path) => path === "" || pathProblem(path) === null, "a path must lie in the depot"),
+);
+const FLUSH = v.object({ timeoutMs: v.nullable(v.pipe(v.number(), v.minValue(0))) });
+const DRAIN = v.object({ reason: v.nullable(v.pipe(v.string(), v.minLength(1))) });
+const LIST = v.object({ path: depotPath, remote: v.boolean() });
+const QUEUE = v.object({ limit: v.pipe(v.number(), v.integer(), v.minValue(1)) });
+const PREFETCH = v.object({ paths: v.array(depotPath) });
+
+/** The routes over the running daemon's parts. */
+export function adminRoutes(parts: AdminParts): Routes {
+  const { config, files, manifest, activity, uploader, restorer, scanner, maintenance } = parts;
+  const backend: Backend = parts.primary;
+  const readWriteOnly = () => {
+    if (config.readOnly) throw new Error("this is a replica: it uploads nothing");
+  };
+  return {
+    status: () => readStatus(parts),
+    flush: (parameters, signal) => {
+      readWriteOnly();
+      return flush(uploader, manifest, parse(FLUSH, parameters).timeoutMs, signal);
+    },
+    drain: async (parameters) => {
+      await Promise.resolve(maintenance.hold(parse(DRAIN, parameters).reason));
+      return await readStatus(parts);
+    },
+    list: (parameters, signal) => {
+      const { path, remote } = parse(LIST, parameters);
+      return listFiles(manifest, remote ? backend : null, path, signal);
+    },
+    queue: (parameters) => listQueue(manifest, activity, parse(QUEUE, parameters).limit),
+    prefetch: (parameters, signal) => {
+      const atOnce = config.restoreThreads;
+      return prefetch(
+        { files, restorer, backend, atOnce },
+        parse(PREFETCH, parameters).paths as DepotPath[],
+        signal,
+      );
+    },
+    reconcile: () => {
+      readWriteOnly();
+      scanner.requestReconcile("an operator asked for it");
+      return Promise.resolve({});
+    },
+  };
+}
+
+/** @throws Error that names what is wrong with the parameters. */
+function parse<Schema extends v.GenericSchema>(
+  schema: Schema,
+  parameters: Parameters,
+): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, parameters);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new Error(`wrong parameter ${v.getDotPath(issue) ?? ""}: ${issue.message}`);
+}

@@ -1,0 +1,114 @@
+/**
+ * What the daemon is doing, as `p4-cache status --json` shows it. Names are a stable promise.
+ *
+ * @module
+ */
+
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Evictor } from "../cache/evictor.ts";
+import type { Config } from "../config/config.ts";
+import type { Manifest } from "../manifest/manifest.ts";
+import type { GaugeSnapshot, Metrics, Totals } from "../observe/metrics.ts";
+import type { RetryingBackend } from "../storage/retrying.ts";
+import { VERSION } from "../version.ts";
+
+/** A storage as the daemon sees it now. */
+export interface StorageStatus {
+  readonly label: string;
+  /** False while it was found unreachable and is only probed. */
+  readonly reachable: boolean;
+}
+
+/** See the module. Ages and times are seconds, sizes bytes. */
+export interface Status {
+  readonly version: string;
+  readonly pid: number;
+  readonly depot: string;
+  readonly mode: "readwrite" | "readonly";
+  readonly uptimeSeconds: number;
+  /** How changes of the depot are noticed; null on a replica. */
+  readonly watching: string | null;
+  readonly storage: { readonly primary: StorageStatus; readonly secondary: StorageStatus | null };
+  readonly files: {
+    readonly total: number;
+    readonly clean: number;
+    readonly dirty: number;
+    readonly uploading: number;
+    readonly restoring: number;
+  };
+  /** Time since the longest waiting file was written; null when none waits. */
+  readonly oldestDirtySeconds: number | null;
+  readonly cache: {
+    readonly bytes: number;
+    readonly lowWatermarkBytes: number;
+    readonly maxBytes: number;
+  };
+  readonly disk: {
+    readonly freeBytes: number;
+    readonly totalBytes: number;
+    readonly freeInodes: number;
+    readonly totalInodes: number;
+  };
+  readonly manifest: { readonly usedBytes: number; readonly mapBytes: number };
+  /** Why nothing is evicted by the watermark, where an operator said so. */
+  readonly drained: string | null;
+  /** Counts since the start. */
+  readonly totals: Readonly<Totals>;
+}
+
+/** Parts that the status is read from. */
+export interface StatusParts {
+  readonly config: Config;
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly evictor: Evictor;
+  readonly metrics: Metrics;
+  readonly gauges: () => GaugeSnapshot;
+  readonly primary: RetryingBackend;
+  readonly secondary: RetryingBackend | null;
+  readonly watching: string | null;
+  readonly startedMs: number;
+}
+
+/** Reads the status. */
+export async function readStatus(parts: StatusParts): Promise<Status> {
+  const { config, files, manifest, evictor, metrics, primary, secondary } = parts;
+  const gauges = parts.gauges();
+  const [oldest] = await manifest.dirtyAfter("");
+  const nowSeconds = Date.now() / 1000;
+  return {
+    version: VERSION,
+    pid: Deno.pid,
+    depot: config.depotPath,
+    mode: config.readOnly ? "readonly" : "readwrite",
+    uptimeSeconds: Math.floor((Date.now() - parts.startedMs) / 1000),
+    watching: parts.watching,
+    storage: {
+      primary: storageStatus(primary),
+      secondary: secondary === null ? null : storageStatus(secondary),
+    },
+    files: {
+      total: gauges.total,
+      clean: gauges.clean,
+      dirty: gauges.dirty,
+      uploading: gauges.uploading,
+      restoring: gauges.restorePending,
+    },
+    oldestDirtySeconds: oldest === undefined
+      ? null
+      : Math.max(0, Math.floor(nowSeconds - oldest.seconds)),
+    cache: {
+      bytes: gauges.cacheBytes,
+      lowWatermarkBytes: config.lowWatermarkBytes,
+      maxBytes: config.maxCacheBytes,
+    },
+    disk: files.space(),
+    manifest: manifest.usage(),
+    drained: evictor.heldBecause,
+    totals: metrics.totals(),
+  };
+}
+
+function storageStatus(backend: RetryingBackend): StorageStatus {
+  return { label: backend.label, reachable: !backend.isOpen };
+}

@@ -1,0 +1,35 @@
+/**
+ * Values of the admin commands' options and arguments.
+ *
+ * @module
+ */
+
+import { InvalidArgumentError } from "commander";
+import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
+import { ConfigError } from "../errors.ts";
+
+/** A number of an option. @throws InvalidArgumentError for anything but a whole number from 0. */
+export function wholeNumber(text: string): number {
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("allowed is a whole number from 0");
+}
+
+/**
+ * A path as people type it, below the depot: relative to the depot, or absolute. "." is the depot.
+ * @returns The depot path, "" for the depot itself.
+ * @throws ConfigError when it cannot lie in the depot.
+ */
+export function depotPathOf(typed: string, depot: string): string {
+  const below = typed === depot
+    ? ""
+    : typed.startsWith(depot + "/")
+    ? typed.slice(depot.length + 1)
+    : typed;
+  const text = below === "." ? "" : below.replace(/^\.\//, "").replace(/\/+$/, "");
+  const path = pathFromBytes(new TextEncoder().encode(text));
+  const problem = path === "" ? null : pathProblem(path);
+  if (problem === null) return path;
+  throw new ConfigError(
+    `Cannot use '${typed}': ${problem}; allowed is a path below ${depot}, or relative to it`,
+  );
+}

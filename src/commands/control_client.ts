@@ -1,0 +1,141 @@
+/**
+ * How an admin command reaches its daemon: which depot is meant, and one request over the control
+ * socket.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import { dirname, join, resolve } from "node:path/posix";
+import { STATE_DIR } from "../cache/depot_path.ts";
+import { readDocument } from "../config/document.ts";
+import { ConfigError, EnvironmentError } from "../errors.ts";
+
+/** Where a package or the installer puts the configuration. */
+export const SYSTEM_CONFIG = "/etc/p4-cache/config.json";
+
+/** The flags by which a command says which depot it means. */
+export interface DepotChoice {
+  readonly depotPath?: string;
+  readonly config?: string;
+}
+
+/** Adds `--depot-path` and `--config` to a command that talks to the daemon. */
+export function addDepotOptions(command: Command): Command {
+  return command
+    .option("--depot-path <path>", "the depot, instead of the one found as below")
+    .option("--config <path>", "configuration file that names the depot")
+    .addHelpText(
+      "after",
+      "\nThe depot is the one that --depot-path or --config names, else $P4CACHE_DEPOT, else the one " +
+        `around\nthe current directory, else that of ${SYSTEM_CONFIG}.`,
+    );
+}
+
+/**
+ * The depot that is meant; see {@link addDepotOptions} for the order.
+ * @throws ConfigError when none can be found.
+ */
+export function findDepot(choice: DepotChoice): string {
+  if (choice.depotPath !== undefined) return resolve(Deno.cwd(), choice.depotPath);
+  if (choice.config !== undefined) return depotOfConfig(choice.config);
+  const named = Deno.env.get("P4CACHE_DEPOT");
+  if (named) return resolve(Deno.cwd(), named);
+  const around = depotAround(Deno.cwd());
+  if (around !== null) return around;
+  if (exists(SYSTEM_CONFIG)) return depotOfConfig(SYSTEM_CONFIG);
+  throw new ConfigError(
+    "Cannot tell which depot is meant: give --depot-path or --config, or set P4CACHE_DEPOT",
+  );
+}
+
+function depotOfConfig(path: string): string {
+  const document = readDocument(path, Deno.readTextFileSync);
+  const depot = (document as { depot_path?: unknown } | null)?.depot_path;
+  if (typeof depot === "string") return resolve(Deno.cwd(), depot);
+  throw new ConfigError(`Cannot find the depot in ${path}: it has no depot_path`);
+}
+
+function depotAround(start: string): string | null {
+  for (let dir = start;; dir = dirname(dir)) {
+    if (exists(join(dir, STATE_DIR))) return dir;
+    if (dir === "/") return null;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Asks the depot's daemon.
+ * @param onProgress Called with each progress value.
+ * @returns The route's result.
+ * @throws EnvironmentError when no daemon runs, or it reports an error.
+ */
+export async function askDaemon<Result>(
+  depotPath: string,
+  route: string,
+  parameters: Record<string, unknown> = {},
+  onProgress: (value: unknown) => void = () => {},
+): Promise<Result> {
+  const path = join(depotPath, STATE_DIR, "control.sock");
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path } });
+  let response: Response;
+  try {
+    response = await fetch(`http://localhost/${route}`, {
+      method: "POST",
+      body: JSON.stringify(parameters),
+      client,
+    });
+  } catch (error) {
+    throw new EnvironmentError(`Cannot reach the daemon of ${depotPath}: ${whyNot(path, error)}`);
+  }
+  for await (const line of linesOf(response)) {
+    const answer = JSON.parse(line) as { progress?: unknown; result?: Result; error?: string };
+    if (answer.error !== undefined) {
+      throw new EnvironmentError(`Cannot run '${route}': ${answer.error}`);
+    }
+    if ("result" in answer) return answer.result as Result;
+    onProgress(answer.progress);
+  }
+  throw new EnvironmentError(`Cannot run '${route}': the daemon went away before it was done`);
+}
+
+function whyNot(path: string, error: unknown): string {
+  try {
+    Deno.statSync(path);
+  } catch (missing) {
+    if (missing instanceof Deno.errors.PermissionDenied) {
+      return `${path} may not be used by uid ${Deno.uid()}; run as root or the daemon's user`;
+    }
+    return `it is not running (${path} does not exist)`;
+  }
+  try {
+    Deno.openSync(path).close();
+  } catch (denied) {
+    // open(2) of a socket gives ENXIO to whoever may, EACCES to others.
+    if (denied instanceof Deno.errors.PermissionDenied) {
+      return `${path} may not be used by uid ${Deno.uid()}; run as root or the daemon's user`;
+    }
+  }
+  const why = error instanceof Error ? error.message : String(error);
+  return /refused/i.test(why) ? "it is not running (nobody answers on its socket)" : why;
+}
+
+async function* linesOf(response: Response): AsyncGenerator<string> {
+  let rest = "";
+  const text = response.body?.pipeThrough(new TextDecoderStream());
+  if (text === undefined) return;
+  for await (const piece of text) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop()!;
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}

@@ -1,0 +1,81 @@
+/**
+ * `p4-cache ls` and `queue`: which files there are, and what waits for upload.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import type { ListedFile, Place, QueuedFile } from "../admin/listing.ts";
+import { ConfigError } from "../errors.ts";
+import { ageText, sizeText } from "./amounts.ts";
+import { depotPathOf, wholeNumber } from "./arguments.ts";
+import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import type { Terminal } from "./terminal.ts";
+
+const PLACES: readonly Place[] = ["dirty", "clean", "remote"];
+
+/** Adds `ls [-l] [--only place] [--json] [path]`. */
+export function addLsCommand(program: Command, terminal: Terminal): void {
+  const command = program.command("ls")
+    .argument("[path]", "file or directory; everything without it", ".")
+    .description("list files: dirty, clean (here and in storage) or remote (in storage only)")
+    .option("-l, --long", "with place, size and last access")
+    .option("--only <place>", `only files that are ${PLACES.join(", ")}; or local: not remote`)
+    .option("--json", "one JSON object a line")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache ls -l main/src\n  p4-cache ls --only remote --json | wc -l\n",
+    );
+  addDepotOptions(command);
+  type Options = DepotChoice & { long?: boolean; only?: string; json?: boolean };
+  command.action(async (typed: string, options: Options) => {
+    const { only } = options;
+    if (only !== undefined && only !== "local" && !PLACES.includes(only as Place)) {
+      throw new ConfigError(
+        `Cannot list only '${only}': allowed is ${PLACES.join(", ")} or local`,
+      );
+    }
+    const depot = findDepot(options);
+    const shown = (file: ListedFile) =>
+      only === undefined || (only === "local" ? file.place !== "remote" : file.place === only);
+    const line = (file: ListedFile) =>
+      options.json ? JSON.stringify(file) : options.long ? longLine(file) : file.path;
+    await askDaemon(
+      depot,
+      "list",
+      { path: depotPathOf(typed, depot), remote: only === undefined || only === "remote" },
+      (page) => {
+        const lines = (page as ListedFile[]).filter(shown).map((file) => line(file) + "\n");
+        terminal.out(lines.join(""));
+      },
+    );
+  });
+}
+
+function longLine({ path, place, size, lastAccess }: ListedFile): string {
+  const time = lastAccess === null ? "-" : new Date(lastAccess * 1000).toISOString().slice(0, 16);
+  return `${place.padEnd(6)} ${String(size).padStart(14)} ${time.padEnd(16)} ${path}`;
+}
+
+/** Adds `queue [--limit n] [--json]`. */
+export function addQueueCommand(program: Command, terminal: Terminal): void {
+  const command = program.command("queue")
+    .description("show what waits for upload, oldest first")
+    .option("--limit <n>", "files to show (default: 20)", wholeNumber, 20)
+    .option("--json", "as JSON")
+    .addHelpText("before", "Examples:\n  p4-cache queue\n  p4-cache queue --limit 1000 --json\n");
+  addDepotOptions(command);
+  command.action(async (options: DepotChoice & { limit: number; json?: boolean }) => {
+    const queue = await askDaemon<{ total: number; files: QueuedFile[] }>(
+      findDepot(options),
+      "queue",
+      { limit: Math.max(1, options.limit) },
+    );
+    if (options.json) return terminal.out(JSON.stringify(queue) + "\n");
+    for (const { path, size, dirtySeconds, uploading } of queue.files) {
+      const age = (uploading ? "uploading" : ageText(dirtySeconds)).padEnd(10);
+      terminal.out(`${age} ${sizeText(size).padStart(10)} ${path}\n`);
+    }
+    terminal.out(`${queue.total} files are dirty\n`);
+  });
+}

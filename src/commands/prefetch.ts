@@ -1,0 +1,106 @@
+/**
+ * `p4-cache prefetch` and `restore`: bring files back before p4d asks.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import type { PrefetchState } from "../admin/prefetch.ts";
+import { ConfigError } from "../errors.ts";
+import { sizeText } from "./amounts.ts";
+import { depotPathOf } from "./arguments.ts";
+import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import { startProgress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** Paths sent in one request: well below what the daemon takes. */
+const PATHS_AT_ONCE = 1000;
+
+type Options = DepotChoice & { json?: boolean };
+
+/** Adds `prefetch path…|@file|-` and `restore path…`. */
+export function addPrefetchCommands(
+  program: Command,
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): void {
+  const run = async (typed: readonly string[], options: Options) => {
+    const state = await fetchAll(findDepot(options), await pathsOf(typed));
+    if (options.json) terminal.out(JSON.stringify(state) + "\n");
+    else {
+      for (const problem of state.problems) terminal.err(`p4-cache: Cannot restore ${problem}\n`);
+      terminal.out(`${state.files} files (${sizeText(state.bytes)}) are on the disk`);
+      terminal.out(state.failed === 0 ? "\n" : `, ${state.failed} failed\n`);
+    }
+    setExitCode(state.failed === 0 ? 0 : 1);
+  };
+  const prefetch = program.command("prefetch")
+    .argument("<path...>", "files and directories; @file or - reads them, one a line")
+    .description("bring files back before they are needed")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache prefetch main/src\n  p4-cache prefetch @/tmp/files\n" +
+        "  p4-cache ls --only remote main | p4-cache prefetch -\n",
+    );
+  addDepotOptions(prefetch);
+  prefetch.action(run);
+  const restore = program.command("restore")
+    .argument("<path...>", "files and directories")
+    .description("bring evicted files back; the same as prefetch")
+    .option("--json", "as JSON")
+    .addHelpText("before", "Examples:\n  p4-cache restore main/src/a.c,v\n");
+  addDepotOptions(restore);
+  restore.action(run);
+}
+
+async function fetchAll(depot: string, typed: readonly string[]): Promise<PrefetchState> {
+  const paths = typed.map((path) => depotPathOf(path, depot));
+  const all: PrefetchState = { files: 0, bytes: 0, failed: 0, problems: [] };
+  const progress = startProgress("paths", paths.length);
+  try {
+    for (let at = 0; at < paths.length; at += PATHS_AT_ONCE) {
+      const tell = (state: PrefetchState) => {
+        const bytes = sizeText(all.bytes + state.bytes);
+        progress.update(at, null, `${all.files + state.files} files, ${bytes}`);
+      };
+      const state = await askDaemon<PrefetchState>(
+        depot,
+        "prefetch",
+        { paths: paths.slice(at, at + PATHS_AT_ONCE) },
+        (value) => tell(value as PrefetchState),
+      );
+      all.files += state.files;
+      all.bytes += state.bytes;
+      all.failed += state.failed;
+      all.problems.push(...state.problems);
+    }
+    progress.update(paths.length, null, "");
+  } finally {
+    progress.stop();
+  }
+  return all;
+}
+
+/** The paths themselves, those in files, those on standard input. */
+async function pathsOf(typed: readonly string[]): Promise<string[]> {
+  const paths: string[] = [];
+  for (const each of typed) {
+    if (each !== "-" && !each.startsWith("@")) paths.push(each);
+    else paths.push(...linesOf(await textOf(each)));
+  }
+  return paths;
+}
+
+async function textOf(typed: string): Promise<string> {
+  if (typed === "-") return await new Response(Deno.stdin.readable).text();
+  try {
+    return await Deno.readTextFile(typed.slice(1));
+  } catch (error) {
+    throw new ConfigError(`Cannot read ${typed.slice(1)}: ${(error as Error).message}`);
+  }
+}
+
+function linesOf(text: string): string[] {
+  return text.split("\n").filter((line) => line !== "");
+}

@@ -20,19 +20,15 @@ import {
   StorageError,
 } from "../backend.ts";
 import { hex } from "../content_digest.ts";
+import { changed, rangeHeader, rangeOf } from "../http_range.ts";
+import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { readContent } from "../operation.ts";
-import {
-  changed,
-  etagOf,
-  infoOf,
-  metadataHeaders,
-  rangeOf,
-  type StoredMetadata,
-} from "./s3_answers.ts";
+import { PartBudget } from "../part_budget.ts";
+import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
+import { etagOf, infoOf, META } from "./s3_answers.ts";
 import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
-import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "./s3_keys.ts";
 import { listObjects } from "./s3_listing.ts";
-import { PartBudget, putMultipart } from "./s3_multipart.ts";
+import { putMultipart } from "./s3_multipart.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
@@ -198,7 +194,8 @@ export class S3Backend implements Backend {
   }
 
   #storedHeaders(path: DepotPath, stored: StoredMetadata): [string, string][] {
-    const headers = metadataHeaders(stored, isPlainKey(path) ? null : escapePath(path));
+    const headers = metadataEntries(stored, isPlainKey(path) ? null : escapePath(path))
+      .map(([name, value]): [string, string] => [META + name, value]);
     if (this.#options.serverSideEncryption) {
       headers.push(["x-amz-server-side-encryption", "AES256"]);
     }
@@ -218,7 +215,7 @@ export class S3Backend implements Backend {
     const answer = await this.#requests.send({
       method: "GET",
       key: this.#key(path, doing),
-      headers: [["range", `bytes=${offset}-${offset + length - 1}`], ...condition],
+      headers: [rangeHeader(offset, length), ...condition],
       payloadDigest: EMPTY_DIGEST,
       doing,
       signal,
@@ -234,14 +231,16 @@ export class S3Backend implements Backend {
       if (info.size <= offset) return { info, bytes: new Uint8Array(0) };
       throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
     }
-    let range: ReturnType<typeof rangeOf>;
+    let info: ObjectInfo, count: number;
     try {
-      range = rangeOf(answer, offset, length, doing);
+      const range = rangeOf(answer, offset, length, doing);
+      info = infoOf(answer, range.size, doing);
+      count = range.count;
     } catch (error) {
       await answer.cancel();
       throw error;
     }
-    return { info: range.info, bytes: await answer.bytes(range.count) };
+    return { info, bytes: await answer.bytes(count) };
   }
 
   async #checkJoined(

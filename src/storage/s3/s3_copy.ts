@@ -8,11 +8,12 @@
  */
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
-import { uriEncode } from "./s3_keys.ts";
+import type { HttpAnswer } from "../http_exchange.ts";
+import { uriEncode } from "../object_keys.ts";
+import { xmlRootIs, xmlText } from "../xml.ts";
 import { persist, uploadInParts } from "./s3_multipart.ts";
-import type { S3Answer, S3Request, S3Requests } from "./s3_requests.ts";
+import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
-import { xmlRootIs, xmlText } from "./s3_xml.ts";
 
 /** Sizes of what one request copies, bytes. */
 export interface CopyLimits {
@@ -88,7 +89,7 @@ export async function copyObject(copy: ObjectCopy): Promise<string> {
   });
 }
 
-async function etagOfCopy(answer: S3Answer, root: string, doing: string): Promise<string> {
+async function etagOfCopy(answer: HttpAnswer, root: string, doing: string): Promise<string> {
   const text = await answer.text();
   if (answer.status === 412) {
     throw new StorageError("transient", `Cannot ${doing}: the source changed meanwhile`);

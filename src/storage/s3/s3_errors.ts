@@ -7,7 +7,8 @@
  */
 
 import { StorageError, type StorageErrorKind } from "../backend.ts";
-import { xmlText } from "./s3_xml.ts";
+import { retryAfterMs } from "../http_exchange.ts";
+import { xmlText } from "../xml.ts";
 
 /** What is known about a refused request. */
 export interface Refusal {
@@ -85,10 +86,8 @@ export function refusalError(refusal: Refusal): StorageError {
     ? undefined
     : HINTS[code] ?? (code === "" ? "this is not how S3 answers; check the endpoint" : undefined);
   const message = hint === undefined ? what : `${what}; ${hint}`;
-  const retryAfterMs = kind === "throttled" || kind === "transient"
-    ? retryAfter(headers.get("retry-after"))
-    : undefined;
-  return new StorageError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  const waitMs = kind === "throttled" || kind === "transient" ? retryAfterMs(headers) : undefined;
+  return new StorageError(kind, message, waitMs === undefined ? {} : { retryAfterMs: waitMs });
 }
 
 function kindOf(
@@ -116,11 +115,4 @@ function kindOf(
 /** Whether the code says that the credentials ran out. */
 export function isExpiry(code: string): boolean {
   return code === "ExpiredToken" || code === "TokenRefreshRequired";
-}
-
-/** `Retry-After` (RFC 9110 §10.2.3) in ms: seconds or a date. */
-function retryAfter(value: string | null): number | undefined {
-  if (value === null) return undefined;
-  const delayMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
-  return Number.isFinite(delayMs) ? Math.max(0, delayMs) : undefined;
 }

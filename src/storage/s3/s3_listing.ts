@@ -2,17 +2,17 @@
  * Listing a bucket in the order of depot paths.
  *
  * S3 lists in the byte order of keys, which is that of the paths, but for those that are escaped
- * (`s3_keys.ts`). These are rare: they are listed first, kept, and merged in.
+ * (`object_keys.ts`). These are rare: they are listed first, kept, and merged in.
  *
  * @module
  */
 
 import { STATE_DIR } from "../../cache/depot_path.ts";
 import { type ListedObject, StorageError } from "../backend.ts";
-import { ESCAPED_DIR, escapePath, isPlainKey, keyFromText, pathOfKey } from "./s3_keys.ts";
+import { ESCAPED_DIR, escapePath, isPlainKey, keyFromText, pathOfKey } from "../object_keys.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
-import { xmlElements, xmlRootIs, xmlText } from "./s3_xml.ts";
+import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
 
 /**
  * Lists the objects whose path starts with `prefix` and comes after `after`.

@@ -10,37 +10,16 @@ import { createHash } from "node:crypto";
 import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import { hex } from "../content_digest.ts";
+import { BYTES_IN_FLIGHT, type PartBudget } from "../part_budget.ts";
 import { readContent, stopped } from "../operation.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
-import { xmlEscape, xmlRootIs, xmlText } from "./s3_xml.ts";
+import { xmlEscape, xmlRootIs, xmlText } from "../xml.ts";
 
 const MAX_PARTS = 10_000;
 const ATTEMPTS = 4;
 const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 const ABORT_TIMEOUT_MS = 15_000;
-
-/** Bytes of parts that one backend holds in memory at a time. */
-const BYTES_IN_FLIGHT = 6 * SLICE_BYTES;
-
-/** Shares {@link BYTES_IN_FLIGHT} among the uploads of a backend. */
-export class PartBudget {
-  #free = BYTES_IN_FLIGHT;
-  readonly #waiting: (() => void)[] = [];
-
-  /** Waits for room; a part larger than the whole budget goes alone. */
-  async take(bytes: number): Promise<number> {
-    const share = Math.min(bytes, BYTES_IN_FLIGHT);
-    while (this.#free < share) await new Promise<void>((wake) => this.#waiting.push(wake));
-    this.#free -= share;
-    return share;
-  }
-
-  give(share: number): void {
-    this.#free += share;
-    for (const wake of this.#waiting.splice(0)) wake();
-  }
-}
 
 /** Bytes of each part but the last: whole slices, and no more parts than S3 allows. */
 export function partBytes(size: number): number {

@@ -6,45 +6,23 @@
 
 import type { S3Config } from "../../config/config.ts";
 import { type Backend, StorageError } from "../backend.ts";
+import { openHttpClient } from "../http_client.ts";
+import { DEFAULT_LIMITS, type Limits } from "../http_exchange.ts";
 import { S3Backend } from "./s3_backend.ts";
 import { credentialSource } from "./s3_credentials.ts";
-import { type BucketAddress, type Limits, S3Requests } from "./s3_requests.ts";
-import { type Bridge, openUnverifiedBridge } from "./unverified_tls.ts";
-
-const LIMITS: Limits = { idleMs: 30_000, slowestBytesPerSecond: 64 * 1024 };
-
-/** Connections kept for reuse; as many requests as that run at once without connecting anew. */
-const IDLE_CONNECTIONS = 256;
-
-/** Less than servers keep idle connections, so that requests seldom meet one that just closed. */
-const IDLE_CONNECTION_MS = 15_000;
+import { type BucketAddress, S3Requests } from "./s3_requests.ts";
 
 /**
  * Opens the backend; makes no request yet.
  * @throws StorageError when the CA file cannot be read or the endpoint is no address.
  */
-export async function openS3(config: S3Config, limits: Limits = LIMITS): Promise<Backend> {
+export async function openS3(config: S3Config, limits: Limits = DEFAULT_LIMITS): Promise<Backend> {
   const address = bucketAddress(config);
-  const options: Deno.CreateHttpClientOptions = {
-    poolMaxIdlePerHost: IDLE_CONNECTIONS,
-    poolIdleTimeout: IDLE_CONNECTION_MS,
-    // One request a connection at a time: a large body never holds up a small one.
-    http2: false,
-  };
-  if (config.caCertPath !== null) options.caCerts = [await readCa(config.caCertPath)];
-  let bridge: Bridge | null = null;
-  let reached = address;
-  if (!config.verifySsl && address.origin.startsWith("https:")) {
-    bridge = await openUnverifiedBridge(new URL(address.origin));
-    options.proxy = { transport: "unix", path: bridge.socketPath };
-    reached = { ...address, origin: address.origin.replace("https:", "http:") };
-  }
-  const client = Deno.createHttpClient(options);
+  const client = await openHttpClient(config, address.origin);
+  const reached = { ...address, origin: client.origin };
   const credentials = credentialSource(config, (name) => Deno.env.get(name));
-  return new S3Backend(new S3Requests(reached, credentials, client, limits), config, async () => {
-    client.close();
-    await bridge?.close();
-  });
+  const requests = new S3Requests(reached, credentials, client.http, limits);
+  return new S3Backend(requests, config, () => client.close());
 }
 
 /** Path style at an endpoint of one's own, virtual-host style at AWS. */
@@ -77,14 +55,4 @@ export function bucketAddress(
   }
   const basePath = url.pathname.replace(/\/+$/, "") + "/" + bucket;
   return { origin: url.origin, host: url.host, basePath, bucket, region };
-}
-
-async function readCa(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (cause) {
-    throw new StorageError("permanent", `Cannot read the CA certificates ${path}: ${cause}`, {
-      cause,
-    });
-  }
 }

@@ -1,37 +1,17 @@
 /**
- * One S3 request and its answer: signing, sending, time limits, and telling failures apart.
- *
- * Time limits: the answer's head must come within {@link Limits.idleMs} plus what the body needs at
- * the slowest rate that is bearable, plus what the server has to copy or join; then each piece of the
- * answer's body within `idleMs`.
+ * One S3 request: signing, sending, and telling refusals apart.
  *
  * @module
  */
 
-import { type PutCondition, StorageError } from "../backend.ts";
+import type { PutCondition } from "../backend.ts";
+import { exchange, type HttpAnswer, type Limits } from "../http_exchange.ts";
+import { uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
+import { xmlText } from "../xml.ts";
 import type { CredentialSource } from "./s3_credentials.ts";
 import { isExpiry, refusalError } from "./s3_errors.ts";
-import { uriEncode } from "./s3_keys.ts";
 import { S3Signer } from "./s3_signer.ts";
-import { xmlText } from "./s3_xml.ts";
-
-/** Longest error document or listing page that is read, bytes. */
-const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
-
-/** Bodies from here on are read piece by piece, with a time limit for each. */
-const PIECEWISE_BYTES = 256 * 1024;
-
-/** Slowest copying within a server that is waited for: some answer only when all is done. */
-const SERVER_BYTES_PER_SECOND = 8 * 1024 * 1024;
-
-/** Time limits of a request. */
-export interface Limits {
-  /** Longest time without any progress, ms. */
-  readonly idleMs: number;
-  /** Slowest upload that is waited for, bytes a second. */
-  readonly slowestBytesPerSecond: number;
-}
 
 /** Where a bucket is. */
 export interface BucketAddress {
@@ -94,7 +74,7 @@ export class S3Requests {
    * Sends the request. The answer's body must be read or cancelled.
    * @throws StorageError when it cannot be sent or is refused.
    */
-  async send(request: S3Request): Promise<S3Answer> {
+  async send(request: S3Request): Promise<HttpAnswer> {
     const { doing, signal } = request;
     if (signal.aborted) throw stopped(doing, signal);
     const nowMs = Date.now();
@@ -121,27 +101,11 @@ export class S3Requests {
     const { condition } = request;
     if (condition?.ifAbsent) headers.push(["if-none-match", "*"]);
     else if (condition) headers.push(["if-match", condition.ifMatch]);
-    const bodyBytes = request.body?.length ?? 0;
-    const watch = new Watch(
-      signal,
-      this.#limits.idleMs + bodyBytes * 1000 / this.#limits.slowestBytesPerSecond +
-        (request.serverBytes ?? 0) * 1000 / SERVER_BYTES_PER_SECOND,
+    const answer = await exchange(
+      origin + path + (query === "" ? "" : "?" + query),
+      { method: request.method, headers, body: request.body ?? null, client: this.#client },
+      { limits: this.#limits, serverBytes: request.serverBytes ?? 0, doing, signal },
     );
-    let answer: S3Answer;
-    try {
-      const response = await fetch(origin + path + (query === "" ? "" : "?" + query), {
-        method: request.method,
-        headers,
-        body: request.body ?? null,
-        redirect: "manual",
-        client: this.#client,
-        signal: watch.signal,
-      });
-      answer = new S3Answer(response, watch, this.#limits.idleMs, doing, signal);
-    } catch (error) {
-      watch.end();
-      throw failureOf(error, doing, signal, watch);
-    }
     const { status } = answer;
     if (status < 300 || request.expects?.includes(status)) return answer;
     const body = request.method === "HEAD" ? (await answer.cancel(), "") : await answer.text();
@@ -157,168 +121,6 @@ export class S3Requests {
       conditional: condition !== undefined,
     });
   }
-}
-
-/** An answer whose head has come. */
-export class S3Answer {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly #response: Response;
-  readonly #watch: Watch;
-  readonly #idleMs: number;
-  readonly #doing: string;
-  readonly #signal: AbortSignal;
-
-  constructor(
-    response: Response,
-    watch: Watch,
-    idleMs: number,
-    doing: string,
-    signal: AbortSignal,
-  ) {
-    this.status = response.status;
-    this.headers = response.headers;
-    this.#response = response;
-    this.#watch = watch;
-    this.#idleMs = idleMs;
-    this.#doing = doing;
-    this.#signal = signal;
-  }
-
-  /** The header's number; null when it is missing or none. */
-  number(name: string): number | null {
-    const text = this.headers.get(name);
-    return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
-  }
-
-  /** Reads a body of exactly so many bytes. @throws StorageError transient when it is another. */
-  async bytes(length: number): Promise<Uint8Array<ArrayBuffer>> {
-    try {
-      if (length < PIECEWISE_BYTES && this.number("content-length") === length) {
-        this.#watch.restart(this.#idleMs);
-        const bytes = new Uint8Array(await this.#response.arrayBuffer());
-        if (bytes.length === length) return bytes;
-        throw this.#cut(bytes.length, length);
-      }
-      const bytes = new Uint8Array(length);
-      const got = await this.#pieces(length, (piece, at) => bytes.set(piece, at));
-      if (got !== length) throw this.#cut(got, length);
-      return bytes;
-    } catch (error) {
-      throw failureOf(error, this.#doing, this.#signal, this.#watch);
-    } finally {
-      this.#watch.end();
-    }
-  }
-
-  /** Reads a document. */
-  async text(): Promise<string> {
-    try {
-      const decoder = new TextDecoder();
-      let text = "";
-      await this.#pieces(
-        MAX_DOCUMENT_BYTES,
-        (piece) => text += decoder.decode(piece, { stream: true }),
-      );
-      return text + decoder.decode();
-    } catch (error) {
-      throw failureOf(error, this.#doing, this.#signal, this.#watch);
-    } finally {
-      this.#watch.end();
-    }
-  }
-
-  /** Lets the body go unread. */
-  async cancel(): Promise<void> {
-    try {
-      await this.#response.body?.cancel();
-    } catch {
-      // The connection is gone; nobody wants the rest.
-    } finally {
-      this.#watch.end();
-    }
-  }
-
-  /** Hands out the body piece by piece; fails when it is longer than `limit`. */
-  async #pieces(
-    limit: number,
-    take: (piece: Uint8Array, at: number) => void,
-  ): Promise<number> {
-    const body = this.#response.body;
-    if (body === null) return 0;
-    let at = 0;
-    for await (const piece of body) {
-      if (at + piece.length > limit) throw this.#cut(at + piece.length, limit);
-      take(piece, at);
-      at += piece.length;
-      this.#watch.restart(this.#idleMs);
-    }
-    return at;
-  }
-
-  #cut(got: number, wanted: number): StorageError {
-    return new StorageError(
-      "transient",
-      `Cannot ${this.#doing}: ${got} bytes of body came instead of ${wanted}`,
-    );
-  }
-}
-
-/** Aborts a request from outside and after a time. */
-class Watch {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
-  readonly #stop: () => void;
-  #timer: number;
-  timedOut = false;
-
-  constructor(outer: AbortSignal, ms: number) {
-    this.#outer = outer;
-    this.#stop = () => this.#controller.abort(outer.reason);
-    outer.addEventListener("abort", this.#stop);
-    this.#timer = setTimeout(this.#expire, ms);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  restart(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#expire, ms);
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-    this.#outer.removeEventListener("abort", this.#stop);
-  }
-
-  readonly #expire = () => {
-    this.timedOut = true;
-    this.#controller.abort();
-  };
-}
-
-function failureOf(
-  error: unknown,
-  doing: string,
-  signal: AbortSignal,
-  watch: Watch,
-): StorageError {
-  if (error instanceof StorageError) return error;
-  if (signal.aborted) return stopped(doing, signal);
-  if (watch.timedOut) {
-    return new StorageError("transient", `Cannot ${doing}: no progress in time`, { cause: error });
-  }
-  const why = error instanceof Error ? error.message : String(error);
-  if (/certificate/i.test(why)) {
-    return new StorageError(
-      "denied",
-      `Cannot ${doing}: ${why}; name the CA's file in ca_cert_path, or correct the endpoint's name`,
-      { cause: error },
-    );
-  }
-  return new StorageError("transient", `Cannot ${doing}: ${why}`, { cause: error });
 }
 
 function queryString(query: Readonly<Record<string, string>>): string {

@@ -12,7 +12,7 @@ import {
   pathOfKey,
   unescapePath,
   uriEncode,
-} from "../../../src/storage/s3/s3_keys.ts";
+} from "../../../src/storage/object_keys.ts";
 
 /** SHA-256 and HMAC as the SDK wants them given. */
 class Sha256 {

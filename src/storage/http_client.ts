@@ -1,0 +1,68 @@
+/**
+ * The connections of one backend to its server: CA certificates, proxy, pool. Proxies come from
+ * HTTP_PROXY, HTTPS_PROXY and NO_PROXY, which the runtime reads.
+ *
+ * @module
+ */
+
+import type { S3Config } from "../config/config.ts";
+import { StorageError } from "./backend.ts";
+import { type Bridge, openUnverifiedBridge } from "./unverified_tls.ts";
+
+/** Connections kept for reuse; as many requests as that run at once without connecting anew. */
+const IDLE_CONNECTIONS = 256;
+
+/** Less than servers keep idle connections, so that requests seldom meet one that just closed. */
+const IDLE_CONNECTION_MS = 15_000;
+
+/** An open client. */
+export interface BackendClient {
+  readonly http: Deno.HttpClient;
+  /** What requests are sent to instead of the server's own origin. */
+  readonly origin: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a client; connects when it is first used.
+ * @param origin `http(s)://host[:port]` of the server.
+ * @throws StorageError when the CA file cannot be read
+ */
+export async function openHttpClient(
+  config: Pick<S3Config, "caCertPath" | "verifySsl">,
+  origin: string,
+): Promise<BackendClient> {
+  const options: Deno.CreateHttpClientOptions = {
+    poolMaxIdlePerHost: IDLE_CONNECTIONS,
+    poolIdleTimeout: IDLE_CONNECTION_MS,
+    // One request a connection at a time: a large body never holds up a small one.
+    http2: false,
+  };
+  if (config.caCertPath !== null) options.caCerts = [await readCa(config.caCertPath)];
+  let bridge: Bridge | null = null;
+  let reached = origin;
+  if (!config.verifySsl && origin.startsWith("https:")) {
+    bridge = await openUnverifiedBridge(new URL(origin));
+    options.proxy = { transport: "unix", path: bridge.socketPath };
+    reached = origin.replace("https:", "http:");
+  }
+  const http = Deno.createHttpClient(options);
+  return {
+    http,
+    origin: reached,
+    close: async () => {
+      http.close();
+      await bridge?.close();
+    },
+  };
+}
+
+async function readCa(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new StorageError("permanent", `Cannot read the CA certificates ${path}: ${cause}`, {
+      cause,
+    });
+  }
+}

@@ -15,6 +15,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  p4kv_sync: { parameters: ["pointer"], result: "i32", nonblocking: true },
   p4kv_scan: {
     parameters: ["pointer", "i32", "buffer", "u32", "u32", "buffer", "u64"],
     result: "i64",
@@ -43,7 +44,18 @@ export interface KvEntry {
   readonly value: Uint8Array;
 }
 
-const SCAN_BYTES = 256 * 1024;
+/** How an environment is opened. */
+export interface KvOptions {
+  /** Never written to through this handle; several processes may read while one writes. */
+  readonly readOnly?: boolean;
+  /** A crash of the machine may undo what was written since the latest {@link Kv.sync}. */
+  readonly relaxed?: boolean;
+}
+
+/** Size of a buffer for {@link Kv.scanInto}: some thousand entries. */
+export const SCAN_BYTES = 256 * 1024;
+
+const READ_ONLY = 1, RELAXED = 2;
 const ENOENT = 2;
 
 /** An open environment. One owner; see kv.h. */
@@ -57,17 +69,18 @@ export class Kv {
   /**
    * Opens or creates the environment in an existing directory.
    * @param dir Path, one character per byte.
-   * @param mapBytes Upper bound of the data file's size; address space only until used.
+   * @param mapBytes Upper bound of the data file's size; address space only until used. 0 for a
+   *   reader: what the writer said.
    * @throws KvError naming the directory.
    */
-  constructor(dir: string, mapBytes: number, readOnly = false) {
+  constructor(dir: string, mapBytes: number, options: KvOptions = {}) {
     this.#library = openHelper(SYMBOLS);
     this.#dir = dir;
     const out = new BigUint64Array(1);
     const rc = this.#library.symbols.p4kv_open(
       cString(dir),
       BigInt(mapBytes),
-      readOnly ? 1 : 0,
+      (options.readOnly ? READ_ONLY : 0) | (options.relaxed ? RELAXED : 0),
       new Uint8Array(out.buffer),
     );
     if (rc !== 0) {
@@ -122,9 +135,32 @@ export class Kv {
     return txnId[0]!;
   }
 
+  /** Makes every write so far durable, where the environment was opened relaxed. */
+  async sync(): Promise<void> {
+    const rc = await this.#library.symbols.p4kv_sync(this.#handle);
+    if (rc !== 0) throw this.#error(rc, "sync");
+  }
+
   /** Entries after `start` (from it, when inclusive), up to one buffer full; empty at the end. */
   async scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {
     const out = new Uint8Array(SCAN_BYTES);
+    const length = await this.scanInto(db, start, inclusive, out);
+    const view = new DataView(out.buffer);
+    const entries: KvEntry[] = [];
+    for (let at = 0; at < length;) {
+      const keyEnd = at + 8 + view.getUint32(at, true);
+      const end = keyEnd + view.getUint32(at + 4, true);
+      entries.push({ key: out.subarray(at + 8, keyEnd), value: out.subarray(keyEnd, end) });
+      at = end;
+    }
+    return entries;
+  }
+
+  /**
+   * The same, packed into the caller's buffer: u32 key length, u32 value length (little endian), key,
+   * value. One read transaction. Returns the bytes packed; 0 at the end.
+   */
+  async scanInto(db: number, start: Uint8Array, inclusive: boolean, out: Bytes): Promise<number> {
     const from = start.length > 0 ? new Uint8Array(start) : new Uint8Array(1);
     const call = this.#library.symbols.p4kv_scan(
       this.#handle,
@@ -137,15 +173,7 @@ export class Kv {
     );
     const length = Number(await holding(call, from, out));
     if (length < 0) throw this.#error(length, "scan");
-    const view = new DataView(out.buffer);
-    const entries: KvEntry[] = [];
-    for (let at = 0; at < length;) {
-      const keyEnd = at + 8 + view.getUint32(at, true);
-      const end = keyEnd + view.getUint32(at + 4, true);
-      entries.push({ key: out.subarray(at + 8, keyEnd), value: out.subarray(keyEnd, end) });
-      at = end;
-    }
-    return entries;
+    return length;
   }
 
   /** Size of a database and of the environment. */

@@ -41,10 +41,10 @@ static int check_length(MDB_env *env, int read_only) {
     return ftruncate(fd, (off_t)(needed * stat.ms_psize)) ? errno : 0;
 }
 
-int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv **out) {
+int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t options, p4_kv **out) {
     p4_kv *kv = calloc(1, sizeof *kv);
     if (!kv) return -ENOMEM;
-    kv->read_only = read_only != 0;
+    kv->read_only = (options & P4KV_READ_ONLY) != 0;
     int rc = mdb_env_create(&kv->env);
     if (rc) {
         free(kv);
@@ -52,12 +52,13 @@ int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv
     }
     if (!rc) rc = mdb_env_set_maxdbs(kv->env, MAX_DATABASES);
     if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
-    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0);
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (kv->read_only ? MDB_RDONLY : 0) |
+                     (options & P4KV_RELAXED ? MDB_NOMETASYNC : 0);
     if (!rc) rc = mdb_env_open(kv->env, dir, flags, 0644);
     if (!rc) rc = check_length(kv->env, kv->read_only);
     /* Readers of a process that died leave slots behind that would pin old pages. */
     int dead;
-    if (!rc && !read_only) rc = mdb_reader_check(kv->env, &dead);
+    if (!rc && !kv->read_only) rc = mdb_reader_check(kv->env, &dead);
     if (rc) {
         mdb_env_close(kv->env);
         free(kv);
@@ -138,6 +139,11 @@ int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *tx
         return code(rc);
     }
     return code(mdb_txn_commit(txn));
+}
+
+int32_t p4kv_sync(p4_kv *kv) {
+    int dead, rc = mdb_reader_check(kv->env, &dead);
+    return code(rc ? rc : mdb_env_sync(kv->env, 1));
 }
 
 int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,

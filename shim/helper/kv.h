@@ -1,8 +1,8 @@
 /* kv: a key-value store on LMDB (data format 1) for one owner.
  *
  * Rules
- * 1. Writes come only through p4kv_apply: one call, one transaction, durable when it returns 0.
- *    The owner calls it from one place at a time (any thread; begin and commit are in the call).
+ * 1. Writes come only through p4kv_apply: one call, one transaction, durable when it returns 0
+ *    (unless opened relaxed). The owner calls it from one place at a time (any thread; begin and commit are in the call).
  * 2. Reads see the last committed transaction. p4kv_get is for the owner's thread only (it keeps
  *    one renewed read transaction); p4kv_scan may run on any thread.
  * 3. Errors are -errno, or LMDB's own codes (MDB_*, all below -30000).
@@ -16,8 +16,13 @@ typedef struct p4_kv p4_kv;
 
 #define P4_EXPORT __attribute__((visibility("default")))
 
-/* Opens (creates) the environment in directory `dir` with room for `map_bytes`. */
-P4_EXPORT int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t read_only, p4_kv **out);
+/* Options of p4kv_open. Relaxed: after a crash of the machine the last transactions before the latest
+ * p4kv_sync may be undone, in order; the environment is whole all the same. */
+enum { P4KV_READ_ONLY = 1, P4KV_RELAXED = 2 };
+
+/* Opens (creates) the environment in directory `dir` with room for `map_bytes`; 0 for a reader means
+ * what the writer said. */
+P4_EXPORT int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t options, p4_kv **out);
 
 /* Opens (creates) a named database; "" is the unnamed one. Returns its number, or an error. */
 P4_EXPORT int32_t p4kv_database(p4_kv *kv, const char *name);
@@ -31,6 +36,10 @@ P4_EXPORT int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t k
  * entries of the database), u8 db, u16 key length, u32 value length, key, value.
  * *txn_id receives the transaction's number. */
 P4_EXPORT int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id);
+
+/* Makes every transaction so far durable, and forgets readers of processes that died: they would keep
+ * old pages from being used again. */
+P4_EXPORT int32_t p4kv_sync(p4_kv *kv);
 
 /* Packs entries with key > start (>= when `inclusive`) into out: u32 key length, u32 value length,
  * key, value. Returns the bytes packed, 0 at the end of the database. */

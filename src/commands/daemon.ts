@@ -107,7 +107,9 @@ export async function runDaemon(config: Config): Promise<number> {
   watcher?.close();
   await background.done;
   await manifest.commit();
+  await engine.accessLog?.flush();
   await reporting.stop();
+  await engine.accessLog?.close();
   const { dirty } = manifest.counters;
   await manifest.close();
   await primary.close();
@@ -170,8 +172,9 @@ async function answerFetch(engine: Engine, path: string) {
   return answer;
 }
 
-/** Accesses that the shim reports keep files from eviction. */
-function recordAccesses({ manifest, metrics }: Engine, paths: readonly string[]): void {
+/** Accesses that the shim reports are logged, and keep files from eviction. */
+async function recordAccesses(engine: Engine, paths: readonly string[]): Promise<void> {
+  const { manifest, metrics, accessLog } = engine;
   metrics.accessEvents(paths.length);
   const now = Math.floor(Date.now() / 1000);
   for (const path of paths) {
@@ -179,4 +182,5 @@ function recordAccesses({ manifest, metrics }: Engine, paths: readonly string[])
     if (record === null || now - record.row.lastAccess < ACCESS_GRAIN_S) continue;
     manifest.set(path as DepotPath, accessed(record, now));
   }
+  await accessLog?.note(paths);
 }

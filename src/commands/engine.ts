@@ -7,6 +7,8 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
+import type { AccessLog } from "../access/access_log.ts";
+import { openAccessLog } from "../access/open_access_log.ts";
 import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { Evictor } from "../cache/evictor.ts";
@@ -38,6 +40,8 @@ export interface Engine {
   readonly restorer: Restorer;
   readonly evictor: Evictor;
   readonly metrics: Metrics;
+  /** Null when it is turned off or cannot be used. */
+  readonly accessLog: AccessLog | null;
 }
 
 /** Brings what a crash or another program left into order, before anything else runs. */
@@ -70,6 +74,7 @@ export function buildEngine(
     { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
     () => gauges(config, engine),
   );
+  const accessLog = openAccessLog(config, metrics, nowSeconds);
   const intake = new Intake({
     ...shared,
     metrics,
@@ -115,6 +120,7 @@ export function buildEngine(
     restorer,
     evictor,
     metrics,
+    accessLog,
   };
   return engine;
 }
@@ -152,7 +158,8 @@ export function startBackground(
 }
 
 /** What the gauges show now. */
-export function gauges(config: Config, { manifest, uploader, restorer }: Engine): GaugeSnapshot {
+export function gauges(config: Config, engine: Engine): GaugeSnapshot {
+  const { manifest, uploader, restorer, accessLog } = engine;
   const { total, dirty, bytes } = manifest.counters;
   const uploading = uploader.uploading;
   return {
@@ -164,6 +171,6 @@ export function gauges(config: Config, { manifest, uploader, restorer }: Engine)
     cacheMaxBytes: config.maxCacheBytes,
     uploadPending: dirty,
     restorePending: restorer.pending,
-    accessEntries: 0,
+    accessEntries: accessLog?.entries ?? 0,
   };
 }

@@ -47,6 +47,8 @@ export interface Config {
   readonly accessSyncIntervalSeconds: number;
   readonly accessMapsizeGib: number;
   readonly accessDbPath: string;
+  /** 0: for ever. */
+  readonly accessRetentionDays: number;
   /** Globs of depot paths that are never cached, beside the built-in ones. */
   readonly exclude: readonly string[];
   /** Files younger than this stay. */

@@ -80,6 +80,7 @@ export function loadConfig(
   values.primary = primary;
   values.secondary = loadBackend("secondary", sources, depotPath, files);
   values.accessDbPath ??= join(depotPath, STATE_DIR, "access");
+  checkAccessPath(values.accessDbPath as string, given.get("accessDbPath")?.from ?? "", depotPath);
   settleWatermark(values, given);
   return values as unknown as Config;
 }
@@ -260,6 +261,19 @@ function checkNfsPath(path: string, from: string, depotPath: string, files: Conf
         "allowed is a directory outside of it",
     );
   }
+}
+
+/** A database among the depot's files would be cached as one of them. */
+function checkAccessPath(path: string, from: string, depotPath: string): void {
+  if (!isWithin(path, depotPath) || isWithin(path, join(depotPath, STATE_DIR))) return;
+  throw new ConfigError(
+    `Cannot use ${from} '${path}': it is among the files of the depot ${depotPath}; ` +
+      `allowed is a directory outside of it, or in its ${STATE_DIR}`,
+  );
+}
+
+function isWithin(path: string, dir: string): boolean {
+  return path === dir || path.startsWith(dir.replace(/\/*$/, "/"));
 }
 
 /** The watermark's default gives way to a smaller maximum; a given one does not. */

@@ -354,6 +354,14 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       fallbackText: "<depot>/.p4cache/access/",
       help: "directory of the access database",
     },
+    {
+      key: "access_retention_days",
+      field: "accessRetentionDays",
+      flag: null,
+      kind: { is: "whole", min: 0, max: 36_500, unit: "days" },
+      fallback: 0,
+      help: "accesses older than this are forgotten; 0 keeps all",
+    },
   ]),
 ];
 

@@ -40,6 +40,7 @@ export interface Totals {
   watcherSelfFiltered: number;
   accessEvents: number;
   accessBatches: number;
+  accessesDropped: number;
 }
 
 /** Upper bounds, seconds: shim requests from 100 µs, transfers from 1 ms, both up to 300 s. */
@@ -87,6 +88,7 @@ export class Metrics {
     watcherSelfFiltered: 0,
     accessEvents: 0,
     accessBatches: 0,
+    accessesDropped: 0,
   };
   readonly #uploadSeconds: Histogram;
   readonly #restoreSeconds: Histogram;
@@ -172,6 +174,10 @@ export class Metrics {
     this.#accessSeconds.observe(seconds);
   }
 
+  accessesDropped(count: number): void {
+    this.#totals.accessesDropped += count;
+  }
+
   /** Counts since the start. */
   totals(): Readonly<Totals> {
     return this.#totals;
@@ -243,6 +249,7 @@ export class Metrics {
     );
     plain("access_events_total", "Accesses reported by the shim", () => t.accessEvents);
     plain("access_batches_total", "Batches written to the access log", () => t.accessBatches);
+    plain("access_dropped_total", "Accesses that could not be written", () => t.accessesDropped);
   }
 
   #gauges(): void {

@@ -9,6 +9,9 @@ import { bindSocket, removeSocket } from "./socket_file.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
+/** Takes valid depot paths, one character per byte; the next are received when it is done. */
+export type OnAccess = (paths: string[]) => void | Promise<void>;
+
 /** Receives until it is closed. */
 export class AccessReceiver {
   readonly #socket: Deno.DatagramConn;
@@ -18,7 +21,7 @@ export class AccessReceiver {
   private constructor(
     socket: Deno.DatagramConn,
     path: string,
-    onAccess: (paths: string[]) => void,
+    onAccess: OnAccess,
   ) {
     this.#socket = socket;
     this.#path = path;
@@ -27,11 +30,12 @@ export class AccessReceiver {
 
   /**
    * Listens at a path; the daemon's lock makes sure that a socket there is a dead one's.
-   * @param onAccess Given valid depot paths, one character per byte. What it throws is dropped with
-   *   them: an access only puts off an eviction, and the next one tells the same.
+   * @param onAccess What it throws is dropped with the paths: an access only puts off an eviction,
+   *   and the next one tells the same. While it takes its time the socket's queue fills, and the shims
+   *   drop what has no room there.
    * @throws EnvironmentError when the socket cannot be made.
    */
-  static listen(path: string, mode: number, onAccess: (paths: string[]) => void): AccessReceiver {
+  static listen(path: string, mode: number, onAccess: OnAccess): AccessReceiver {
     removeSocket(path);
     const socket = bindSocket(
       path,
@@ -51,7 +55,7 @@ export class AccessReceiver {
     }
   }
 
-  async #receive(onAccess: (paths: string[]) => void): Promise<void> {
+  async #receive(onAccess: OnAccess): Promise<void> {
     const buffer = new Uint8Array(65536);
     for (;;) {
       let bytes = NO_BYTES;
@@ -67,7 +71,7 @@ export class AccessReceiver {
       const paths = pathFromBytes(bytes).split("\n").filter((path) => pathProblem(path) === null);
       if (paths.length === 0) continue;
       try {
-        onAccess(paths);
+        await onAccess(paths);
       } catch {
         // See listen().
       }

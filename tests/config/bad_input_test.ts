@@ -185,6 +185,11 @@ const CASES: Record<string, Case> = {
     message: "Cannot use primary.path in FILE 'DIR/link': it is inside the depot DIR/depot; " +
       "allowed is a directory outside of it",
   },
+  "an access log among the depot's files": {
+    json: { access_db_path: "DIR/depot/access" },
+    message: "Cannot use access_db_path in FILE 'DIR/depot/access': it is among the files of the " +
+      "depot DIR/depot; allowed is a directory outside of it, or in its .p4cache",
+  },
   "a CA file that does not exist": {
     json: { primary: { ...s3, ca_cert_path: "DIR/ca.pem" } },
     message: "Cannot use primary.ca_cert_path in FILE 'DIR/ca.pem': it does not exist; " +

@@ -71,6 +71,7 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       accessFlushIntervalSeconds: 5,
       accessSyncIntervalSeconds: 60,
       accessMapsizeGib: 512,
+      accessRetentionDays: 0,
       accessDbPath: `${dir}/depot/.p4cache/access`,
       primary: { type: "nfs", path: `${dir}/store` },
       secondary: null,

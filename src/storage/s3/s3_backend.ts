@@ -233,6 +233,8 @@ export class S3Backend implements Backend {
     }
     let info: ObjectInfo, count: number;
     try {
+      // What is no object at all is told first.
+      etagOf(answer, doing);
       const range = rangeOf(answer, offset, length, doing);
       info = infoOf(answer, range.size, doing);
       count = range.count;

@@ -98,7 +98,7 @@ onServer("a bucket that does not exist is denied, never absent", async (server) 
 onServer("wrong keys are denied with what to do", async (server) => {
   await using(await openBackend(server.config({ secretKey: "wrong" })), async (backend) => {
     const error = await fails("denied", () => backend.head(textPath("x"), never));
-    assertStringIncludes(error.message, "the secret key is not the access key's");
+    assertStringIncludes(error.message, "the secret key is not the access key's; set");
   });
   await using(await openBackend(server.config({ accessKey: "wrong" })), async (backend) => {
     // This server says so with a 404 of its own making.

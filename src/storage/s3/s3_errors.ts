@@ -24,31 +24,66 @@ export interface Refusal {
   readonly renewable: boolean;
   /** Whether the request stores under a condition. */
   readonly conditional: boolean;
+  /** What the key must be allowed to do, as policies name it: `s3:PutObject`. */
+  readonly permissions: readonly string[];
+  /** When the answer came, ms since the epoch. */
+  readonly nowMs: number;
+}
+
+/** Of a request what tells which permissions it needs. */
+export interface RequestShape {
+  readonly method: string;
+  readonly key: string | null;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly amzHeaders?: readonly (readonly [string, string])[];
+}
+
+/** What a request needs ("Actions, resources, and condition keys for Amazon S3"). */
+export function neededPermissions({ method, key, query, amzHeaders }: RequestShape): string[] {
+  if (key === null) {
+    return [query?.["uploads"] === "" ? "s3:ListBucketMultipartUploads" : "s3:ListBucket"];
+  }
+  if (method === "DELETE") {
+    return [query?.["uploadId"] ? "s3:AbortMultipartUpload" : "s3:DeleteObject"];
+  }
+  // Without ListBucket a missing object looks forbidden.
+  if (method === "GET" || method === "HEAD") return ["s3:GetObject", "s3:ListBucket"];
+  const needed = ["s3:PutObject"];
+  const has = (name: string, value?: string) =>
+    amzHeaders?.some(([n, v]) => n === name && (value === undefined || v === value)) ?? false;
+  if (has("x-amz-copy-source")) needed.push("s3:GetObject");
+  if (has("x-amz-tagging")) needed.push("s3:PutObjectTagging");
+  if (has("x-amz-server-side-encryption", "aws:kms")) {
+    needed.push("kms:GenerateDataKey", "kms:Decrypt");
+  }
+  return needed;
 }
 
 const HINTS: Readonly<Record<string, string>> = {
-  AccessDenied: "give this key s3:GetObject, s3:PutObject, s3:DeleteObject, " +
-    "s3:AbortMultipartUpload and s3:ListBucket on the bucket " +
-    "(without ListBucket a missing object looks forbidden)",
   AllAccessDisabled: "the account's access to the bucket is disabled",
-  InvalidAccessKeyId: "the server does not know the access key",
-  SignatureDoesNotMatch: "the secret key is not the access key's",
-  InvalidToken: "the session token is not valid",
+  InvalidAccessKeyId: "the server does not know the access key; set one that is valid there",
+  SignatureDoesNotMatch: "the secret key is not the access key's; set the two that belong together",
+  InvalidToken: "the session token is not the access key's; set the three that belong together",
   ExpiredToken: "get a new session token, or use a role",
   TokenRefreshRequired: "get a new session token, or use a role",
   InvalidObjectState:
     "the object is archived (Glacier): restore it, or choose another storage class",
-  RequestTimeTooSkewed: "set this machine's clock (NTP)",
   NoSuchBucket: "create the bucket, or correct its name or the endpoint",
 };
 
-const DENIED = new Set([...Object.keys(HINTS), "AccountProblem", "InvalidSecurity", "NotSignedUp"]);
+const DENIED = new Set([
+  ...Object.keys(HINTS),
+  "AccessDenied",
+  "AccountProblem",
+  "InvalidSecurity",
+  "NotSignedUp",
+  "RequestTimeTooSkewed",
+]);
 const CORRUPT = new Set(["BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest"]);
 const THROTTLED = new Set(["SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"]);
 const TRANSIENT = new Set([
   "InternalError",
   "RequestTimeout",
-  "ServiceUnavailable",
   "OperationAborted",
   // Another request was under way; the next attempt finds out whether the condition holds.
   "ConditionalRequestConflict",
@@ -82,12 +117,33 @@ export function refusalError(refusal: Refusal): StorageError {
     return new StorageError("denied", `${what}; set the bucket's own region and endpoint`);
   }
   const kind = kindOf(status, code, refusal);
-  const hint = kind !== "denied"
-    ? undefined
-    : HINTS[code] ?? (code === "" ? "this is not how S3 answers; check the endpoint" : undefined);
+  const hint = kind === "denied" ? hintOf(code, refusal) : undefined;
   const message = hint === undefined ? what : `${what}; ${hint}`;
   const waitMs = kind === "throttled" || kind === "transient" ? retryAfterMs(headers) : undefined;
   return new StorageError(kind, message, waitMs === undefined ? {} : { retryAfterMs: waitMs });
+}
+
+function hintOf(
+  code: string,
+  { bucket, headers, permissions, nowMs }: Refusal,
+): string | undefined {
+  switch (code) {
+    case "":
+      return "this is not how S3 answers; check the endpoint";
+    case "AccessDenied":
+      return `give this key ${
+        permissions.join(" and ")
+      } on ${bucket}, in its policy and the bucket's`;
+    case "RequestTimeTooSkewed": {
+      const skewS = Math.round((nowMs - Date.parse(headers.get("date") ?? "")) / 1000);
+      const by = Number.isNaN(skewS)
+        ? ""
+        : `, which is ${Math.abs(skewS)} seconds ${skewS < 0 ? "behind" : "ahead of"} the server's`;
+      return `set this machine's clock${by} (NTP)`;
+    }
+    default:
+      return HINTS[code];
+  }
 }
 
 function kindOf(
@@ -103,7 +159,7 @@ function kindOf(
   if (THROTTLED.has(code) || status === 429) return "throttled";
   if (TRANSIENT.has(code)) return "transient";
   if (DENIED.has(code) || status === 401 || status === 403) return "denied";
-  // A 503 without a document is a load balancer's; both ask for patience.
+  // Whoever says it, and whether with a document or without: it asks for patience.
   if (status === 503) return "throttled";
   if (status >= 500 || status === 408 || status === 307) return "transient";
   // Absent is only what says so itself (promise P3); any web server has a 404.

@@ -10,7 +10,7 @@ import { uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
 import { xmlText } from "../xml.ts";
 import type { CredentialSource } from "./s3_credentials.ts";
-import { isExpiry, refusalError } from "./s3_errors.ts";
+import { isExpiry, neededPermissions, refusalError } from "./s3_errors.ts";
 import { S3Signer } from "./s3_signer.ts";
 
 /** Where a bucket is. */
@@ -119,6 +119,8 @@ export class S3Requests {
       body,
       renewable: this.#credentials.renewable,
       conditional: condition !== undefined,
+      permissions: neededPermissions(request),
+      nowMs: Date.now(),
     });
   }
 }

@@ -1,6 +1,6 @@
 /** The S3 backend against a server that misbehaves. @module */
 
-import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import { assertAlmostEquals, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { S3Config } from "../../../src/config/config.ts";
 import type { Backend } from "../../../src/storage/backend.ts";
 import { openS3 } from "../../../src/storage/s3/s3_open.ts";
@@ -80,7 +80,13 @@ for (
   const [status, code, kind] of [
     [500, "InternalError", "transient"],
     [400, "RequestTimeout", "transient"],
+    [503, "ServiceUnavailable", "throttled"],
+    [503, "SlowDown", "throttled"],
+    [429, "TooManyRequests", "throttled"],
+    [409, "ConditionalRequestConflict", "transient"],
     [403, "AccessDenied", "denied"],
+    [403, "InvalidAccessKeyId", "denied"],
+    [403, "SignatureDoesNotMatch", "denied"],
     [403, "RequestTimeTooSkewed", "denied"],
     [400, "ExpiredToken", "denied"],
     [404, "NoSuchBucket", "denied"],
@@ -97,6 +103,58 @@ for (
       if (status !== 412) await fails(kind, () => backend.head(PATH, never));
     }));
 }
+
+for (
+  const [what, permission, call] of [
+    ["reading", "s3:GetObject and s3:ListBucket", get],
+    ["storing", "s3:PutObject", put],
+    ["removing", "s3:DeleteObject", (backend: Backend) => backend.delete(PATH, never)],
+    ["listing", "s3:ListBucket", (backend: Backend) => paths(backend, "")],
+  ] as const
+) {
+  Deno.test(`s3: where ${what} is not allowed the missing permission is named`, () =>
+    withServer(() => refusal(403, "AccessDenied"), async (backend) => {
+      const { message } = await fails("denied", () => call(backend));
+      assertStringIncludes(message, `give this key ${permission} on depot-bucket`);
+    }));
+}
+
+Deno.test("s3: a clock that is wrong is told with its seconds", async () => {
+  for (const [offsetS, side] of [[1000, "behind"], [-1000, "ahead of"]] as const) {
+    const date = new Date(Date.now() + offsetS * 1000).toUTCString();
+    await withServer(
+      () => refusal(403, "RequestTimeTooSkewed", "", { date }),
+      async (backend) => {
+        const { message } = await fails("denied", () => get(backend));
+        const [, seconds] = /clock, which is (\d+) seconds (?:behind|ahead of) the/.exec(message)!;
+        assertAlmostEquals(Number(seconds), 1000, 60);
+        assertStringIncludes(message, side);
+      },
+    );
+  }
+});
+
+Deno.test("s3: a condition that does not hold is a conflict, also for a missing object", async () => {
+  const conditional = (backend: Backend) =>
+    backend.put(PATH, contentOf(someBytes(10)), never, { ifMatch: '"e"' });
+  for (const [status, code] of [[412, "PreconditionFailed"], [404, "NoSuchKey"]] as const) {
+    await withServer(
+      () => refusal(status, code),
+      async (backend) => void await fails("conflict", () => conditional(backend)),
+    );
+  }
+});
+
+Deno.test("s3: a copy that failed after its status, or of a source that changed, is transient", async () => {
+  const source = { etag: '"e"', "content-length": "10" };
+  const answers = [refusal(200, "InternalError"), refusal(412, "PreconditionFailed")];
+  for (const answer of answers) {
+    await withServer(
+      (request) => request.method === "HEAD" ? new Response(null, { headers: source }) : answer,
+      async (backend) => void await fails("transient", () => backend.copy(PATH, PATH, never)),
+    );
+  }
+});
 
 Deno.test("s3: a 404 that is not S3's own never means absent", () =>
   withServer(() => new Response("<html>Not Found</html>", { status: 404 }), async (backend) => {

@@ -5,6 +5,7 @@
  */
 
 import { globToRegExp } from "deno-std/path/glob_to_regexp.js";
+import { isProbeObject } from "../storage/probe.ts";
 import { MAX_PATH_BYTES, STATE_DIR } from "./depot_path.ts";
 
 /**
@@ -27,6 +28,7 @@ export function createExclusion(globs: readonly string[]): (path: string) => boo
     // Too long for a manifest key: such a file stays where it is, on the NVMe.
     if (path.length > MAX_PATH_BYTES) return true;
     if (path.startsWith(STATE_DIR + "/") || path === STATE_DIR) return true;
+    if (isProbeObject(path)) return true;
     if (path.startsWith("server.locks/")) return true;
     if (!path.includes("/") && P4ROOT_FILES.test(path)) return true;
     const slash = path.lastIndexOf("/");

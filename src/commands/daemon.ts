@@ -16,7 +16,7 @@ import { Maintenance } from "../admin/maintenance.ts";
 import { adminRoutes } from "../admin/routes.ts";
 import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
-import type { BackendConfig, Config } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
 import { accessed } from "../manifest/transitions.ts";
@@ -24,11 +24,10 @@ import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
-import { openBackend } from "../storage/open_backend.ts";
-import { RetryingBackend } from "../storage/retrying.ts";
 import { removePidFile, reportReady } from "./detach.ts";
 import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
+import { checkSecretFiles, openStorage, probeStorage } from "./storage.ts";
 
 /** Least time between two records of a file's access, s: reads cost no writes of their own. */
 const ACCESS_GRAIN_S = 10;
@@ -50,12 +49,15 @@ export async function runDaemon(config: Config): Promise<number> {
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
     log.error(`Cannot commit to the manifest, will be tried again: ${describeError(error)}`);
   });
-  const primary = await openStorage(config.primary);
-  const secondary = config.secondary === null ? null : await openStorage(config.secondary);
+  checkSecretFiles(config, (name) => Deno.env.get(name), log);
+  const storage = await openStorage(config);
+  const { primary, secondary } = storage;
+  await probeStorage(config, storage, manifest.counters.total > 0, log);
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   await recover(files, manifest, trashNames, log);
   const engine = buildEngine(config, files, manifest, primary, secondary);
+  engine.metrics.addBackends(storage.metrics);
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
@@ -112,8 +114,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await engine.accessLog?.close();
   const { dirty } = manifest.counters;
   await manifest.close();
-  await primary.close();
-  await secondary?.close();
+  await storage.close();
   files.close();
   removePidFile(config);
   log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
@@ -139,15 +140,6 @@ function openWatcher(files: DepotFiles): Watcher {
     return Watcher.open(files.dir);
   } catch (error) {
     throw new EnvironmentError(describeError(error));
-  }
-}
-
-/** A backend with bounded retries and a circuit that spares a dead one. */
-async function openStorage(config: BackendConfig): Promise<RetryingBackend> {
-  try {
-    return new RetryingBackend(await openBackend(config));
-  } catch (error) {
-    throw new EnvironmentError(`Cannot use the storage: ${describeError(error)}`);
   }
 }
 

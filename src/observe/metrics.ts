@@ -65,7 +65,7 @@ const REQUEST_BUCKETS = [
   60,
   300,
 ];
-const TRANSFER_BUCKETS = REQUEST_BUCKETS.filter((bound) => bound >= 0.001);
+export const TRANSFER_BUCKETS = REQUEST_BUCKETS.filter((bound) => bound >= 0.001);
 
 /** See the module's description. */
 export class Metrics {
@@ -176,6 +176,11 @@ export class Metrics {
 
   accessesDropped(count: number): void {
     this.#totals.accessesDropped += count;
+  }
+
+  /** Adds the series of the storage backends. */
+  addBackends(backends: { register(registry: Registry): void }): void {
+    backends.register(this.#registry);
   }
 
   /** Counts since the start. */

@@ -2,7 +2,7 @@
  * Retries for any backend, and one circuit for all its operations.
  *
  * Transient and throttled failures are tried again, a bounded number of times, after a wait with full
- * jitter that is never shorter than what the provider asked for. When many operations in a row found
+ * jitter. Where the provider asks to be left alone for a while, all operations do so. When many operations in a row found
  * the backend unreachable, the circuit opens: further ones fail at once, until a single probe after
  * a growing time succeeds.
  *
@@ -27,7 +27,9 @@ import {
   type PutCondition,
   StorageError,
 } from "./backend.ts";
+import { DecoratedBackend, type Operation } from "./decorated.ts";
 import { stopped } from "./operation.ts";
+import { isProbeObject } from "./probe.ts";
 
 /** How persistent the decorator is. */
 export interface RetryOptions {
@@ -48,6 +50,9 @@ export const RETRY_DEFAULTS: RetryOptions = {
   open: { firstMs: 1_000, maxMs: 30_000 },
 };
 
+/** A provider that asks for more is asked again after this long, ms. */
+const LONGEST_QUIET_MS = 300_000;
+
 /** What an attempt gave, where it says that the backend can be reached. */
 type Outcome<T> = { readonly value: T } | { readonly error: unknown };
 
@@ -59,14 +64,15 @@ class Unreachable extends Error {
 }
 
 /** See the module. */
-export class RetryingBackend implements Backend {
-  readonly #inner: Backend;
+export class RetryingBackend extends DecoratedBackend {
   readonly #options: RetryOptions;
   readonly #circuit: CircuitBreakerPolicy;
   #lastFailure = "";
+  /** The provider asked to be left alone until then, ms as {@link performance.now} counts. */
+  #quietUntilMs = 0;
 
   constructor(inner: Backend, options: RetryOptions = RETRY_DEFAULTS) {
-    this.#inner = inner;
+    super(inner);
     this.#options = options;
     this.#circuit = circuitBreaker(handleType(Unreachable), {
       breaker: new ConsecutiveBreaker(options.failuresToOpen),
@@ -77,69 +83,36 @@ export class RetryingBackend implements Backend {
     });
   }
 
-  get label(): string {
-    return this.#inner.label;
-  }
-
   /** Whether operations fail at once because the backend was found unreachable. */
   get isOpen(): boolean {
     return this.#circuit.state === CircuitState.Open;
   }
 
-  put(
+  override put(
     path: DepotPath,
     content: Content,
     signal: AbortSignal,
     condition?: PutCondition,
   ): Promise<{ etag: string }> {
     let attempts = 0;
-    return this.#run(async () => {
+    const call = async () => {
       attempts++;
       try {
-        return await this.#inner.put(path, content, signal, condition);
+        return await this.inner.put(path, content, signal, condition);
       } catch (error) {
         if (attempts === 1 || !(error instanceof StorageError) || error.kind !== "conflict") {
           throw error;
         }
         // The object in the way may be ours: stored by the attempt whose answer was lost.
-        const there = await this.#inner.head(path, signal);
+        const there = await this.inner.head(path, signal);
         const { size, digest, mtimeNs } = content;
         if (there.size !== size || there.digest !== digest || there.mtimeNs !== mtimeNs) {
           throw error;
         }
         return { etag: there.etag };
       }
-    }, signal);
-  }
-
-  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
-    return this.#run(() => this.#inner.copy(from, to, signal), signal);
-  }
-
-  getRange(
-    path: DepotPath,
-    offset: number,
-    length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
-  ): ReturnType<Backend["getRange"]> {
-    return this.#run(() => this.#inner.getRange(path, offset, length, options), options.signal);
-  }
-
-  getIfChanged(
-    path: DepotPath,
-    etag: string,
-    length: number,
-    signal: AbortSignal,
-  ): ReturnType<Backend["getIfChanged"]> {
-    return this.#run(() => this.#inner.getIfChanged(path, etag, length, signal), signal);
-  }
-
-  head(path: DepotPath, signal: AbortSignal): ReturnType<Backend["head"]> {
-    return this.#run(() => this.#inner.head(path, signal), signal);
-  }
-
-  delete(path: DepotPath, signal: AbortSignal): Promise<void> {
-    return this.#run(() => this.#inner.delete(path, signal), signal);
+    };
+    return this.around("put", call, signal);
   }
 
   /** Goes on after the last object that was delivered when a page fails. */
@@ -147,7 +120,7 @@ export class RetryingBackend implements Backend {
     let last = after;
     let entries: AsyncIterator<ListedObject> | null = null;
     const advance = async () => {
-      entries ??= this.#inner.list(prefix, signal, last)[Symbol.asyncIterator]();
+      entries ??= this.inner.list(prefix, signal, last)[Symbol.asyncIterator]();
       try {
         return await entries.next();
       } catch (error) {
@@ -157,35 +130,57 @@ export class RetryingBackend implements Backend {
     };
     try {
       for (;;) {
-        const next = await this.#run(advance, signal);
+        const next = await this.around("list", advance, signal);
         if (next.done) return;
         last = next.value.path;
-        yield next.value;
+        // What a probe could not remove is no object of the depot.
+        if (!isProbeObject(last)) yield next.value;
       }
     } finally {
       await (entries as AsyncIterator<ListedObject> | null)?.return?.();
     }
   }
 
-  async close(): Promise<void> {
-    await this.#inner.close();
-  }
-
-  async #run<T>(call: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  protected override async around<T>(
+    _operation: Operation,
+    call: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     for (let attempt = 1;; attempt++) {
+      await this.#keepQuiet(signal);
       try {
         return await this.#once(call, signal);
       } catch (error) {
         if (!worthRetrying(error) || signal.aborted || this.isOpen) throw error;
-        if (attempt >= this.#options.attempts) throw error;
+        const { attempts, backoff } = this.#options;
+        if (attempt >= attempts || (error.options.retryAfterMs ?? 0) > backoff.maxMs) throw error;
         // Not cockatiel's retry: its waits cannot be cut short by the signal.
-        await pause(
-          backoffMs(this.#options.backoff, attempt, error.options.retryAfterMs),
-          signal,
-        );
+        await pause(backoffMs(backoff, attempt, error.options.retryAfterMs), signal);
         if (signal.aborted) throw stopped(`use ${this.label}`, signal);
       }
     }
+  }
+
+  /**
+   * Waits until the provider may be asked again: what it told one operation holds for all.
+   * @throws StorageError throttled when that is longer than an operation may wait.
+   */
+  async #keepQuiet(signal: AbortSignal): Promise<void> {
+    const leftMs = this.#quietUntilMs - performance.now();
+    if (leftMs <= 0) return;
+    const { backoff } = this.#options;
+    if (leftMs > backoff.maxMs) {
+      throw new StorageError(
+        "throttled",
+        `Cannot use ${this.label}: it asked to be left alone for ${
+          Math.ceil(leftMs / 1000)
+        } s more`,
+        { retryAfterMs: leftMs },
+      );
+    }
+    // Not all at the same instant.
+    await pause(leftMs + Math.random() * backoff.firstMs, signal);
+    if (signal.aborted) throw stopped(`use ${this.label}`, signal);
   }
 
   /** One attempt through the circuit. */
@@ -213,11 +208,19 @@ export class RetryingBackend implements Backend {
     } catch (error) {
       // Any answer proves that the backend can be reached; stopping says nothing about it.
       if (!(error instanceof StorageError) || error.kind !== "transient" || signal.aborted) {
+        if (error instanceof StorageError) this.#noteRetryAfter(error);
         return { error };
       }
+      this.#noteRetryAfter(error);
       this.#lastFailure = error.message;
       throw new Unreachable(error);
     }
+  }
+
+  #noteRetryAfter({ options: { retryAfterMs } }: StorageError): void {
+    if (retryAfterMs === undefined) return;
+    const untilMs = performance.now() + Math.min(retryAfterMs, LONGEST_QUIET_MS);
+    this.#quietUntilMs = Math.max(this.#quietUntilMs, untilMs);
   }
 }
 

@@ -1,4 +1,5 @@
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
 import { type GaugeSnapshot, Metrics } from "../../src/observe/metrics.ts";
 import { writeMetricsFile } from "../../src/observe/metrics_file.ts";
 
@@ -124,6 +125,10 @@ Deno.test({
     const metrics = new Metrics({ depot: 'a"b\\c\nd', mode: "readwrite" }, () => SNAPSHOT);
     metrics.uploadDone(true, 1, 0.0004);
     metrics.accessBatch(400);
+    const backends = new BackendMetrics();
+    backends.recorder("primary").ended("get", 0.1, "throttled");
+    backends.watchCircuit("primary", () => true);
+    metrics.addBackends(backends);
     const child = new Deno.Command("promtool", {
       args: ["check", "metrics"],
       stdin: "piped",

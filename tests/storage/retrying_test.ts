@@ -126,3 +126,35 @@ Deno.test("retrying: a conditional put whose answer was lost knows its own objec
   const other = contentOf(someBytes(10, 2));
   await fails("conflict", () => backend.put(PATH, other, never, { ifAbsent: true }));
 });
+
+Deno.test("retrying: what the provider asked of one operation holds for all", async () => {
+  const inner = await failing("throttled", 0);
+  const patient = { ...QUICK, backoff: { firstMs: 1, maxMs: 1000 } };
+  const backend = new RetryingBackend(inner, patient);
+  const calledMs: number[] = [];
+  inner.fault = () => {
+    calledMs.push(performance.now());
+    if (calledMs.length === 1) {
+      throw new StorageError("throttled", "slow down", { retryAfterMs: 100 });
+    }
+  };
+  const first = backend.head(PATH, never);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await Promise.all([first, ...Array.from({ length: 10 }, () => backend.head(PATH, never))]);
+  assertEquals(calledMs.length, 12);
+  for (const ms of calledMs.slice(1)) assert(ms - calledMs[0]! >= 99, `after ${ms - calledMs[0]!}`);
+});
+
+Deno.test("retrying: a provider that asks for more patience than there is gets no requests", async () => {
+  const inner = await failing("throttled", 0);
+  inner.fault = () => {
+    throw new StorageError("throttled", "slow down", { retryAfterMs: 60_000 });
+  };
+  const backend = new RetryingBackend(inner, QUICK);
+  await fails("throttled", () => backend.head(PATH, never));
+  for (let i = 0; i < 20; i++) {
+    const error = await fails("throttled", () => backend.head(PATH, never));
+    assert(error.options.retryAfterMs! > 50_000 && error.message.includes("left alone"));
+  }
+  assertEquals(inner.calls.length, 1);
+});

@@ -1,0 +1,147 @@
+/**
+ * Opens the daemon's storage: each backend with limits, measuring, retries and its circuit, tried
+ * before anything relies on it.
+ *
+ *   engine → RetryingBackend → LimitedBackend → MeasuredBackend → s3 · azure · gcs · nfs
+ *
+ * @module
+ */
+
+import type { Logger } from "@logtape/logtape";
+import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
+import type { BackendConfig, Config } from "../config/config.ts";
+import { secretFileWarning } from "../config/secret_file.ts";
+import type { Role } from "../config/settings.ts";
+import { EnvironmentError } from "../errors.ts";
+import { BackendMetrics } from "../observe/backend_metrics.ts";
+import { describeError } from "../observe/logging.ts";
+import { LimitedBackend, type Limits } from "../storage/limited.ts";
+import { MeasuredBackend } from "../storage/measured.ts";
+import { openBackend } from "../storage/open_backend.ts";
+import { probeBackend } from "../storage/probe.ts";
+import { RateGate } from "../storage/rate_gate.ts";
+import { RetryingBackend } from "../storage/retrying.ts";
+
+/** Longest wait for a backend at start, ms. */
+const PROBE_TIMEOUT_MS = 10_000;
+
+/** The daemon's storage. */
+export interface Storage {
+  readonly primary: RetryingBackend;
+  /** Only ever read. */
+  readonly secondary: RetryingBackend | null;
+  readonly metrics: BackendMetrics;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens both backends; asks them nothing yet.
+ * @throws EnvironmentError when one cannot be used as configured.
+ */
+export async function openStorage(config: Config): Promise<Storage> {
+  const metrics = new BackendMetrics();
+  const up = bandwidthGate(config.uploadBandwidth);
+  const down = bandwidthGate(config.downloadBandwidth);
+  const open = async (role: Role, backend: BackendConfig) => {
+    const requests = requestGate(config.maxRequestsPerSecond);
+    const opened = await openOne(role, backend, { up, down, requests }, metrics);
+    metrics.watchCircuit(role, () => opened.isOpen);
+    return opened;
+  };
+  const primary = await open("primary", config.primary);
+  const secondary = config.secondary === null ? null : await open("secondary", config.secondary);
+  const close = async () => {
+    await primary.close();
+    await secondary?.close();
+  };
+  return { primary, secondary, metrics, close };
+}
+
+/**
+ * Tries both backends, side by side.
+ * @param hasState Whether the depot has been served before: then a backend that cannot be reached
+ * does not keep p4d from its warm files (promise P4).
+ * @throws EnvironmentError when a backend refuses, or cannot be reached at the very first start.
+ */
+export async function probeStorage(
+  config: Config,
+  storage: Storage,
+  hasState: boolean,
+  log: Logger,
+): Promise<void> {
+  if (!config.probe) return;
+  const backends: [Role, RetryingBackend][] = [["primary", storage.primary]];
+  if (storage.secondary !== null) backends.push(["secondary", storage.secondary]);
+  await Promise.all(backends.map(async ([role, backend]) => {
+    const mayWrite = role === "primary" && !config.readOnly;
+    const result = await probeBackend(backend, mayWrite, PROBE_TIMEOUT_MS);
+    switch (result.kind) {
+      case "usable":
+        return;
+      case "keeps":
+        log.warning(
+          `The ${role} storage keeps the object it was tried with: ${result.why}; allow removing ` +
+            `objects, or set probe to false`,
+        );
+        return;
+      case "refused":
+        throw new EnvironmentError(`The ${role} storage cannot be used: ${result.why}`);
+      case "unreachable":
+        if (!hasState) {
+          throw new EnvironmentError(
+            `The ${role} storage cannot be reached: ${result.why}; check the endpoint and the ` +
+              `network (--no-probe starts without it)`,
+          );
+        }
+        log.error(
+          `The ${role} storage cannot be reached: ${result.why}; files that are here are served, ` +
+            `all else waits until it answers`,
+        );
+    }
+  }));
+}
+
+/** Warns of secrets in files that others can read. */
+export function checkSecretFiles(
+  config: Config,
+  env: (name: string) => string | undefined,
+  log: Logger,
+): void {
+  for (const backend of [config.primary, config.secondary]) {
+    if (backend === null) continue;
+    for (const [field, path] of Object.entries(backend)) {
+      if (!field.endsWith("File") || typeof path !== "string") continue;
+      const warning = secretFileWarning(path, env);
+      if (warning !== null) log.warning(warning);
+    }
+  }
+}
+
+async function openOne(
+  role: Role,
+  config: BackendConfig,
+  limits: Limits,
+  metrics: BackendMetrics,
+): Promise<RetryingBackend> {
+  try {
+    const measured = new MeasuredBackend(await openBackend(config), metrics.recorder(role));
+    const isLimited = Object.values(limits).some((gate) => gate !== null);
+    return new RetryingBackend(isLimited ? new LimitedBackend(measured, limits) : measured);
+  } catch (error) {
+    throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);
+  }
+}
+
+/** Both backends share it: the machine has one line. */
+function bandwidthGate(text: string | null): RateGate | null {
+  const bandwidth = text === null ? null : parseBandwidth(text);
+  if (bandwidth === null) return null;
+  return new RateGate(() => {
+    const now = new Date();
+    return bandwidthAt(bandwidth, now.getHours() * 60 + now.getMinutes());
+  });
+}
+
+function requestGate(perSecond: number | null): RateGate | null {
+  return perSecond === null ? null : new RateGate(() => perSecond);
+}

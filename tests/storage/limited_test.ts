@@ -1,0 +1,89 @@
+/** The limiting decorator: the contract, and what it counts. @module */
+
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { SLICE_BYTES } from "../../src/storage/backend.ts";
+import { LimitedBackend } from "../../src/storage/limited.ts";
+import { RateGate } from "../../src/storage/rate_gate.ts";
+import { conformance, fails } from "./conformance.ts";
+import { contentOf, never, someBytes, textPath } from "./contents.ts";
+import { MemoryBackend } from "./memory_backend.ts";
+
+const PATH = textPath("a/b");
+
+/** A gate that lets all through and adds up what it is asked for. */
+class Counter extends RateGate {
+  units = 0;
+  constructor() {
+    super(() => Infinity);
+  }
+  override enter(units: number): Promise<void> {
+    this.units += units;
+    return Promise.resolve();
+  }
+  override charge(units: number): void {
+    this.units += units;
+  }
+}
+
+function counted() {
+  const limits = { up: new Counter(), down: new Counter(), requests: new Counter() };
+  return { limits, backend: new LimitedBackend(new MemoryBackend(), limits) };
+}
+
+conformance("limited", null, () =>
+  Promise.resolve({
+    backend: new LimitedBackend(new MemoryBackend(), {
+      up: new RateGate(() => 1e9),
+      down: new RateGate(() => 1e9),
+      requests: new RateGate(() => 1e5),
+    }),
+    leftovers: () => Promise.resolve([]),
+    end: () => Promise.resolve(),
+  }));
+
+Deno.test("limited: the bytes of a small and of a large object are counted, up and down", async () => {
+  for (const size of [0, 10, SLICE_BYTES, 2 * SLICE_BYTES + 5]) {
+    const { limits, backend } = counted();
+    await backend.put(PATH, contentOf(someBytes(size)), never);
+    assertEquals([limits.up.units, limits.down.units], [size, 0]);
+    assertEquals(limits.requests.units, Math.max(1, Math.ceil(size / SLICE_BYTES)));
+    await backend.getRange(PATH, 0, 2 ** 30, { signal: never });
+    assertEquals(limits.down.units, size);
+  }
+});
+
+Deno.test("limited: a get that fails, or has nothing new to give, costs no bytes", async () => {
+  const { limits, backend } = counted();
+  await fails("absent", () => backend.getRange(PATH, 0, 1000, { signal: never }));
+  const { etag } = await backend.put(PATH, contentOf(someBytes(10)), never);
+  assertEquals(await backend.getIfChanged(PATH, etag, 1000, never), null);
+  assertEquals(limits.down.units, 0);
+  await backend.getIfChanged(PATH, "other", 1000, never);
+  assertEquals(limits.down.units, 10);
+});
+
+Deno.test("limited: a restore that waits is let through before the uploads that wait", async () => {
+  const inner = new MemoryBackend();
+  const requests = new RateGate(() => 20);
+  const backend = new LimitedBackend(inner, { up: null, down: null, requests });
+  await backend.put(PATH, contentOf(someBytes(10)), never);
+  inner.calls.length = 0;
+  const uploads = Array.from(
+    { length: 12 },
+    (_, i) => backend.put(textPath(`u/${i}`), contentOf(someBytes(1)), never),
+  );
+  await backend.getRange(PATH, 0, 10, { signal: never });
+  const before = inner.calls.findIndex((call) => call.operation === "getRange");
+  assert(before >= 0 && before < 6, `${before} uploads went first`);
+  await Promise.all(uploads);
+});
+
+Deno.test("limited: who waits and is aborted ends at once", async () => {
+  const requests = new RateGate(() => 0.001);
+  const backend = new LimitedBackend(new MemoryBackend(), { up: null, down: null, requests });
+  await fails("absent", () => backend.head(PATH, never));
+  const controller = new AbortController();
+  const waiting = fails("transient", () => backend.head(PATH, controller.signal));
+  controller.abort();
+  await waiting;
+});

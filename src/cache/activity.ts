@@ -24,6 +24,8 @@ export class Activity {
   readonly uploads = new Map<string, Upload>();
   readonly evictions = new Map<string, Eviction>();
   readonly restores = new Map<string, Promise<unknown>>();
+  /** Objects being removed or written by something other than an upload: no upload begins meanwhile. */
+  readonly objects = new Set<string>();
 
   /** Notes that something happened to the path. */
   touch(path: string): void {

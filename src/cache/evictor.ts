@@ -11,8 +11,12 @@
  *   6. unlink, or put back over nothing; leases dropped
  *   7. trash entries of the others removed
  *
- * A file is a candidate only when it is clean with a verified version (M2). A file of the C++
- * implementation without one (M3) is uploaded again first.
+ * A file is a candidate only when it is clean with a verified version (M2), not pinned, and no request of
+ * unknown outcome may still replace its object. A file of the C++ implementation without version (M3) is
+ * uploaded again first.
+ *
+ * It begins when the cache is above its low watermark, or the filesystem below a floor of free bytes or
+ * inodes, and goes on until there is a tenth to spare.
  *
  * @module
  */
@@ -23,12 +27,16 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { accessed, type FileRecord } from "../manifest/transitions.ts";
-import { createRepeatLimiter, describeError } from "../observe/logging.ts";
+import type { EngineMetrics, SkipReason } from "../observe/engine_metrics.ts";
+import type { Health } from "../observe/health.ts";
+import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { Intake } from "./intake.ts";
+import type { Pins } from "./pins.ts";
 import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
+import type { Unsettled } from "./unsettled.ts";
 
 /** Files leased at once; each holds a descriptor. */
 const BATCH_FILES = 512;
@@ -39,11 +47,11 @@ const GRACE_MS = 2;
 /** Share of the low watermark at which eviction stops (contract). */
 const TARGET_SHARE = 0.9;
 
+/** Share of a floor of free space at which eviction stops. */
+const FLOOR_TARGET_SHARE = 1.1;
+
 /** Wait before trying again when too little could be evicted, ms. */
 const RETRY_MS = 2000;
-
-/** A warning that lasts is told this often, ms. */
-const REPEAT_MS = 60_000;
 
 /** Parts the evictor works on, and its limits. */
 export interface EvictorParts {
@@ -51,11 +59,26 @@ export interface EvictorParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly intake: Intake;
+  readonly pins: Pins;
+  readonly unsettled: Unsettled;
   readonly metrics: Metrics;
+  readonly engineMetrics: EngineMetrics;
+  readonly health: Health;
   readonly log: Logger;
   readonly nowSeconds: () => number;
   readonly lowWatermarkBytes: number;
+  /** Free bytes and inodes that the depot's filesystem keeps; 0 for no floor. */
+  readonly minFreeBytes: number;
+  readonly minFreeInodes: number;
   readonly minAgeSeconds: number;
+}
+
+/** What is to be freed. */
+interface Goal {
+  readonly bytes: number;
+  readonly files: number;
+  /** What is wrong when it cannot be reached. */
+  readonly condition: "cache_over" | "disk_low";
 }
 
 interface Chosen extends EvictionCandidate {
@@ -72,7 +95,6 @@ export class Evictor {
   #stopping = false;
   #retryAtMs = 0;
   #heldBecause: string | null = null;
-  readonly #limited = createRepeatLimiter(REPEAT_MS);
 
   constructor(parts: EvictorParts) {
     this.#parts = parts;
@@ -88,20 +110,42 @@ export class Evictor {
     this.#heldBecause = because;
   }
 
-  /** Starts evicting when the cache is above its low watermark. */
+  /** Starts evicting when the cache is above its low watermark, or the disk below a floor. */
   notice(): void {
-    const { manifest, lowWatermarkBytes } = this.#parts;
     if (this.#stopping || this.#heldBecause !== null) return;
     if (this.#running !== null || Date.now() < this.#retryAtMs) return;
-    if (manifest.counters.bytes <= lowWatermarkBytes) return;
-    this.#begin(lowWatermarkBytes * TARGET_SHARE);
+    const goal = this.#goal();
+    if (goal !== null) this.#begin(goal);
   }
 
-  /** Evicts about `bytes` more than what is free now, as far as that is possible. */
+  /** Evicts `bytes` more, whatever the watermark says, as far as that is possible. */
   async makeRoom(bytes: number): Promise<void> {
     await this.#running;
-    this.#begin(this.#parts.manifest.counters.bytes - bytes);
+    this.#begin({ bytes, files: 1, condition: "disk_low" });
     await this.#running;
+  }
+
+  /** What has to go now; null when nothing has to. */
+  #goal(): Goal | null {
+    const { manifest, files, health, lowWatermarkBytes, minFreeBytes, minFreeInodes } = this.#parts;
+    const cached = manifest.counters.bytes;
+    const over = cached > lowWatermarkBytes ? cached - lowWatermarkBytes * TARGET_SHARE : 0;
+    if (over === 0) health.clear("cache_over");
+    let bytes = 0, inodes = 0;
+    if (minFreeBytes > 0 || minFreeInodes > 0) {
+      const { freeBytes, freeInodes, totalInodes } = files.space();
+      if (freeBytes < minFreeBytes) bytes = minFreeBytes * FLOOR_TARGET_SHARE - freeBytes;
+      // btrfs and others count no inodes: they report none at all.
+      const counted = totalInodes > 0;
+      if (counted && freeInodes < minFreeInodes) {
+        inodes = Math.ceil(minFreeInodes * FLOOR_TARGET_SHARE - freeInodes);
+      }
+    }
+    if (bytes === 0 && inodes === 0) health.clear("disk_low");
+    if (bytes > 0 || inodes > 0) {
+      return { bytes: Math.max(bytes, over), files: inodes, condition: "disk_low" };
+    }
+    return over > 0 ? { bytes: over, files: 0, condition: "cache_over" } : null;
   }
 
   /** Ends after the batch in flight. */
@@ -110,9 +154,9 @@ export class Evictor {
     await this.#running;
   }
 
-  #begin(targetBytes: number): void {
+  #begin(goal: Goal): void {
     const { log } = this.#parts;
-    this.#running = this.#evictDownTo(targetBytes)
+    this.#running = this.#evictFor(goal)
       .catch((error) => {
         this.#retryAtMs = Date.now() + RETRY_MS;
         log.error(`Eviction failed, will be tried again: ${describeError(error)}`);
@@ -120,45 +164,48 @@ export class Evictor {
       .finally(() => this.#running = null);
   }
 
-  async #evictDownTo(targetBytes: number): Promise<void> {
-    const { manifest, log } = this.#parts;
+  async #evictFor(goal: Goal): Promise<void> {
+    const { manifest, health } = this.#parts;
     await manifest.commit(); // the order below is read from what is committed
+    let { bytes, files } = goal;
     for (let after = ""; !this.#stopping;) {
-      const excess = manifest.counters.bytes - targetBytes;
-      if (excess <= 0) return;
+      if (bytes <= 0 && files <= 0) return;
       const page = await manifest.coldestAfter(after);
-      const chosen = this.#choose(page, excess);
+      const chosen = this.#choose(page, bytes, files);
       after = chosen.after;
-      if (chosen.files.length > 0) await this.#evict(chosen.files);
-      else if (after === "") break;
+      if (chosen.files.length > 0) {
+        const gone = await this.#evict(chosen.files);
+        bytes -= gone.bytes;
+        files -= gone.files;
+      } else if (after === "") break;
     }
     if (this.#stopping) return;
     this.#retryAtMs = Date.now() + RETRY_MS;
-    const { bytes, dirty } = manifest.counters;
-    const line = this.#limited("Cannot evict enough");
-    if (line !== null) {
-      log.warning(
-        `${line}: ${bytes} bytes stay, since they are dirty (${dirty} files), in use or too young`,
-      );
-    }
+    const { bytes: cached, dirty } = manifest.counters;
+    health.raise(
+      goal.condition,
+      `cannot evict enough: ${cached} bytes stay, since they are dirty (${dirty} files), pinned, in ` +
+        `use or too young`,
+    );
   }
 
   /** The next candidates of the page, and the key to go on after ("" at the end). */
   #choose(
     page: readonly { key: string; path: DepotPath; seconds: number }[],
-    excessBytes: number,
+    wantedBytes: number,
+    wantedFiles: number,
   ): { files: Chosen[]; after: string } {
-    const { manifest, activity, intake, minAgeSeconds, nowSeconds } = this.#parts;
+    const { manifest, activity, minAgeSeconds, nowSeconds, engineMetrics } = this.#parts;
     const files: Chosen[] = [];
     const youngest = nowSeconds() - minAgeSeconds;
     let planned = 0;
     for (const { key, path, seconds } of page) {
       if (seconds > youngest) return { files, after: "" };
       const record = manifest.get(path);
-      if (record === null || record.row.state !== CLEAN) continue;
-      if (activity.evictions.has(path) || activity.restores.has(path)) continue;
-      if (record.version === null) {
-        intake.changed(path, record.row.size);
+      if (record === null) continue;
+      const reason = this.#reasonToStay(path, record);
+      if (reason !== null || record.version === null) {
+        if (reason !== null) engineMetrics.evictionSkipped(reason);
         continue;
       }
       const { promise: done, resolve: end } = Promise.withResolvers<void>();
@@ -168,12 +215,26 @@ export class Evictor {
       const trashId = manifest.addTrash(path);
       files.push({ path, trashId, size, mtimeNs, record, eviction, end });
       planned += size;
-      if (files.length === BATCH_FILES || planned >= excessBytes) return { files, after: key };
+      const enough = planned >= wantedBytes && files.length >= wantedFiles;
+      if (files.length === BATCH_FILES || enough) return { files, after: key };
     }
     return { files, after: page.at(-1)?.key ?? "" };
   }
 
-  async #evict(files: readonly Chosen[]): Promise<void> {
+  /** Why the file is not even tried; null when it is. */
+  #reasonToStay(path: DepotPath, record: FileRecord): SkipReason | null {
+    const { activity, intake, pins, unsettled } = this.#parts;
+    if (record.row.state !== CLEAN) return "dirty";
+    if (activity.evictions.has(path) || activity.restores.has(path)) return "busy";
+    if (pins.isPinned(path)) return "pinned";
+    if (unsettled.has(path)) return "unsettled";
+    if (record.version !== null) return null;
+    intake.changed(path, record.row.size);
+    return "unverified";
+  }
+
+  /** Returns what is gone. */
+  async #evict(files: readonly Chosen[]): Promise<{ files: number; bytes: number }> {
     const { manifest, metrics, activity, intake } = this.#parts;
     const begun = performance.now();
     let settled = false;
@@ -200,6 +261,7 @@ export class Evictor {
         else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
+      return { files: evictedFiles, bytes: evictedBytes };
     } finally {
       for (const file of files) {
         activity.evictions.delete(file.path);
@@ -215,6 +277,8 @@ export class Evictor {
     const { path, trashId } = file;
     if (outcome === "conflict") this.#keepConflict(file);
     manifest.removeTrash(trashId);
+    const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
+    this.#parts.engineMetrics.evictionSkipped(reason);
     if (file.eviction.touched) return this.#recordTouched(file);
     const record = manifest.get(path);
     if (record === null || record.row.state !== CLEAN) return;

@@ -62,7 +62,16 @@ export class Intake {
     if (activity.evictions.has(path)) return;
     if (manifest.get(path) === null) return;
     manifest.set(path, null);
-    manifest.setTombstone(path, nowSeconds());
+    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
+  }
+
+  /** p4d removed the file, as the shim says; it may have been evicted, so that no event tells. */
+  removed(path: DepotPath): void {
+    const { manifest, activity, files, isExcluded, nowSeconds } = this.#parts;
+    if (isExcluded(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
+    activity.touch(path);
+    manifest.set(path, null);
+    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
   }
 
   /** A directory left: every tracked file that was below it, and is not there now, is gone. */

@@ -235,6 +235,10 @@ export class Restorer {
   /** Links the verified content at its path and records it; returns the size of what is there. */
   #place(path: DepotPath, { info, digest, content }: Fetched): number {
     const { files, manifest, nowSeconds, onRestored } = this.#parts;
+    if (manifest.isTombstoned(path)) {
+      if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
+      throw new StorageError("absent", `${displayPath(path)} was deleted while it was fetched`);
+    }
     const mode = info.mode ?? DEFAULT_MODE;
     const mtimeNs = info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n;
     let placed: FileStat | null;

@@ -93,10 +93,19 @@ export class Uploader {
   #wake: (() => void) | null = null;
   #woken = false;
   #running: Promise<void> | null = null;
+  /** When the oldest dirty file became dirty, s since the epoch. */
+  #oldest: number | null = null;
 
   constructor(parts: UploaderParts) {
     this.#parts = parts;
     this.#small = new Semaphore(parts.concurrency);
+  }
+
+  /** Age of the file that has waited longest, at the last look at the queue, s. */
+  get oldestDirtySeconds(): number {
+    const { manifest, nowSeconds } = this.#parts;
+    if (this.#oldest === null || manifest.counters.dirty === 0) return 0;
+    return Math.max(0, nowSeconds() - this.#oldest);
   }
 
   /** Files in flight. */
@@ -142,6 +151,7 @@ export class Uploader {
       try {
         this.#woken = false;
         const page = await manifest.dirtyAfter(after);
+        if (after === "") this.#oldest = page[0]?.seconds ?? null;
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
         if (this.#parts.isBackendDown()) {
           // One file is the probe; the others wait without being read again and again.
@@ -176,7 +186,7 @@ export class Uploader {
 
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
-    if (activity.uploads.has(path)) return false;
+    if (activity.uploads.has(path) || activity.objects.has(path)) return false;
     const putOff = this.#putOff.get(path);
     if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
     const record = manifest.get(path);
@@ -276,6 +286,8 @@ export class Uploader {
     let content: (Content & { close?: () => void }) | null = null;
     try {
       content = await open();
+      // The object is being removed or copied to (garbage.ts, directory_renames.ts): after that.
+      if (this.#parts.activity.objects.has(path)) throw new FileChanged();
       const { etag } = await backend.put(path, content, this.#abort.signal);
       metrics.uploadDone(true, content.size, (performance.now() - begun) / 1000);
       this.#putOff.delete(path);

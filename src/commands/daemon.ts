@@ -20,6 +20,7 @@ import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
 import { accessed } from "../manifest/transitions.ts";
+import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
@@ -46,8 +47,10 @@ export async function runDaemon(config: Config): Promise<number> {
   // Before anything is made: without the right to watch, the depot is left untouched.
   const watcher = config.readOnly ? null : openWatcher(files);
   const state = prepareStateDir(files, config.depotPath);
+  const health = new Health(getLog("health"));
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
-    log.error(`Cannot commit to the manifest, will be tried again: ${describeError(error)}`);
+    if (error === null) health.clear("manifest_unwritable");
+    else health.raise("manifest_unwritable", describeError(error));
   });
   checkSecretFiles(config, (name) => Deno.env.get(name), log);
   const storage = await openStorage(config);
@@ -56,7 +59,7 @@ export async function runDaemon(config: Config): Promise<number> {
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   await recover(files, manifest, trashNames, log);
-  const engine = buildEngine(config, files, manifest, primary, secondary);
+  const engine = buildEngine(config, files, manifest, primary, secondary, health);
   engine.metrics.addBackends(storage.metrics);
   const server = await ShimServer.listen(
     state.shimSocket,
@@ -103,7 +106,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await server.close();
   await accesses?.close();
   await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
-  await engine.evictor.stop();
+  await Promise.all([engine.evictor.stop(), engine.garbage.stop(), engine.unsettled.stop()]);
   watcher?.stop();
   await watching;
   watcher?.close();

@@ -13,14 +13,19 @@ import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { Evictor } from "../cache/evictor.ts";
 import { createExclusion } from "../cache/exclusion.ts";
+import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
+import { Pins } from "../cache/pins.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { emptyTrash } from "../cache/trash.ts";
+import { SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { recount } from "../manifest/recount.ts";
+import { EngineMetrics, type EngineReadings } from "../observe/engine_metrics.ts";
+import type { Health } from "../observe/health.ts";
 import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
@@ -39,7 +44,11 @@ export interface Engine {
   readonly uploader: Uploader;
   readonly restorer: Restorer;
   readonly evictor: Evictor;
+  readonly garbage: GarbageCollector;
+  readonly pins: Pins;
+  readonly unsettled: Unsettled;
   readonly metrics: Metrics;
+  readonly health: Health;
   /** Null when it is turned off or cannot be used. */
   readonly accessLog: AccessLog | null;
 }
@@ -65,6 +74,7 @@ export function buildEngine(
   manifest: Manifest,
   primary: RetryingBackend,
   secondary: Backend | null,
+  health: Health,
 ): Engine {
   const activity = new Activity();
   const isExcluded = createExclusion(config.exclude);
@@ -75,6 +85,7 @@ export function buildEngine(
     () => gauges(config, engine),
   );
   const accessLog = openAccessLog(config, metrics, nowSeconds);
+  const engineMetrics = new EngineMetrics(metrics.registry, health, () => readings(engine));
   const intake = new Intake({
     ...shared,
     metrics,
@@ -92,12 +103,39 @@ export function buildEngine(
     batchSize: config.uploadBatchSize,
     pollIntervalMs: config.uploadPollIntervalMs,
   });
+  const pins = new Pins(manifest);
+  const unsettled = new Unsettled({
+    ...shared,
+    backend: primary,
+    log: getLog("settle"),
+    settleSeconds: SETTLE_SECONDS,
+    onLost: (path, size) => intake.changed(path, size),
+  });
+  primary.onUnknownOutcome = (path) => unsettled.note(path);
+  const garbage = new GarbageCollector({
+    ...shared,
+    intake,
+    unsettled,
+    backend: primary,
+    log: getLog("gc"),
+    policy: config.deletePolicy,
+    graceSeconds: config.deleteGraceSeconds,
+    isCopying: () => false,
+    onFreed: (path) => uploader.notice(path),
+    onRemoved: () => engineMetrics.objectRemoved(),
+  });
   const evictor = new Evictor({
     ...shared,
     intake,
+    pins,
+    unsettled,
     metrics,
+    engineMetrics,
+    health,
     log: getLog("evict"),
     lowWatermarkBytes: config.lowWatermarkBytes,
+    minFreeBytes: config.minFreeBytes,
+    minFreeInodes: config.minFreeInodes,
     minAgeSeconds: config.evictMinAgeSeconds,
   });
   const restorer = new Restorer({
@@ -110,7 +148,7 @@ export function buildEngine(
     makeRoom: (bytes) => evictor.makeRoom(bytes),
     onRestored: () => evictor.notice(),
   });
-  const engine = {
+  const engine: Engine = {
     files,
     manifest,
     activity,
@@ -119,8 +157,12 @@ export function buildEngine(
     uploader,
     restorer,
     evictor,
+    garbage,
+    pins,
+    unsettled,
     metrics,
     accessLog,
+    health,
   };
   return engine;
 }
@@ -131,8 +173,12 @@ export function startBackground(
   engine: Engine,
   log: Logger,
 ): { stop(): void; readonly done: Promise<void> } {
-  const { scanner, uploader, evictor } = engine;
-  if (!config.readOnly) uploader.start();
+  const { scanner, uploader, evictor, garbage, unsettled } = engine;
+  if (!config.readOnly) {
+    uploader.start();
+    garbage.start();
+    unsettled.start();
+  }
   const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
   const interval = config.reconcileIntervalSeconds;
   const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
@@ -155,6 +201,12 @@ export function startBackground(
       scanner.stop();
     },
   };
+}
+
+function readings({ files, manifest, uploader }: Engine): EngineReadings {
+  const { freeBytes, freeInodes } = files.space();
+  const oldestDirtySeconds = uploader.oldestDirtySeconds;
+  return { freeBytes, freeInodes, dirtyBytes: manifest.counters.dirtyBytes, oldestDirtySeconds };
 }
 
 /** What the gauges show now. */

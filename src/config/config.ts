@@ -53,6 +53,12 @@ export interface Config {
   readonly exclude: readonly string[];
   /** Files younger than this stay. */
   readonly evictMinAgeSeconds: number;
+  /** What the depot's filesystem keeps free; 0: no floor. */
+  readonly minFreeBytes: number;
+  readonly minFreeInodes: number;
+  /** What happens to the objects of files that p4d deleted. */
+  readonly deletePolicy: "keep" | "tombstone";
+  readonly deleteGraceSeconds: number;
   /** 0: no periodic walk. */
   readonly reconcileIntervalSeconds: number;
   readonly shutdownTimeoutSeconds: number;

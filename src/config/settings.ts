@@ -149,6 +149,43 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       fallback: 0,
       help: "files used less than this long ago are not evicted",
     },
+    {
+      key: "min_free_gb",
+      field: "minFreeBytes",
+      flag: null,
+      kind: { is: "gib" },
+      fallback: 0,
+      fallbackText: "no floor",
+      help: "eviction starts, too, when the depot's filesystem has less free space, in GiB",
+    },
+    {
+      key: "min_free_inodes",
+      field: "minFreeInodes",
+      flag: null,
+      kind: { is: "whole", min: 0, max: Number.MAX_SAFE_INTEGER, unit: "inodes" },
+      fallback: 0,
+      fallbackText: "no floor",
+      help: "the same for free inodes",
+    },
+  ]),
+  ...group("Deleted files", [
+    {
+      key: "delete_policy",
+      field: "deletePolicy",
+      flag: null,
+      kind: { is: "choice", of: ["keep", "tombstone"] },
+      fallback: "keep",
+      help:
+        "what happens to the object of a file that p4d deletes: kept, or removed after the grace",
+    },
+    {
+      key: "delete_grace",
+      field: "deleteGraceSeconds",
+      flag: null,
+      kind: seconds(0, 3650 * DAY),
+      fallback: 7 * DAY,
+      help: "time between a delete and the removal of its object",
+    },
   ]),
   ...group("Transfers", [
     {

@@ -14,11 +14,14 @@ import type { DepotPath } from "../cache/depot_path.ts";
 import {
   CLEAN,
   decodeRow,
+  decodeTombstone,
   decodeVersion,
   encodeRow,
+  encodeTombstone,
   encodeVersion,
   splitTimeKey,
   timeKey,
+  type Tombstone,
 } from "./schema.ts";
 import type { FileRecord } from "./transitions.ts";
 
@@ -28,6 +31,20 @@ export interface Counters {
   dirty: number;
   /** Bytes of all tracked files. */
   bytes: number;
+  /** Bytes of those that are not uploaded. */
+  dirtyBytes: number;
+}
+
+/** A further database, written in the same transactions as the rows. */
+export interface Table {
+  /** The value of a key, staged changes included; null when there is none. */
+  get(key: string): Uint8Array | null;
+  /** Puts the value, or removes the key (null). */
+  set(key: string, value: Uint8Array | null): void;
+  /** Committed entries after the key ("" begins), a page of them; none at the end. */
+  after(key: string): Promise<{ key: string; value: Uint8Array }[]>;
+  /** Committed entries. */
+  size(): number;
 }
 
 /** Least time between two commits, ms: lets changes gather into few transactions. */
@@ -43,7 +60,8 @@ export type ManifestStore = Pick<Kv, "database" | "get" | "apply" | "scan" | "in
 
 interface Stage {
   readonly records: Map<string, FileRecord | null>;
-  readonly tombstones: Map<string, boolean>;
+  /** Changes of the tables: database number, then key. */
+  readonly tables: Map<number, Map<string, Uint8Array | null>>;
   readonly batch: KvBatch;
   readonly done: PromiseWithResolvers<void>;
 }
@@ -51,7 +69,7 @@ interface Stage {
 function newStage(): Stage {
   const done = Promise.withResolvers<void>();
   done.promise.catch(() => {}); // waited for only by those who need durability
-  return { records: new Map(), tombstones: new Map(), batch: new KvBatch(), done };
+  return { records: new Map(), tables: new Map(), batch: new KvBatch(), done };
 }
 
 /** See the module's description. Paths are one character per byte. */
@@ -66,14 +84,16 @@ export class Manifest {
   #closed = false;
   #lastTxn: bigint;
   #nextTrashId: number;
-  readonly counters: Counters = { total: 0, dirty: 0, bytes: 0 };
+  readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
+  readonly #tombstones: Table;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
 
   /**
    * @param kv The open environment; closed with the manifest, or here when this throws.
    * @param storageKey Object key of a path, stored with each row for the C++ implementation.
-   * @param onCommitError Told of each failed commit; it is tried again until it succeeds.
+   * @param onCommitError Told of each failed commit, which is tried again until it succeeds, and then
+   *   once with null.
    * @throws KvError naming the directory and what is wrong with the data.
    */
   constructor(
@@ -89,9 +109,9 @@ export class Manifest {
         evictOrder: this.#kv.database("evict_order"),
         versions: this.#kv.database("versions"),
         trash: this.#kv.database("trash"),
-        tombstones: this.#kv.database("tombstones"),
         meta: this.#kv.database("meta"),
       };
+      this.#tombstones = this.table("tombstones");
       this.#storageKey = storageKey;
       this.#onCommitError = onCommitError;
       const info = this.#kv.info(this.#db.files);
@@ -103,6 +123,7 @@ export class Manifest {
         this.counters.total = known.total;
         this.counters.dirty = known.dirty;
         this.counters.bytes = known.bytes;
+        this.counters.dirtyBytes = known.dirtyBytes;
       }
       this.#nextTrashId = known?.nextTrashId ?? 1;
     } catch (error) {
@@ -145,7 +166,10 @@ export class Manifest {
       if (before.version !== null && after?.version == null) batch.delete(versions, path);
       this.counters.total--;
       this.counters.bytes -= before.row.size;
-      if (!wasClean) this.counters.dirty--;
+      if (!wasClean) {
+        this.counters.dirty--;
+        this.counters.dirtyBytes -= before.row.size;
+      }
     }
     if (after === null) {
       if (before !== null) batch.delete(files, path);
@@ -162,30 +186,67 @@ export class Manifest {
       }
       this.counters.total++;
       this.counters.bytes += after.row.size;
-      if (!isClean) this.counters.dirty++;
+      if (!isClean) {
+        this.counters.dirty++;
+        this.counters.dirtyBytes += after.row.size;
+      }
       if (this.isTombstoned(path)) this.setTombstone(path, null);
     }
     records.set(path, after);
     this.#wake();
   }
 
-  /** Whether p4d deleted the file and nothing has been written at its path since. */
-  isTombstoned(path: string): boolean {
-    return this.#staged.tombstones.get(path) ?? this.#committing?.tombstones.get(path) ??
-      this.#kv.get(this.#db.tombstones, path) !== null;
+  /** Opens or creates a further database. */
+  table(name: string): Table {
+    const db = this.#kv.database(name);
+    return {
+      get: (key) => {
+        for (const stage of [this.#staged, this.#committing]) {
+          const value = stage?.tables.get(db)?.get(key);
+          if (value !== undefined) return value;
+        }
+        // A copy: the store's view is valid only until the next read.
+        return this.#kv.get(db, key)?.slice() ?? null;
+      },
+      set: (key, value) => {
+        const { batch, tables } = this.#staged;
+        if (value === null) batch.delete(db, key);
+        else batch.put(db, key, value);
+        const changes = tables.get(db) ?? new Map();
+        tables.set(db, changes.set(key, value));
+        this.#wake();
+      },
+      after: async (key) => {
+        const entries = await this.#kv.scan(db, bytesOf(key), false);
+        return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
+      },
+      size: () => this.#kv.info(db).entries,
+    };
   }
 
-  /** Records that the file was deleted (seconds since the epoch), or takes that back (null). */
-  setTombstone(path: DepotPath, deletedAtSeconds: number | null): void {
-    if (deletedAtSeconds === null) {
-      this.#staged.batch.delete(this.#db.tombstones, path);
-    } else {
-      const value = new Uint8Array(8);
-      new DataView(value.buffer).setBigUint64(0, BigInt(deletedAtSeconds), true);
-      this.#staged.batch.put(this.#db.tombstones, path, value);
-    }
-    this.#staged.tombstones.set(path, deletedAtSeconds !== null);
-    this.#wake();
+  /** Whether p4d deleted the file and nothing has been written at its path since. */
+  isTombstoned(path: string): boolean {
+    return this.#tombstones.get(path) !== null;
+  }
+
+  /** When the file was deleted, and whether its object was removed; null when it was not deleted. */
+  tombstone(path: string): Tombstone | null {
+    const value = this.#tombstones.get(path);
+    return value === null ? null : decodeTombstone(value);
+  }
+
+  /** Records that the file was deleted, or takes that back (null). */
+  setTombstone(path: DepotPath, tombstone: Tombstone | null): void {
+    this.#tombstones.set(path, tombstone === null ? null : encodeTombstone(tombstone));
+  }
+
+  /** Deleted paths after the given one ("" begins), in byte order. */
+  async tombstonesAfter(path: string): Promise<{ path: DepotPath; tombstone: Tombstone }[]> {
+    const entries = await this.#tombstones.after(path);
+    return entries.map(({ key, value }) => ({
+      path: key as DepotPath,
+      tombstone: decodeTombstone(value),
+    }));
   }
 
   /** Records that an eviction is about to take the file; returns its name in the trash. */
@@ -284,11 +345,13 @@ export class Manifest {
   }
 
   async #applyUntilDone(stage: Stage): Promise<void> {
-    for (;;) {
+    for (let failed = false;;) {
       try {
         this.#lastTxn = await this.#kv.apply(stage.batch.bytes());
+        if (failed) this.#onCommitError(null);
         return;
       } catch (error) {
+        failed = true;
         this.#onCommitError(error);
         await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
       }
@@ -296,17 +359,9 @@ export class Manifest {
   }
 
   #encodeCounters(txn: bigint): Uint8Array {
-    const { total, dirty, bytes } = this.counters;
-    return new TextEncoder().encode(
-      JSON.stringify({
-        schema: 1,
-        txn: txn.toString(),
-        total,
-        dirty,
-        bytes,
-        nextTrashId: this.#nextTrashId,
-      }),
-    );
+    const nextTrashId = this.#nextTrashId;
+    const saved = { schema: 1, txn: txn.toString(), ...this.counters, nextTrashId };
+    return new TextEncoder().encode(JSON.stringify(saved));
   }
 
   /** Commits what is staged and closes the environment. */
@@ -329,7 +384,8 @@ interface SavedCounters extends Counters {
 function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
   if (bytes === null) return null;
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    const saved = JSON.parse(new TextDecoder().decode(bytes));
+    return saved.dirtyBytes === undefined ? null : saved;
   } catch {
     return null;
   }

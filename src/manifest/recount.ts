@@ -11,7 +11,11 @@ import { CLEAN, decodeRow, DIRTY } from "./schema.ts";
 /** Runs before anything else uses the manifest. Returns how many uploads were cut off. */
 export async function recount(manifest: Manifest): Promise<number> {
   const { counters } = manifest;
-  counters.total = counters.dirty = counters.bytes = 0;
+  counters.total =
+    counters.dirty =
+    counters.bytes =
+    counters.dirtyBytes =
+      0;
   const cutOff = [];
   for await (const { path, value } of manifest.rows()) {
     const row = decodeRow(value);
@@ -19,6 +23,7 @@ export async function recount(manifest: Manifest): Promise<number> {
     counters.bytes += row.size;
     if (row.state !== CLEAN) {
       counters.dirty++;
+      counters.dirtyBytes += row.size;
       // Written again even when dirty already: its queue entry may be missing (invariant M1).
       cutOff.push({ path, row });
     }

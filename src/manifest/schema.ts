@@ -12,7 +12,11 @@
  *
  *     versions     path                      the version that is in the bucket (see Version)
  *     trash        trash id, decimal         path: files an eviction has taken and not yet let go
- *     tombstones   path                      deleted at, u64 s: p4d removed it; its object is not it
+ *     tombstones   path                      deleted at, u64 s | 1 where its object was removed too
+ *     pins         path or directory + "/"   empty: never evicted
+ *     unsettled    path                      u64 s: a request whose outcome nobody knows (unsettled.ts)
+ *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
+ *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     meta         "counters"                JSON: totals, so that a start counts no rows
  *
  * Invariants (tests name them)
@@ -47,6 +51,13 @@ export interface Version {
   /** As `content_digest.ts` writes it; empty when the object carries none. */
   readonly digest: string;
   readonly etag: string;
+}
+
+/** What remains of a file that p4d deleted: its object is not it. */
+export interface Tombstone {
+  readonly deletedAtSeconds: number;
+  /** Its object was removed from the primary too. */
+  readonly collected: boolean;
 }
 
 const ROW_BYTES = 25;
@@ -135,5 +146,20 @@ export function decodeVersion(bytes: Uint8Array): Version {
     mode: view.getUint32(17, true),
     digest: readText(bytes.subarray(VERSION_BYTES, digestEnd)),
     etag: readText(bytes.subarray(digestEnd, digestEnd + view.getUint16(23, true))),
+  };
+}
+
+export function encodeTombstone({ deletedAtSeconds, collected }: Tombstone): Uint8Array {
+  const bytes = new Uint8Array(collected ? 9 : 8);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(deletedAtSeconds), true);
+  if (collected) bytes[8] = 1;
+  return bytes;
+}
+
+/** @throws RangeError when the value is too short. */
+export function decodeTombstone(bytes: Uint8Array): Tombstone {
+  return {
+    deletedAtSeconds: Number(viewOf(bytes).getBigUint64(0, true)),
+    collected: bytes[8] === 1,
   };
 }

@@ -132,6 +132,11 @@ export class Metrics {
     );
   }
 
+  /** For metrics that other parts add to the contract's. */
+  get registry(): Registry {
+    return this.#registry;
+  }
+
   uploadDone(ok: boolean, bytes: number, seconds: number): void {
     if (ok) this.#totals.uploadsOk++;
     else this.#totals.uploadsFailed++;

@@ -70,6 +70,8 @@ export class RetryingBackend extends DecoratedBackend {
   #lastFailure = "";
   /** The provider asked to be left alone until then, ms as {@link performance.now} counts. */
   #quietUntilMs = 0;
+  /** Told of each put, copy and removal that may have taken effect, or may still. */
+  onUnknownOutcome: (path: DepotPath) => void = () => {};
 
   constructor(inner: Backend, options: RetryOptions = RETRY_DEFAULTS) {
     super(inner);
@@ -98,7 +100,7 @@ export class RetryingBackend extends DecoratedBackend {
     const call = async () => {
       attempts++;
       try {
-        return await this.inner.put(path, content, signal, condition);
+        return await this.#changing(path, this.inner.put(path, content, signal, condition));
       } catch (error) {
         if (attempts === 1 || !(error instanceof StorageError) || error.kind !== "conflict") {
           throw error;
@@ -113,6 +115,16 @@ export class RetryingBackend extends DecoratedBackend {
       }
     };
     return this.around("put", call, signal);
+  }
+
+  override copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+    const call = () => this.#changing(to, this.inner.copy(from, to, signal));
+    return this.around("copy", call, signal);
+  }
+
+  override delete(path: DepotPath, signal: AbortSignal): Promise<void> {
+    const call = () => this.#changing(path, this.inner.delete(path, signal));
+    return this.around("delete", call, signal);
   }
 
   /** Goes on after the last object that was delivered when a page fails. */
@@ -138,6 +150,15 @@ export class RetryingBackend extends DecoratedBackend {
       }
     } finally {
       await (entries as AsyncIterator<ListedObject> | null)?.return?.();
+    }
+  }
+
+  async #changing<T>(path: DepotPath, change: Promise<T>): Promise<T> {
+    try {
+      return await change;
+    } catch (error) {
+      if (error instanceof StorageError && error.kind === "transient") this.onUnknownOutcome(path);
+      throw error;
     }
   }
 

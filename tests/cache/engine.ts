@@ -9,22 +9,55 @@ import { DepotFiles } from "../../ffi/files.ts";
 import { Activity } from "../../src/cache/activity.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { Evictor } from "../../src/cache/evictor.ts";
+import { type DeletePolicy, GarbageCollector } from "../../src/cache/garbage.ts";
 import { createExclusion } from "../../src/cache/exclusion.ts";
 import { Intake } from "../../src/cache/intake.ts";
+import { Pins } from "../../src/cache/pins.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
+import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
+import { EngineMetrics } from "../../src/observe/engine_metrics.ts";
+import { Health } from "../../src/observe/health.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import { Metrics } from "../../src/observe/metrics.ts";
+import { RETRY_DEFAULTS, RetryingBackend } from "../../src/storage/retrying.ts";
 import { MemoryBackend } from "../storage/memory_backend.ts";
 
 const LOW_WATERMARK_BYTES = 1000;
 
+/** A request whose outcome is unknown can take effect this long, s. */
+export const SETTLE_SECONDS = 600;
+
+const NO_GAUGES = {
+  dirty: 0,
+  uploading: 0,
+  clean: 0,
+  total: 0,
+  cacheBytes: 0,
+  cacheMaxBytes: 0,
+  uploadPending: 0,
+  restorePending: 0,
+  accessEntries: 0,
+};
+
+/** What tests choose. */
+export interface EngineOptions {
+  readonly withSecondary?: boolean;
+  readonly deletePolicy?: DeletePolicy;
+  readonly deleteGraceSeconds?: number;
+  readonly minFreeBytes?: number;
+  readonly minFreeInodes?: number;
+  readonly lowWatermarkBytes?: number;
+  /** Directory for the depot, on a filesystem of the test's; else a temporary one is made. */
+  readonly dir?: string;
+}
+
 /** See the module. The watcher is the test: it calls the intake. */
 export class Engine {
-  readonly dir = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "engine" });
+  readonly dir: string;
   readonly primary = new MemoryBackend();
   readonly secondary = new MemoryBackend();
   readonly files: DepotFiles;
@@ -36,25 +69,46 @@ export class Engine {
   readonly uploader: Uploader;
   readonly evictor: Evictor;
   readonly restorer: Restorer;
+  readonly garbage: GarbageCollector;
+  readonly pins: Pins;
+  readonly unsettled: Unsettled;
+  readonly health = new Health(getLog("test"));
+  readonly #ownsDir: boolean;
+  /** Added to the clock, s. */
+  laterSeconds = 0;
 
-  constructor(options: { readonly withSecondary?: boolean } = {}) {
+  constructor(options: EngineOptions = {}) {
+    this.#ownsDir = options.dir === undefined;
+    this.dir = options.dir ?? Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "engine" });
     for (const name of ["manifest", "trash", "conflicts", "restore"]) {
       Deno.mkdirSync(`${this.dir}/.p4cache/${name}`, { recursive: true });
     }
     this.files = new DepotFiles(this.dir);
     this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
-      throw error;
+      if (error === null) this.health.clear("manifest_unwritable");
+      else this.health.raise("manifest_unwritable", String(error));
     });
     const log = getLog("test");
-    this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => {
-      throw new Error("not asked for here");
-    });
+    this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => NO_GAUGES);
+    const engineMetrics = new EngineMetrics(this.metrics.registry, this.health, () => ({
+      freeBytes: 0,
+      freeInodes: 0,
+      dirtyBytes: this.manifest.counters.dirtyBytes,
+      oldestDirtySeconds: this.uploader.oldestDirtySeconds,
+    }));
+    // One attempt: a test sees each call that it makes fail.
+    const retry = { ...RETRY_DEFAULTS, attempts: 1, failuresToOpen: 1_000_000 };
+    const backend = new RetryingBackend(this.primary, retry);
+    backend.onUnknownOutcome = (path) => this.unsettled.note(path);
     const shared = {
       files: this.files,
       manifest: this.manifest,
       activity: this.activity,
       isExcluded: createExclusion([]),
-      nowSeconds: () => Math.floor(Date.now() / 1000),
+      nowSeconds: () => Math.floor(Date.now() / 1000) + this.laterSeconds,
+      backend,
+      engineMetrics,
+      health: this.health,
       metrics: this.metrics,
       log,
     };
@@ -62,21 +116,40 @@ export class Engine {
     this.scanner = new Scanner({ ...shared, intake: this.intake });
     this.uploader = new Uploader({
       ...shared,
-      backend: this.primary,
       isBackendDown: () => false,
       concurrency: 4,
       batchSize: 8,
       pollIntervalMs: 10,
     });
+    this.pins = new Pins(this.manifest);
+    this.unsettled = new Unsettled({
+      ...shared,
+      settleSeconds: SETTLE_SECONDS,
+      onLost: (path, size) => this.intake.changed(path, size),
+    });
+    this.garbage = new GarbageCollector({
+      ...shared,
+      intake: this.intake,
+      unsettled: this.unsettled,
+      policy: options.deletePolicy ?? "keep",
+      graceSeconds: options.deleteGraceSeconds ?? 0,
+      isCopying: () => false,
+      onFreed: (path) => this.uploader.notice(path),
+      onRemoved: () => {},
+    });
     this.evictor = new Evictor({
       ...shared,
       intake: this.intake,
-      lowWatermarkBytes: LOW_WATERMARK_BYTES,
+      pins: this.pins,
+      unsettled: this.unsettled,
+      lowWatermarkBytes: options.lowWatermarkBytes ?? LOW_WATERMARK_BYTES,
+      minFreeBytes: options.minFreeBytes ?? 0,
+      minFreeInodes: options.minFreeInodes ?? 0,
       minAgeSeconds: 0,
     });
     this.restorer = new Restorer({
       ...shared,
-      primary: this.primary,
+      primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       threads: 4,
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),
@@ -86,6 +159,8 @@ export class Engine {
 
   /** Writes a file, as p4d would, and tells the intake. */
   write(name: string, content: string): void {
+    const slash = name.lastIndexOf("/");
+    if (slash > 0) Deno.mkdirSync(`${this.dir}/${name.slice(0, slash)}`, { recursive: true });
     Deno.writeTextFileSync(`${this.dir}/${name}`, content);
     this.intake.changed(name as DepotPath, content.length);
   }
@@ -104,6 +179,11 @@ export class Engine {
     return object === undefined ? null : new TextDecoder().decode(object.bytes);
   }
 
+  /** All metrics, as Prometheus reads them. */
+  metricsText(): Promise<string> {
+    return this.metrics.text();
+  }
+
   /** Waits until no file is dirty and none is in flight. */
   async settled(): Promise<void> {
     const { counters } = this.manifest;
@@ -115,10 +195,10 @@ export class Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.scanner.stop();
     await this.uploader.stop(0);
-    await this.evictor.stop();
+    await Promise.all([this.evictor.stop(), this.garbage.stop(), this.unsettled.stop()]);
     await this.restorer.stop(0);
     await this.manifest.close();
     this.files.close();
-    Deno.removeSync(this.dir, { recursive: true });
+    if (this.#ownsDir) Deno.removeSync(this.dir, { recursive: true });
   }
 }

@@ -50,7 +50,7 @@ Deno.test("M1: a row is in the dirty queue while dirty and in the evict order wh
     await manifest.commit();
     assertEquals(await keys((k) => manifest.coldestAfter(k)), []);
     assertEquals((await manifest.dirtyAfter("")).map((e) => e.seconds), [400]);
-    assertEquals(manifest.counters, { total: 1, dirty: 1, bytes: 9 });
+    assertEquals(manifest.counters, { total: 1, dirty: 1, bytes: 9, dirtyBytes: 9 });
     await manifest.close();
   }));
 
@@ -71,7 +71,7 @@ Deno.test("M4: deleting leaves a tombstone, writing again removes it", () =>
     let manifest = open(dir);
     manifest.set(path("f"), seen(null, 1, 1));
     manifest.set(path("f"), null);
-    manifest.setTombstone(path("f"), 5);
+    manifest.setTombstone(path("f"), { deletedAtSeconds: 5, collected: false });
     assert(manifest.isTombstoned("f"));
     await manifest.close();
     manifest = open(dir);
@@ -91,7 +91,12 @@ Deno.test("everything committed is there after reopening, counted without counti
       manifest.set(path(`d/${i}`), uploaded(manifest.get(`d/${i}`)!, { ...VERSION, size: i }, 11));
     }
     const counters = { ...manifest.counters };
-    assertEquals(counters, { total: 5000, dirty: 4000, bytes: 4999 * 2500 });
+    assertEquals(counters, {
+      total: 5000,
+      dirty: 4000,
+      bytes: 4999 * 2500,
+      dirtyBytes: 4999 * 2500 - 999 * 500,
+    });
     await manifest.close();
     manifest = open(dir);
     assert(!manifest.needsRecount);
@@ -120,7 +125,7 @@ Deno.test("an environment that another program wrote is recounted; its cut-off u
     const manifest = open(dir);
     assert(manifest.needsRecount);
     assertEquals(await recount(manifest), 1);
-    assertEquals(manifest.counters, { total: 2, dirty: 1, bytes: 20 });
+    assertEquals(manifest.counters, { total: 2, dirty: 1, bytes: 20, dirtyBytes: 10 });
     assertEquals(await keys((k) => manifest.dirtyAfter(k)), ["uploading"]);
     assertEquals(manifest.get("clean")!.version, null);
     await manifest.close();

@@ -6,11 +6,15 @@
  */
 
 import type { S3Config } from "../../config/config.ts";
+import { SecretFile } from "../../config/secret_file.ts";
 import { StorageError } from "../backend.ts";
 import type { Credentials } from "./s3_signer.ts";
 
 /** Renewed this long before they expire, ms. */
 const RENEW_BEFORE_MS = 5 * 60_000;
+
+/** Files of keys are looked at this often, ms. */
+const LOOK_AT_FILES_MS = 60_000;
 
 /** Credentials with, where they end, the time of their end. */
 type Loaded = Credentials & { readonly expiration?: Date };
@@ -75,9 +79,15 @@ export class CredentialSource {
 
 /** The source for a backend. @param environment Reads an environment variable. */
 export function credentialSource(
-  config: Pick<S3Config, "accessKey" | "secretKey" | "region">,
+  config: Pick<
+    S3Config,
+    "accessKey" | "secretKey" | "accessKeyFile" | "secretKeyFile" | "region"
+  >,
   environment: (name: string) => string | undefined,
 ): CredentialSource {
+  if (config.accessKeyFile !== null || config.secretKeyFile !== null) {
+    return new CredentialSource(null, keysFromFiles(config));
+  }
   const idInEnvironment = environment("AWS_ACCESS_KEY_ID");
   const accessKeyId = config.accessKey ?? idInEnvironment;
   const secretAccessKey = config.accessKey === null
@@ -95,4 +105,22 @@ export function credentialSource(
     const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
     return await fromNodeProviderChain({ clientConfig: { region: config.region } })();
   });
+}
+
+/** Reads the keys again now and then: they are rotated by replacing the files. */
+function keysFromFiles(
+  config: Pick<S3Config, "accessKey" | "secretKey" | "accessKeyFile" | "secretKeyFile">,
+): () => Promise<Loaded> {
+  const reader = (path: string | null, key: string, given: string | null) => {
+    const file = path === null ? null : new SecretFile(path, key);
+    return () => file?.get() ?? given ?? "";
+  };
+  const id = reader(config.accessKeyFile, "access_key_file", config.accessKey);
+  const secret = reader(config.secretKeyFile, "secret_key_file", config.secretKey);
+  return () =>
+    Promise.resolve({
+      accessKeyId: id(),
+      secretAccessKey: secret(),
+      expiration: new Date(Date.now() + RENEW_BEFORE_MS + LOOK_AT_FILES_MS),
+    });
 }

@@ -31,7 +31,10 @@ Deno.test("s3: credentials come from the configuration, then from the environmen
     AWS_SESSION_TOKEN: "token",
   };
   const from = (accessKey: string | null, secretKey: string | null) =>
-    credentialSource({ accessKey, secretKey, region: "r" }, (name) => environment[name]).get(0);
+    credentialSource(
+      { accessKey, secretKey, accessKeyFile: null, secretKeyFile: null, region: "r" },
+      (name) => environment[name],
+    ).get(0);
   assertEquals(await from("own", "own-secret"), {
     accessKeyId: "own",
     secretAccessKey: "own-secret",
@@ -64,6 +67,34 @@ Deno.test("s3: credentials that cannot be had are denied with where they are loo
   const error = await fails("denied", async () => await source.get(0));
   assertStringIncludes(error.message, "no profile");
   assertStringIncludes(error.message, "AWS_ACCESS_KEY_ID");
+});
+
+Deno.test("s3: keys from files are read again when the files were replaced", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const secretKeyFile = `${dir}/secret`;
+    await Deno.writeTextFile(secretKeyFile, "old\n");
+    const source = credentialSource(
+      { accessKey: "id", secretKey: "old", accessKeyFile: null, secretKeyFile, region: "r" },
+      () => undefined,
+    );
+    const secretAt = async (ms: number) => (await source.get(ms)).secretAccessKey;
+    const now = Date.now();
+    assertEquals(await secretAt(now), "old");
+    await Deno.writeTextFile(secretKeyFile, "newer\n");
+    assertEquals(await secretAt(now), "old");
+    // Looked at beside a request, whose own keys are still good.
+    await secretAt(now + 120_000);
+    await new Promise((resolve) => setTimeout(resolve));
+    assertEquals(await secretAt(now), "newer");
+    await Deno.remove(secretKeyFile);
+    await secretAt(now + 120_000);
+    assertEquals(await secretAt(now), "newer");
+    const error = await fails("denied", async () => await source.get(now + 3_600_000));
+    assertStringIncludes(error.message, secretKeyFile);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 /** Runs openssl; false where there is none. */

@@ -141,18 +141,20 @@ export class Restorer {
   /** Restores from the first backend that has the object; null when all say there is none. */
   async #fromBackends(path: DepotPath): Promise<{ size: number; secondary: boolean } | null> {
     const { primary, secondary } = this.#parts;
-    let failure: unknown = null;
+    const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       try {
         const size = await this.#fetchAndPlace(path, backend);
         return { size, secondary: backend === secondary };
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
-        if (error.kind !== "absent") failure ??= error;
+        if (error.kind !== "absent") failures.push(error);
       }
     }
-    if (failure !== null) throw failure;
-    return null;
+    const [first, second] = failures;
+    if (first === undefined) return null;
+    if (second === undefined) throw first;
+    throw new StorageError(first.kind, `${first.message}; ${second.message}`, { cause: first });
   }
 
   /** Two tries: a full disk is answered with one round of eviction. */

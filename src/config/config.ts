@@ -81,6 +81,10 @@ interface CloudConfig {
   /** Null: the system's CAs. */
   readonly caCertPath: string | null;
   readonly verifySsl: boolean;
+  /** Set together with {@link clientKeyPath}; null: no mutual TLS. */
+  readonly clientCertPath: string | null;
+  readonly clientKeyPath: string | null;
+  readonly idleTimeoutSeconds: number;
 }
 
 /** S3 and what speaks its protocol. */
@@ -94,7 +98,21 @@ export interface S3Config extends CloudConfig {
   /** Files that the two were read from, see `secret_file.ts`; null: not from files. */
   readonly accessKeyFile: string | null;
   readonly secretKeyFile: string | null;
+  /** Null: {@link accessKey}, or the SDK's provider chain as it is. */
+  readonly profile: string | null;
+  readonly addressingStyle: "auto" | "path" | "virtual";
   readonly serverSideEncryption: boolean;
+  /** Null: keys of the server's own, where encryption is asked for. */
+  readonly sseKmsKeyId: string | null;
+  /** Null: the bucket's own. */
+  readonly storageClass: string | null;
+  /** URL-encoded: `a=1&b=2`. */
+  readonly objectTags: string | null;
+  readonly requesterPays: boolean;
+  readonly multipartThresholdMib: number;
+  /** A multiple of 8. */
+  readonly partSizeMib: number;
+  readonly partConcurrency: number;
 }
 
 /** Azure Blob Storage. At most one of key and token is set; neither: the identity chain. */

@@ -8,9 +8,10 @@
 import { basename, join, resolve } from "node:path/posix";
 import { STATE_DIR } from "../cache/depot_path.ts";
 import { ConfigError } from "../errors.ts";
-import type { AzureConfig, BackendConfig, BackendType, Config, S3Config } from "./config.ts";
+import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.ts";
 import { readDocument } from "./document.ts";
 import { GIB, valueOfText } from "./kinds.ts";
+import { settleS3 } from "./s3_checks.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import {
   BACKEND_SETTINGS,
@@ -185,13 +186,17 @@ function loadBackend(
   const prefix = (values.prefix ?? basename(depotPath)) as string;
   values.prefix = prefix.replace(/^\/+|\/+$/g, "");
   values.endpoint = (values.endpoint as string | null)?.replace(/\/+$/, "") ?? null;
-  for (const field of ["caCertPath", "credentialsFile"]) {
+  for (const field of ["caCertPath", "clientCertPath", "clientKeyPath", "credentialsFile"]) {
     if (typeof values[field] === "string") {
       requireFile(values[field], given.get(field)?.from ?? "", files);
     }
   }
   const backend = values as unknown as BackendConfig;
-  if (backend.type === "s3") checkS3Keys(backend, role);
+  checkClientCert(backend, role);
+  if (backend.type === "s3") {
+    const keys = given.get("accessKey") ?? given.get("accessKeyFile");
+    return settleS3(backend, role, keys?.from ?? null);
+  }
   if (backend.type === "azure") checkAzureKeys(backend, role);
   return backend;
 }
@@ -224,14 +229,18 @@ function settingNames(settings: readonly BackendSetting[]): string {
   return settings.map((setting) => setting.key).join(", ");
 }
 
-function checkS3Keys(backend: S3Config, role: Role): void {
-  if ((backend.accessKey === null) === (backend.secretKey === null)) return;
-  const [has, lacks] = backend.accessKey === null
-    ? ["secret_key", "access_key"]
-    : ["access_key", "secret_key"];
+function checkClientCert(backend: BackendConfig, role: Role): void {
+  if (backend.type === "nfs") return;
+  if ((backend.clientCertPath === null) === (backend.clientKeyPath === null)) {
+    if (backend.clientCertPath === null || backend.verifySsl) return;
+    // The runtime's unverified TLS shows no certificate.
+    throw new ConfigError(
+      `Cannot use ${role}.client_cert_path without verifying the server: give its CA in ` +
+        `${role}.ca_cert_path instead of turning ${role}.verify_ssl off`,
+    );
+  }
   throw new ConfigError(
-    `Cannot use ${role}.${has} without ${role}.${lacks}: give both, ` +
-      "or neither for the SDK's provider chain",
+    `Cannot use one of ${role}.client_cert_path and ${role}.client_key_path alone: give both`,
   );
 }
 

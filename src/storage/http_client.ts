@@ -1,5 +1,5 @@
 /**
- * The connections of one backend to its server: CA certificates, proxy, pool. Proxies come from
+ * The connections of one backend to its server: certificates, proxy, pool. Proxies come from
  * HTTP_PROXY, HTTPS_PROXY and NO_PROXY, which the runtime reads.
  *
  * @module
@@ -15,6 +15,8 @@ const IDLE_CONNECTIONS = 256;
 /** Less than servers keep idle connections, so that requests seldom meet one that just closed. */
 const IDLE_CONNECTION_MS = 15_000;
 
+type ClientCertificate = Pick<S3Config, "clientCertPath" | "clientKeyPath">;
+
 /** An open client. */
 export interface BackendClient {
   readonly http: Deno.HttpClient;
@@ -26,19 +28,20 @@ export interface BackendClient {
 /**
  * Opens a client; connects when it is first used.
  * @param origin `http(s)://host[:port]` of the server.
- * @throws StorageError when the CA file cannot be read
+ * @throws StorageError when a file of certificates cannot be read
  */
 export async function openHttpClient(
-  config: Pick<S3Config, "caCertPath" | "verifySsl">,
+  config: Pick<S3Config, "caCertPath" | "verifySsl"> & Partial<ClientCertificate>,
   origin: string,
 ): Promise<BackendClient> {
-  const options: Deno.CreateHttpClientOptions = {
+  const options: Deno.CreateHttpClientOptions & Partial<Deno.TlsCertifiedKeyPem> = {
+    ...await readClientCertificate(config),
     poolMaxIdlePerHost: IDLE_CONNECTIONS,
     poolIdleTimeout: IDLE_CONNECTION_MS,
     // One request a connection at a time: a large body never holds up a small one.
     http2: false,
   };
-  if (config.caCertPath !== null) options.caCerts = [await readCa(config.caCertPath)];
+  if (config.caCertPath !== null) options.caCerts = [await readPem(config.caCertPath)];
   let bridge: Bridge | null = null;
   let reached = origin;
   if (!config.verifySsl && origin.startsWith("https:")) {
@@ -57,11 +60,18 @@ export async function openHttpClient(
   };
 }
 
-async function readCa(path: string): Promise<string> {
+async function readClientCertificate(
+  { clientCertPath, clientKeyPath }: Partial<ClientCertificate>,
+): Promise<{ cert: string; key: string } | Record<string, never>> {
+  if (!clientCertPath || !clientKeyPath) return {};
+  return { cert: await readPem(clientCertPath), key: await readPem(clientKeyPath) };
+}
+
+async function readPem(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
   } catch (cause) {
-    throw new StorageError("permanent", `Cannot read the CA certificates ${path}: ${cause}`, {
+    throw new StorageError("permanent", `Cannot read the certificate or key ${path}: ${cause}`, {
       cause,
     });
   }

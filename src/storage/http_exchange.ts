@@ -224,6 +224,14 @@ function failureOf(
     return new StorageError("transient", `Cannot ${doing}: no progress in time`, { cause: error });
   }
   const why = error instanceof Error ? error.message : String(error);
+  if (/CertificateRequired/.test(why)) {
+    return new StorageError(
+      "denied",
+      `Cannot ${doing}: ${why}; give the server a certificate with client_cert_path and ` +
+        "client_key_path",
+      { cause: error },
+    );
+  }
   if (/certificate/i.test(why)) {
     return new StorageError(
       "denied",

@@ -12,6 +12,7 @@ import { SLICE_BYTES } from "../../src/storage/backend.ts";
 import { openBackend } from "../../src/storage/open_backend.ts";
 import { RetryingBackend } from "../../src/storage/retrying.ts";
 import { contentOf, never, someBytes } from "../storage/contents.ts";
+import { s3Config } from "../storage/versitygw.ts";
 
 const SMALL = 20_000, SMALL_BYTES = 4096, IN_FLIGHT = 64, LARGE_BYTES = 256 * 1024 * 1024;
 
@@ -38,20 +39,13 @@ async function inFlight(count: number, width: number, call: (i: number) => Promi
 const [endpoint, bucket = "bench"] = Deno.args;
 if (endpoint === undefined) throw new Error("Give the endpoint: http://host:port");
 const backend = new RetryingBackend(
-  await openBackend({
-    type: "s3",
-    endpoint,
+  await openBackend(s3Config(endpoint, {
     bucket,
     region: Deno.env.get("AWS_REGION") ?? "us-east-1",
     accessKey: null,
     secretKey: null,
-    accessKeyFile: null,
-    secretKeyFile: null,
     prefix: "p4cache-bench",
-    caCertPath: null,
-    verifySsl: true,
-    serverSideEncryption: false,
-  }),
+  })),
 );
 const path = (i: number) => `small/${i % 100}/${i},v` as DepotPath;
 const content = contentOf(someBytes(SMALL_BYTES));

@@ -129,6 +129,36 @@ const CASES: Record<string, Case> = {
     message: "Cannot use primary.access_key without primary.secret_key: give both, " +
       "or neither for the SDK's provider chain",
   },
+  "a profile beside a key": {
+    json: { primary: { ...s3, profile: "p", access_key: "a", secret_key: "s" } },
+    message: "Cannot use primary.access_key in FILE and primary.profile together: give only one",
+  },
+  "half a client certificate": {
+    json: { primary: { ...s3, client_cert_path: "FILE" } },
+    message: "Cannot use one of primary.client_cert_path and primary.client_key_path alone: " +
+      "give both",
+  },
+  "a client certificate for a server that is not verified": {
+    json: {
+      primary: { ...s3, client_cert_path: "FILE", client_key_path: "FILE", verify_ssl: false },
+    },
+    message: "Cannot use primary.client_cert_path without verifying the server: give its CA in " +
+      "primary.ca_cert_path instead of turning primary.verify_ssl off",
+  },
+  "a storage class that cannot be read at once": {
+    json: { primary: { ...s3, storage_class: "DEEP_ARCHIVE" } },
+    message: "Cannot use primary.storage_class 'DEEP_ARCHIVE': evicted files could not be read " +
+      "again at once; allowed is a class with immediate access, such as GLACIER_IR",
+  },
+  "parts that are no whole slices": {
+    json: { primary: { ...s3, part_size_mb: 20 } },
+    message: "Cannot use primary.part_size_mb 20: allowed is a multiple of 8",
+  },
+  "a tag without name": {
+    json: { primary: { ...s3, object_tags: "a=1&=2" } },
+    message: "Cannot use primary.object_tags 'a=1&=2': allowed are up to 10 different tags, " +
+      "written name=value&name=value, names of up to 128 and values of up to 256 characters",
+  },
   "an S3 backend without bucket": {
     json: { primary: { type: "s3" } },
     message: "Cannot start without primary.bucket (bucket that holds the objects): " +

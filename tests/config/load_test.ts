@@ -98,6 +98,18 @@ Deno.test("an S3 backend gets the contract's defaults and the depot's base name 
       caCertPath: null,
       verifySsl: true,
       serverSideEncryption: false,
+      sseKmsKeyId: null,
+      addressingStyle: "auto",
+      profile: null,
+      storageClass: null,
+      objectTags: null,
+      requesterPays: false,
+      clientCertPath: null,
+      clientKeyPath: null,
+      idleTimeoutSeconds: 30,
+      multipartThresholdMib: 8,
+      partSizeMib: 8,
+      partConcurrency: 4,
     });
   });
 });
@@ -203,6 +215,9 @@ Deno.test("Azure, GCS and a secondary are read from flags alone", () => {
         prefix: "a/b",
         caCertPath: null,
         verifySsl: true,
+        clientCertPath: null,
+        clientKeyPath: null,
+        idleTimeoutSeconds: 30,
       } satisfies AzureConfig,
     );
     assertEquals(
@@ -216,6 +231,9 @@ Deno.test("Azure, GCS and a secondary are read from flags alone", () => {
         prefix: "depot",
         caCertPath: null,
         verifySsl: true,
+        clientCertPath: null,
+        clientKeyPath: null,
+        idleTimeoutSeconds: 30,
       } satisfies GcsConfig,
     );
     assertEquals(config.depotPath, `${dir}/depot`);

@@ -106,6 +106,19 @@ onServer("wrong keys are denied with what to do", async (server) => {
   });
 });
 
+onServer("objects are sent whole or in larger parts where that is wanted", async (server) => {
+  const changes = { multipartThresholdMib: 16, partSizeMib: 16, partConcurrency: 2 };
+  await using(await openBackend(server.config(changes)), async (backend) => {
+    for (const [size, parts] of [[12, null], [40, 3]] as const) {
+      const content = contentOf(someBytes(size * 1024 * 1024));
+      const { etag } = await backend.put(textPath(`${size}`), content, never);
+      assertEquals(/-(\d+)"$/.exec(etag)?.[1] ?? null, parts === null ? null : `${parts}`);
+      const { info } = await backend.getRange(textPath(`${size}`), 0, 1, { signal: never });
+      assertEquals([info.size, info.digest], [content.size, content.digest]);
+    }
+  });
+});
+
 onServer("a listing of several pages is whole and in order", async (server) => {
   await using(await openBackend(server.config({ prefix: "" })), async (backend) => {
     const all = Array.from({ length: 1300 }, (_, i) => textPath(`l/${i}`));

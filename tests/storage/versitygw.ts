@@ -80,11 +80,24 @@ export function s3Config(endpoint: string, changes: Partial<S3Config> = {}): S3C
     caCertPath: null,
     verifySsl: true,
     serverSideEncryption: false,
+    sseKmsKeyId: null,
+    addressingStyle: "auto",
+    profile: null,
+    storageClass: null,
+    objectTags: null,
+    requesterPays: false,
+    clientCertPath: null,
+    clientKeyPath: null,
+    idleTimeoutSeconds: 30,
+    multipartThresholdMib: 8,
+    partSizeMib: 8,
+    partConcurrency: 4,
     ...changes,
   };
 }
 
-function freePort(): number {
+/** A port that nothing listens on. */
+export function freePort(): number {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = listener.addr as Deno.NetAddr;
   listener.close();

@@ -19,7 +19,7 @@ import {
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
-import { hex } from "../content_digest.ts";
+import { hex, sliceDigest } from "../content_digest.ts";
 import { changed, rangeHeader, rangeOf } from "../http_range.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { readContent } from "../operation.ts";
@@ -39,7 +39,14 @@ export interface S3BackendOptions {
   readonly bucket: string;
   /** Without slashes at its ends, or "". */
   readonly prefix: string;
-  readonly serverSideEncryption: boolean;
+  /** `x-amz-…` headers that go with every object that is stored. */
+  readonly storingHeaders: readonly (readonly [string, string])[];
+  /** Largest object that is sent whole. */
+  readonly wholeBytes: number;
+  /** Bytes of each part; whole slices. */
+  readonly partBytes: number;
+  /** Parts of all objects on their way at once. */
+  readonly partsInFlight: number;
 }
 
 /** See the module. */
@@ -49,7 +56,7 @@ export class S3Backend implements Backend {
   readonly #options: S3BackendOptions;
   /** The prefix, one character per byte. */
   readonly #prefix: string;
-  readonly #budget = new PartBudget();
+  readonly #budget: PartBudget;
   readonly #close: () => Promise<void>;
 
   /** @param close Frees what `requests` uses. */
@@ -58,6 +65,7 @@ export class S3Backend implements Backend {
     this.#options = options;
     this.#prefix = keyFromText(options.prefix);
     this.#close = close;
+    this.#budget = new PartBudget(options.partBytes * options.partsInFlight);
     this.label = `s3://${options.bucket}${options.prefix === "" ? "" : "/" + options.prefix}`;
   }
 
@@ -70,24 +78,23 @@ export class S3Backend implements Backend {
     const doing = this.#doing("store", path);
     const key = this.#key(path, doing);
     const amzHeaders = this.#storedHeaders(path, content);
-    if (content.size > SLICE_BYTES) {
+    if (content.size > this.#options.wholeBytes) {
       const upload = { requests: this.#requests, key, amzHeaders, condition, doing, signal };
-      await putMultipart(upload, content, this.#budget);
+      await putMultipart(upload, content, this.#options, this.#budget);
       return { etag: await this.#checkJoined(path, content, doing, signal) };
     }
-    const body = await readContent(content, 0, content.size, doing);
-    const answer = await this.#requests.send({
-      method: "PUT",
-      key,
-      amzHeaders,
-      body,
-      payloadDigest: hex(content.sliceDigests[0]!),
-      condition,
-      doing,
-      signal,
-    });
-    await answer.cancel();
-    return { etag: etagOf(answer, doing) };
+    // Small ones are bounded by their number, and most.
+    const share = content.size > SLICE_BYTES ? await this.#budget.take(content.size) : 0;
+    try {
+      const body = await readContent(content, 0, content.size, doing);
+      const payloadDigest = payloadDigestOf(content, body);
+      const request = { key, amzHeaders, body, payloadDigest, condition, doing, signal };
+      const answer = await this.#requests.send({ ...request, method: "PUT" });
+      await answer.cancel();
+      return { etag: etagOf(answer, doing) };
+    } finally {
+      if (share > 0) this.#budget.give(share);
+    }
   }
 
   async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
@@ -196,10 +203,7 @@ export class S3Backend implements Backend {
   #storedHeaders(path: DepotPath, stored: StoredMetadata): [string, string][] {
     const headers = metadataEntries(stored, isPlainKey(path) ? null : escapePath(path))
       .map(([name, value]): [string, string] => [META + name, value]);
-    if (this.#options.serverSideEncryption) {
-      headers.push(["x-amz-server-side-encryption", "AES256"]);
-    }
-    return headers;
+    return [...headers, ...this.#options.storingHeaders as [string, string][]];
   }
 
   /** Reads a range; null when the server says that the object did not change. */
@@ -259,4 +263,8 @@ export class S3Backend implements Backend {
         `${content.size} and ${content.digest}`,
     );
   }
+}
+
+function payloadDigestOf(content: Content, body: Uint8Array): string {
+  return hex(body.length > SLICE_BYTES ? sliceDigest(body) : content.sliceDigests[0]!);
 }

@@ -62,6 +62,10 @@ export async function copyObject(copy: ObjectCopy): Promise<string> {
       ...from,
       ...copy.amzHeaders as [string, string][],
       ["x-amz-metadata-directive", "REPLACE"],
+      // Tags have a directive of their own; without tags of ours those of the source stay.
+      ...copy.amzHeaders.some(([name]) => name === "x-amz-tagging")
+        ? [["x-amz-tagging-directive", "REPLACE"] as [string, string]]
+        : [],
     ];
     const whole: S3Request = { ...request, amzHeaders, signal, serverBytes: source.size };
     return await etagOfCopy(await requests.send(whole), "CopyObjectResult", doing);

@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import { hex } from "../content_digest.ts";
-import { BYTES_IN_FLIGHT, type PartBudget } from "../part_budget.ts";
+import type { PartBudget } from "../part_budget.ts";
 import { readContent, stopped } from "../operation.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
@@ -21,10 +21,13 @@ const ATTEMPTS = 4;
 const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 const ABORT_TIMEOUT_MS = 15_000;
 
-/** Bytes of each part but the last: whole slices, and no more parts than S3 allows. */
-export function partBytes(size: number): number {
+/**
+ * Bytes of each part but the last: as configured, or more where S3 would not allow as many parts.
+ * @param wantedBytes Whole slices.
+ */
+export function partBytes(size: number, wantedBytes: number): number {
   const slices = Math.ceil(size / SLICE_BYTES);
-  return Math.ceil(slices / MAX_PARTS) * SLICE_BYTES;
+  return Math.max(wantedBytes, Math.ceil(slices / MAX_PARTS) * SLICE_BYTES);
 }
 
 /** An upload in parts: where its object goes, and how it is stored. */
@@ -78,15 +81,15 @@ export async function uploadInParts(
 export function putMultipart(
   upload: Omit<PartedUpload, "size">,
   content: Content,
+  parts: { readonly partBytes: number; readonly partsInFlight: number },
   budget: PartBudget,
 ): Promise<string> {
-  const bytes = partBytes(content.size);
+  const bytes = partBytes(content.size, parts.partBytes);
   const count = Math.ceil(content.size / bytes);
-  const width = Math.max(1, Math.floor(BYTES_IN_FLIGHT / bytes));
   return uploadInParts(
     { ...upload, size: content.size },
     count,
-    width,
+    parts.partsInFlight,
     async (uploadId, index, signal) => {
       const share = await budget.take(bytes);
       try {

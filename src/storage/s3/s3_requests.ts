@@ -56,17 +56,21 @@ export class S3Requests {
   readonly #client: Deno.HttpClient;
   readonly #signer: S3Signer;
   readonly #limits: Limits;
+  readonly #commonHeaders: readonly (readonly [string, string])[];
 
+  /** @param commonHeaders `x-amz-…` headers of every request. */
   constructor(
     address: BucketAddress,
     credentials: CredentialSource,
     client: Deno.HttpClient,
     limits: Limits,
+    commonHeaders: readonly (readonly [string, string])[] = [],
   ) {
     this.#address = address;
     this.#credentials = credentials;
     this.#client = client;
     this.#limits = limits;
+    this.#commonHeaders = commonHeaders;
     this.#signer = new S3Signer(address.region);
   }
 
@@ -89,7 +93,7 @@ export class S3Requests {
         host,
         path,
         query,
-        headers: request.amzHeaders ?? [],
+        headers: [...this.#commonHeaders, ...request.amzHeaders ?? []],
         payloadDigest: request.payloadDigest,
       },
       credentials,

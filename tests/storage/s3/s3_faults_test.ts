@@ -338,16 +338,36 @@ Deno.test("s3: parts that were joined to another size are corrupt", async () => 
   });
 });
 
-Deno.test("s3: server-side encryption is asked for where it is on", async () => {
-  let asked: string | null = null;
-  const answer = (request: Request) => {
-    asked = request.headers.get("x-amz-server-side-encryption");
-    return new Response(null, { headers: { etag: '"e"' } });
+Deno.test("s3: what is wanted of stored objects is asked for, and nothing else", async () => {
+  const asked = async (changes: Partial<S3Config>) => {
+    let headers = new Headers();
+    await withServer(
+      (request) => {
+        headers = request.headers;
+        return new Response(null, { headers: { etag: '"e"' } });
+      },
+      async (backend) => void await put(backend),
+      changes,
+    );
+    return Object.fromEntries(
+      [...headers].filter(([name]) =>
+        /^x-amz-(server-side|storage|tagging|request-payer|acl)/.test(name)
+      ),
+    );
   };
-  await withServer(answer, async (backend) => void await put(backend));
-  assertEquals(asked, null);
-  await withServer(answer, async (backend) => void await put(backend), {
-    serverSideEncryption: true,
+  const sse = "x-amz-server-side-encryption";
+  assertEquals(await asked({}), {});
+  assertEquals(await asked({ serverSideEncryption: true }), { [sse]: "AES256" });
+  assertEquals(await asked({ serverSideEncryption: true, sseKmsKeyId: "alias/k" }), {
+    [sse]: "aws:kms",
+    [`${sse}-aws-kms-key-id`]: "alias/k",
   });
-  assertEquals(asked, "AES256");
+  assertEquals(
+    await asked({ storageClass: "STANDARD_IA", objectTags: "a=1&b=2", requesterPays: true }),
+    {
+      "x-amz-request-payer": "requester",
+      "x-amz-storage-class": "STANDARD_IA",
+      "x-amz-tagging": "a=1&b=2",
+    },
+  );
 });

@@ -7,11 +7,16 @@ import { CredentialSource, credentialSource } from "../../../src/storage/s3/s3_c
 import { bucketAddress, openS3 } from "../../../src/storage/s3/s3_open.ts";
 import { fails } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
-import { s3Config } from "../versitygw.ts";
+import { freePort, s3Config } from "../versitygw.ts";
 
-Deno.test("s3: AWS buckets are addressed by host name, others by path", () => {
-  const address = (endpoint: string | null, bucket: string, region = "eu-west-1") => {
-    const { origin, host, basePath } = bucketAddress({ endpoint, bucket, region });
+Deno.test("s3: AWS buckets are addressed by host name, others by path, unless told otherwise", () => {
+  const address = (
+    endpoint: string | null,
+    bucket: string,
+    region = "eu-west-1",
+    addressingStyle: S3Config["addressingStyle"] = "auto",
+  ) => {
+    const { origin, host, basePath } = bucketAddress({ endpoint, bucket, region, addressingStyle });
     return [origin, host, basePath];
   };
   const aws = "s3.eu-west-1.amazonaws.com";
@@ -21,6 +26,13 @@ Deno.test("s3: AWS buckets are addressed by host name, others by path", () => {
   assertEquals(address("http://h:9000/", "b"), ["http://h:9000", "h:9000", "/b"]);
   assertEquals(address("https://h:443/base", "b"), ["https://h", "h", "/base/b"]);
   assertEquals(address("h.example", "b"), ["https://h.example", "h.example", "/b"]);
+  assertEquals(address("https://" + aws, "b"), [`https://b.${aws}`, `b.${aws}`, ""]);
+  assertEquals(address(null, "b", "eu-west-1", "path"), [`https://${aws}`, aws, "/b"]);
+  assertEquals(address("http://h:9000/base", "b", "r", "virtual"), [
+    "http://b.h:9000",
+    "b.h:9000",
+    "/base",
+  ]);
   assertThrows(() => address("http://", "b"), StorageError, "no address");
 });
 
@@ -107,21 +119,26 @@ async function openssl(cwd: string, ...args: string[]): Promise<boolean> {
   }
 }
 
+/** A CA and what it has signed for 127.0.0.1: `ca.pem`, `leaf.pem`, `leaf.key`. */
+async function makeCertificates(dir: string): Promise<void> {
+  const make = (line: string) => openssl(dir, ...line.split(" "));
+  await Deno.writeTextFile(
+    `${dir}/san`,
+    "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
+  );
+  await make("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
+  await make("req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=leaf");
+  await make(
+    "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile san",
+  );
+}
+
 Deno.test({
   name: "s3: certificates are verified, unless the operator says otherwise",
   ignore: !(await openssl(".", "version")),
   fn: async () => {
     const dir = await Deno.makeTempDir();
-    const make = (line: string) => openssl(dir, ...line.split(" "));
-    await Deno.writeTextFile(
-      `${dir}/san`,
-      "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
-    );
-    await make("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
-    await make("req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=leaf");
-    await make(
-      "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile san",
-    );
+    await makeCertificates(dir);
     const stop = new AbortController();
     const server = Deno.serve({
       port: 0,
@@ -154,4 +171,83 @@ Deno.test({
       await Deno.remove(dir, { recursive: true });
     }
   },
+});
+
+Deno.test({
+  name: "s3: a server that asks for a certificate gets ours",
+  ignore: !(await openssl(".", "version")),
+  fn: async () => {
+    const dir = await Deno.makeTempDir();
+    await makeCertificates(dir);
+    const port = freePort();
+    const server = new Deno.Command("openssl", {
+      args:
+        `s_server -accept 127.0.0.1:${port} -cert leaf.pem -key leaf.key -CAfile ca.pem -Verify 1 -verify_return_error -www`
+          .split(" "),
+      cwd: dir,
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const read = async (changes: Partial<S3Config>) => {
+      const backend = await openS3(s3Config(`https://127.0.0.1:${port}`, changes));
+      try {
+        await backend.getRange(textPath("x"), 0, 10, { signal: never });
+      } finally {
+        await backend.close();
+      }
+    };
+    const ca = { caCertPath: `${dir}/ca.pem` };
+    const ours = { clientCertPath: `${dir}/leaf.pem`, clientKeyPath: `${dir}/leaf.key` };
+    try {
+      await listening(port);
+      // What answers behind the handshake is no S3.
+      await fails("corrupt", () => read({ ...ca, ...ours }));
+      assertStringIncludes((await fails("denied", () => read(ca))).message, "client_cert_path");
+    } finally {
+      server.kill();
+      await server.status;
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});
+
+async function listening(port: number): Promise<void> {
+  for (let tries = 0;; tries++) {
+    try {
+      (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+      return;
+    } catch (error) {
+      if (tries === 200) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+}
+
+Deno.test("s3: requests go through the proxy of the environment, but not those it excepts", async () => {
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const proxy = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
+    (request) => {
+      seen.push(new URL(request.url).host);
+      return new Response(null, { headers: { etag: '"e"', "content-length": "3" } });
+    },
+  );
+  const head = async (noProxy: string) => {
+    const script = new URL("./head_object.ts", import.meta.url).pathname;
+    const command = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", script, "http://bucket.invalid:8080"],
+      env: { HTTP_PROXY: `http://127.0.0.1:${proxy.addr.port}`, NO_PROXY: noProxy },
+    });
+    return new TextDecoder().decode((await command.output()).stdout);
+  };
+  try {
+    assertEquals(await head(""), "3\n");
+    assertEquals(seen, ["bucket.invalid:8080"]);
+    assertEquals(await head("bucket.invalid"), "transient\n");
+    assertEquals(seen.length, 1);
+  } finally {
+    stop.abort();
+    await proxy.finished;
+  }
 });

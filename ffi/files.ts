@@ -46,6 +46,7 @@ const SYMBOLS = {
     parameters: ["i32", "buffer", "buffer", "u64", "u32", "i64", "buffer"],
     result: "i32",
   },
+  p4files_make_dir: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_rename: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_unlink: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_statfs: { parameters: ["i32", "buffer"], result: "i32" },
@@ -270,6 +271,12 @@ export class DepotFiles {
     if (rc === -EEXIST) return null;
     if (rc < 0) throw new FileError(-rc, "place", path);
     return statAt(this.#statView, 0);
+  }
+
+  /** Makes a directory, and its parents where missing, like their siblings; it may be there. */
+  makeDir(path: string): void {
+    const rc = this.#calls.p4files_make_dir(this.root, cString(path));
+    if (rc < 0) throw new FileError(-rc, "make the directory", path);
   }
 
   /** Renames within the depot; false when the new name is taken. */

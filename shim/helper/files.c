@@ -294,6 +294,17 @@ int32_t p4files_place_small(int32_t root, const char *path, const uint8_t *data,
     return error;
 }
 
+int32_t p4files_make_dir(int32_t root, const char *path) {
+    char below[4096];
+    const char *name;
+    int length = snprintf(below, sizeof below, "%s/.", path);
+    if (length >= (int)sizeof below) return -ENAMETOOLONG;
+    int dir = open_or_make_parent(root, below, &name);
+    if (dir < 0) return dir;
+    close(dir);
+    return 0;
+}
+
 int32_t p4files_rename(int32_t root, const char *from, const char *to) {
     const char *from_name, *to_name;
     int from_dir = p4_open_parent(root, from, &from_name);

@@ -70,6 +70,9 @@ P4_EXPORT int32_t p4files_place(int32_t root, const char *path, int32_t fd, uint
 P4_EXPORT int32_t p4files_place_small(int32_t root, const char *path, const uint8_t *data,
                                       uint64_t length, uint32_t mode, int64_t mtime_ns, p4_stat *out);
 
+/* Makes the directory, and its parents where missing, like their siblings; it may be there. */
+P4_EXPORT int32_t p4files_make_dir(int32_t root, const char *path);
+
 /* Renames beneath the root, never over an existing name. */
 P4_EXPORT int32_t p4files_rename(int32_t root, const char *from, const char *to);
 P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);

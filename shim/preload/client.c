@@ -1,14 +1,17 @@
 /* client: asks the daemon for a file over shim.sock.
  *
- * One connection for each question: a program that forks or closes all descriptors can never make us
- * talk on somebody else's. While the daemon is away, restarting, or dies in the middle, the question is
- * asked again until the time is over. A program without a free descriptor is told at once, as by open.
+ * A desk's connection is kept for the next question. Before each use it is compared with what it was
+ * when it was made: a program that forks or closes all descriptors can never make us talk on somebody
+ * else's. While the daemon is away, restarting, or dies in the middle, the question is asked again until
+ * the time is over. A program without a free descriptor is told at once, as by open.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,11 +20,16 @@
 
 enum { FIRST_PAUSE_MS = 2, LONGEST_PAUSE_MS = 200 };
 
+/* Kept connections have high numbers: programs count on the low ones. */
+enum { FIRST_KEPT_FD = 256 };
+
 static int64_t clock_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
+
+int64_t p4_deadline_ns(void) { return clock_ns() + p4_depot.timeout_ns; }
 
 /* Waits for the event; 0 when the deadline passed. */
 static int wait_until(int fd, short events, int64_t deadline_ns) {
@@ -35,13 +43,14 @@ static int wait_until(int fd, short events, int64_t deadline_ns) {
     }
 }
 
+/* The descriptor; -1 when the daemon is not there, -2 when this process can never reach it. */
 static int connect_to_daemon(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, p4_depot.shim_socket, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return -1;
+    if (fd < 0) return errno == ENOBUFS || errno == ENOMEM || errno == ENFILE ? -1 : -2;
     if (!connect(fd, (struct sockaddr *)&address, sizeof address)) return fd;
-    close(fd);
+    syscall(SYS_close, fd);
     return -1;
 }
 
@@ -61,63 +70,125 @@ static int send_all(int fd, const char *bytes, size_t length, int64_t deadline_n
     return 1;
 }
 
-/* Reads the first line of the answer; its length, or 0 when there is none. */
-static size_t receive_line(int fd, char *line, size_t cap, int64_t deadline_ns) {
-    size_t length = 0;
-    while (length < cap - 1) {
-        ssize_t n = recv(fd, line + length, cap - 1 - length, 0);
-        if (n > 0) {
-            length += (size_t)n;
-            line[length] = 0;
-            if (memchr(line, '\n', length)) return length;
-        } else if (n == 0) {
-            return 0; /* the daemon went away before it had answered */
-        } else if (errno == EAGAIN) {
+size_t p4_receive(int fd, char *out, size_t cap, int64_t deadline_ns) {
+    for (;;) {
+        ssize_t n = recv(fd, out, cap, 0);
+        if (n >= 0) return (size_t)n;
+        if (errno == EAGAIN) {
             if (!wait_until(fd, POLLIN, deadline_ns)) return 0;
         } else if (errno != EINTR) {
             return 0;
         }
     }
-    return length; /* a long explanation: its beginning says what it is */
 }
 
-/* One attempt: 1 when there is an answer. */
-static int ask_once(const char *request, size_t length, int64_t deadline_ns, enum p4_answer *answer) {
-    char line[512];
-    int fd = connect_to_daemon();
-    if (fd < 0) return 0;
-    int answered = send_all(fd, request, length, deadline_ns) &&
-                   receive_line(fd, line, sizeof line, deadline_ns);
-    close(fd);
-    if (!answered) return 0;
-    *answer = !strncmp(line, "OK", 2) ? P4_THERE : !strncmp(line, "NOTFOUND", 8) ? P4_ABSENT : P4_FAILED;
-    return 1;
-}
-
-static enum p4_answer ask(const char *relative, size_t length) {
-    char request[P4_MAX_PATH + 8] = "FETCH ";
-    memcpy(request + 6, relative, length);
-    request[6 + length] = '\n';
-    int64_t deadline_ns = clock_ns() + p4_depot.timeout_ns;
-    enum p4_answer answer;
-    if (!p4_depot.shim_socket[0]) return P4_FAILED;
-    for (int64_t pause_ms = FIRST_PAUSE_MS;; pause_ms *= 2) {
-        errno = 0;
-        if (ask_once(request, length + 7, deadline_ns, &answer)) return answer;
-        if (errno == EMFILE) return P4_FAILED;
-        int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
-        if (left_ms <= 0) return P4_FAILED;
-        if (pause_ms > LONGEST_PAUSE_MS) pause_ms = LONGEST_PAUSE_MS;
-        poll(NULL, 0, (int)(pause_ms < left_ms ? pause_ms : left_ms));
+/* Reads the answer's line; its length, or 0 when there is none. Of a long explanation only the beginning,
+ * which says what it is. */
+static size_t receive_line(int fd, char *line, size_t cap, int64_t deadline_ns) {
+    for (size_t length = 0;;) {
+        size_t n = p4_receive(fd, line + length, cap - 1 - length, deadline_ns);
+        if (!n) return 0; /* the daemon went away before it had answered */
+        length += n;
+        line[length] = 0;
+        if (length == cap - 1 || memchr(line, '\n', length)) return length;
     }
 }
 
-enum p4_answer p4_ask(const char *relative, size_t length) {
-    /* Not every call that asks is a cancellation point, and a thread that ended here would leave its
-     * connection open. */
+/* Makes the new connection the desk's; which descriptor it is from now on. */
+static int keep(struct p4_desk *desk, int fd) {
+    struct stat st;
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_KEPT_FD);
+    if (high < 0) return fd;
+    syscall(SYS_close, fd);
+    if (!syscall(SYS_fstat, high, &st)) {
+        desk->device = st.st_dev;
+        desk->inode = st.st_ino;
+        desk->connection = high;
+    }
+    return high;
+}
+
+static void hang_up(struct p4_desk *desk) {
+    if (p4_is_connected(desk)) syscall(SYS_close, desk->connection);
+    desk->connection = 0;
+}
+
+/* How often a question was sent whole and got no answer is counted in `lost`. */
+static int talk(struct p4_desk *desk, int fd, size_t length, int64_t deadline_ns, int *lost) {
+    if (!send_all(fd, desk->request, length, deadline_ns)) return 0;
+    if (receive_line(fd, desk->line, sizeof desk->line, deadline_ns)) return 1;
+    ++*lost;
+    return 0;
+}
+
+/* One attempt, on the kept connection or a new one: 1 when desk->line is the answer, -1 when there never
+ * will be one. */
+static int ask_once(struct p4_desk *desk, size_t length, int64_t deadline_ns, int *lost) {
+    int owns = p4_owns_desks(), answered = 0;
+    if (owns && p4_is_connected(desk))
+        answered = talk(desk, desk->connection, length, deadline_ns, lost);
+    if (!answered) {
+        if (owns) hang_up(desk);
+        int fd = connect_to_daemon();
+        if (fd < 0) return fd == -2 ? -1 : 0;
+        if (owns) fd = keep(desk, fd);
+        answered = talk(desk, fd, length, deadline_ns, lost);
+        if (!owns || !desk->connection) syscall(SYS_close, fd);
+    }
+    /* Without its end, the rest of the line would be taken for the next answer. */
+    if (owns && (!answered || !strchr(desk->line, '\n'))) hang_up(desk);
+    return answered;
+}
+
+int p4_pause(int attempt, int64_t deadline_ns) {
+    int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
+    int pause_ms = attempt < 7 ? FIRST_PAUSE_MS << attempt : LONGEST_PAUSE_MS;
+    if (left_ms <= 0) return 0;
+    poll(NULL, 0, pause_ms < left_ms ? pause_ms : (int)left_ms);
+    return 1;
+}
+
+static int says(const char *line, const char *word) { return !strncmp(line, word, strlen(word)); }
+
+static enum p4_answer meaning(const char *line, int was_lost) {
+    if (says(line, "OK")) return P4_THERE;
+    /* The answer to an earlier attempt, which did it, got lost. */
+    if (says(line, "NOTFOUND")) return was_lost ? P4_THERE : P4_ABSENT;
+    if (says(line, "LOCAL")) return P4_LOCAL;
+    return says(line, "ERROR read-only") ? P4_READ_ONLY : P4_REFUSED;
+}
+
+static enum p4_answer ask(struct p4_desk *desk, const char *verb, size_t length) {
+    size_t verb_length = strlen(verb);
+    memcpy(desk->request, verb, verb_length);
+    desk->request[verb_length] = ' ';
+    memcpy(desk->request + verb_length + 1, desk->relative, length);
+    length += verb_length + 2;
+    desk->request[length - 1] = '\n';
+    int64_t deadline_ns = p4_deadline_ns();
+    int lost = 0;
+    if (!p4_depot.shim_socket[0] || p4_is_confined(desk->base, sizeof desk->base)) return P4_FAILED;
+    for (int attempt = 0;; attempt++) {
+        int answered = ask_once(desk, length, deadline_ns, &lost);
+        if (answered > 0) return meaning(desk->line, lost && *verb == 'U');
+        if (answered < 0 || !p4_pause(attempt, deadline_ns)) return P4_FAILED;
+    }
+}
+
+enum p4_answer p4_ask(struct p4_desk *desk, const char *verb, size_t length) {
+    /* Not every call that asks is a cancellation point, and a thread that ended here would leave its desk
+     * taken. */
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    enum p4_answer answer = ask(relative, length);
+    enum p4_answer answer = ask(desk, verb, length);
     pthread_setcancelstate(before, &before);
     return answer;
+}
+
+int p4_begin_asking(const char *request, size_t length, int64_t deadline_ns) {
+    int fd = connect_to_daemon();
+    if (fd < 0) return fd;
+    if (send_all(fd, request, length, deadline_ns)) return fd;
+    syscall(SYS_close, fd);
+    return -1;
 }

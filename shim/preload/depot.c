@@ -43,17 +43,34 @@ __attribute__((constructor)) static void configure(void) {
     if (!depot || *depot != '/' || getauxval(AT_SECURE)) return;
     int saved = errno;
     if (!append_plain(p4_depot.given, &p4_depot.given_len, depot) && p4_depot.given_len) {
-        char real[PATH_MAX];
-        const char *canonical = realpath(depot, real) ? real : p4_depot.given;
-        p4_depot.real_len = strlen(canonical);
-        memcpy(p4_depot.real, canonical, p4_depot.real_len + 1);
+        if (!realpath(depot, p4_depot.real)) strcpy(p4_depot.real, p4_depot.given);
+        p4_depot.real_len = strlen(p4_depot.real);
         p4_depot.timeout_ns = seconds_from_env("P4CACHE_TIMEOUT", 60 * 1000000000ll);
         p4_depot.negative_ttl_ns = seconds_from_env("P4CACHE_NEGATIVE_TTL", 2 * 1000000000ll);
         socket_path(p4_depot.shim_socket, "P4CACHE_SOCK", "shim.sock");
         socket_path(p4_depot.access_socket, "P4CACHE_ACCESS_SOCK", "access.sock");
+        const char *lists = getenv("P4CACHE_LIST");
+        p4_depot.lists_evicted = lists && !strcmp(lists, "1");
         p4_depot.two_names = strcmp(p4_depot.real, p4_depot.given) != 0;
+        struct stat st;
+        if (!stat(p4_depot.real, &st)) {
+            p4_depot.device = st.st_dev;
+            p4_depot.inode = st.st_ino;
+        }
         p4_depot.active = 1;
     }
+    errno = saved;
+}
+
+int p4_is_depot(int dirfd, const char *path) {
+    struct stat st;
+    return !syscall(SYS_newfstatat, dirfd, path, &st, 0) && st.st_dev == p4_depot.device &&
+           st.st_ino == p4_depot.inode;
+}
+
+void p4_look_for_depot(void) {
+    int saved = errno;
+    if (p4_depot.active && !p4_is_depot(AT_FDCWD, p4_depot.given)) p4_depot.active = 0;
     errno = saved;
 }
 
@@ -108,34 +125,31 @@ static size_t askable(const char *plain, char out[P4_MAX_PATH]) {
     return n;
 }
 
-size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]) {
-    char plain[P4_MAX_PATH];
+size_t p4_relative(struct p4_desk *desk, int dirfd, const char *path) {
     size_t length = 0;
     /* Most paths are quickly told apart. */
     if (*path == '/' && !p4_below_depot(path) && !strstr(path, "/.") && !strstr(path, "//")) return 0;
     if (!*path) return 0; /* an empty name is ENOENT to the kernel, whatever the directory */
-    if (*path != '/') {
-        char base[P4_MAX_PATH];
-        if (!base_dir(dirfd, base) || append_plain(plain, &length, base)) return 0;
-    }
-    return append_plain(plain, &length, path) ? 0 : askable(plain, out);
+    if (*path != '/' &&
+        (!base_dir(dirfd, desk->base) || append_plain(desk->plain, &length, desk->base)))
+        return 0;
+    return append_plain(desk->plain, &length, path) ? 0 : askable(desk->plain, desk->relative);
 }
 
-/* The absolute path of the directory part of `path`, as far as it is there, and what follows it. 1 when
- * found, 0 when not, -1 when it may be found another time. */
-static int existing_part(int dirfd, const char *path, char base[P4_MAX_PATH], const char **rest) {
-    char dir[P4_MAX_PATH];
+/* The absolute path of the directory part of `path`, as far as it is there, in desk->base, and what
+ * follows it. 1 when found, 0 when not, -1 when it may be found another time. */
+static int existing_part(struct p4_desk *desk, int dirfd, const char *path, const char **rest) {
     size_t length = strlen(path);
-    if (length >= sizeof dir) return 0;
+    if (length >= sizeof desk->dir) return 0;
     for (;;) {
         while (length && path[length - 1] != '/') length--;
         *rest = path + length;
-        if (!length) return base_dir(dirfd, base);
-        memcpy(dir, path, length);
-        dir[length] = 0;
-        int fd = (int)syscall(SYS_openat, dirfd, dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (!length) return base_dir(dirfd, desk->base);
+        memcpy(desk->dir, path, length);
+        desk->dir[length] = 0;
+        int fd = (int)syscall(SYS_openat, dirfd, desk->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
         if (fd >= 0) {
-            int known = base_dir(fd, base);
+            int known = base_dir(fd, desk->base);
             syscall(SYS_close, fd);
             return known;
         }
@@ -145,29 +159,40 @@ static int existing_part(int dirfd, const char *path, char base[P4_MAX_PATH], co
     }
 }
 
-ssize_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]) {
-    char plain[P4_MAX_PATH], base[P4_MAX_PATH], link[P4_MAX_PATH], target[P4_MAX_PATH];
+ssize_t p4_physical(struct p4_desk *desk, int dirfd, const char *path) {
+    char *plain = desk->plain, *link = desk->link;
     for (int links = 0; links < MAX_LINKS; links++) {
         const char *rest;
         size_t length = 0;
-        int found = existing_part(dirfd, path, base, &rest);
+        int found = existing_part(desk, dirfd, path, &rest);
         if (found < 0) return -1;
-        if (!found) return (ssize_t)p4_relative(dirfd, path, out);
-        if (append_plain(plain, &length, base) || append_plain(plain, &length, rest)) break;
-        long n = syscall(SYS_readlinkat, AT_FDCWD, plain, link, sizeof link - 1);
-        if (n < 0) return (ssize_t)askable(plain, out);
+        if (!found) return (ssize_t)p4_relative(desk, dirfd, path);
+        if (append_plain(plain, &length, desk->base) || append_plain(plain, &length, rest)) break;
+        long n = syscall(SYS_readlinkat, AT_FDCWD, plain, link, P4_MAX_PATH - 1);
+        if (n < 0) return (ssize_t)askable(plain, desk->relative);
         link[n] = 0;
         /* A link to a file that is not there: the file's name counts. */
         if (*link != '/') {
             while (plain[length - 1] != '/') length--;
-            if (length + (size_t)n + 1 > sizeof plain) break;
+            if (length + (size_t)n + 1 > P4_MAX_PATH) break;
             memmove(link + length, link, (size_t)n + 1);
             memcpy(link, plain, length);
         }
         dirfd = AT_FDCWD;
-        path = strcpy(target, link);
+        path = strcpy(desk->target, link);
     }
     return 0;
+}
+
+int p4_may_be_evicted(int dirfd, const char *path) {
+    if (!p4_depot.active || !p4_is_readable(path)) return 0;
+    struct p4_desk *desk = p4_take_desk();
+    if (!desk) return 1; /* to be asked for, and to fail there */
+    int saved = errno;
+    int may = p4_relative(desk, dirfd, path) && !p4_is_temporary(desk->relative);
+    errno = saved;
+    p4_leave_desk(desk);
+    return may;
 }
 
 int p4_exists(int dirfd, const char *path) {

@@ -24,7 +24,7 @@ static entry table[ENTRIES];
 static uint64_t daemon_is;   /* identity of the daemon's socket */
 static int64_t next_look_ns;
 
-static uint64_t hash(const char *text, size_t length) {
+uint64_t p4_negative_key(const char *text, size_t length) {
     uint64_t h = 0x9e3779b97f4a7c15ull ^ length;
     for (; length >= 8; text += 8, length -= 8) {
         uint64_t word;
@@ -33,9 +33,11 @@ static uint64_t hash(const char *text, size_t length) {
         h ^= h >> 32;
     }
     for (; length; text++, length--) h = (h ^ (uint8_t)*text) * 0xff51afd7ed558ccdull;
-    h ^= h >> 29;
-    return h ^ __atomic_load_n(&daemon_is, __ATOMIC_RELAXED);
+    return h ^ h >> 29;
 }
+
+/* What is remembered of another daemon counts for nothing. */
+static uint64_t of_this_daemon(uint64_t key) { return key ^ __atomic_load_n(&daemon_is, __ATOMIC_RELAXED); }
 
 static void look_at_daemon(int64_t now_ns) {
     if (now_ns < __atomic_load_n(&next_look_ns, __ATOMIC_RELAXED)) return;
@@ -48,27 +50,27 @@ static void look_at_daemon(int64_t now_ns) {
     __atomic_store_n(&next_look_ns, now_ns + LOOK_NS, __ATOMIC_RELAXED);
 }
 
-int p4_negative_has(const char *relative, size_t length) {
+int p4_negative_has(uint64_t key) {
     int64_t now_ns = p4_now_ns();
     look_at_daemon(now_ns);
-    uint64_t h = hash(relative, length);
+    uint64_t h = of_this_daemon(key);
     const entry *e = &table[h % ENTRIES];
     return __atomic_load_n(&e->path, __ATOMIC_ACQUIRE) == h &&
            __atomic_load_n(&e->until_ns, __ATOMIC_RELAXED) > now_ns;
 }
 
-void p4_negative_add(const char *relative, size_t length) {
+void p4_negative_add(uint64_t key) {
     int64_t now_ns = p4_now_ns();
     look_at_daemon(now_ns);
-    uint64_t h = hash(relative, length);
+    uint64_t h = of_this_daemon(key);
     entry *e = &table[h % ENTRIES];
     __atomic_store_n(&e->path, 0, __ATOMIC_RELEASE);
     __atomic_store_n(&e->until_ns, now_ns + p4_depot.negative_ttl_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&e->path, h, __ATOMIC_RELEASE);
 }
 
-void p4_negative_remove(const char *relative, size_t length) {
-    uint64_t h = hash(relative, length);
+void p4_negative_remove(uint64_t key) {
+    uint64_t h = of_this_daemon(key);
     entry *e = &table[h % ENTRIES];
     if (__atomic_load_n(&e->path, __ATOMIC_ACQUIRE) == h)
         __atomic_store_n(&e->until_ns, 0, __ATOMIC_RELAXED);

@@ -51,23 +51,14 @@ static int open_creating(open_call call, int dirfd, const char *path, int flags,
     }
 }
 
-/* 1 when nothing has this name, neither here nor evicted; else 0 with errno EEXIST or EIO. */
-static int is_free(int dirfd, const char *path) {
-    int found = p4_exists(dirfd, path) ? 1 : p4_recover_before_create(dirfd, path, 0);
-    if (found) errno = found < 0 ? EIO : EEXIST;
-    return !found;
-}
-
 static int open_or_create(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    char relative[P4_MAX_PATH];
     /* Outside the depot such an open is left whole: without O_CREAT it would mean less to the kernel
      * (fs.protected_regular). */
-    size_t length = p4_is_readable(path) ? p4_relative(dirfd, path, relative) : 0;
-    if (!length || p4_is_temporary(relative)) return call(dirfd, path, flags, mode);
-    if (flags & O_EXCL && !is_free(dirfd, path)) return -1;
+    if (!p4_may_be_evicted(dirfd, path)) return call(dirfd, path, flags, mode);
+    if (flags & O_EXCL && !p4_is_free(dirfd, path)) return -1;
     int fd = flags & (O_EXCL | O_TRUNC) ? call(dirfd, path, flags, mode)
                                         : open_creating(call, dirfd, path, flags, mode);
-    if (fd >= 0) p4_negative_remove(relative, length);
+    if (fd >= 0) p4_now_there(dirfd, path);
     return fd;
 }
 
@@ -77,11 +68,10 @@ __attribute__((noinline)) static int open_any(open_call call, int dirfd, const c
                            : open_existing(call, dirfd, path, flags, mode);
 }
 
-/* Opened for writing: made again while the file is being evicted. Apart, for its large frame. */
+/* Opened for writing: made again while the file is being evicted. */
 __attribute__((noinline)) static int keep_written(open_call call, int fd, int dirfd, const char *path,
                                                   int flags, mode_t mode) {
-    char relative[P4_MAX_PATH];
-    if (!p4_relative(dirfd, path, relative) || p4_is_temporary(relative)) return fd;
+    if (!p4_may_be_evicted(dirfd, path)) return fd;
     for (int try = 0; try < P4_TRIES; try++) {
         if (!p4_was_replaced(fd, dirfd, path)) return fd;
         close(fd);
@@ -122,6 +112,17 @@ P4_API int open64(const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
     return shim_open(plain_open64, AT_FDCWD, path, flags, mode);
 }
+/* Their older names, which the C library exports too. */
+int __open(const char *path, int flags, ...);
+int __open64(const char *path, int flags, ...);
+P4_API int __open(const char *path, int flags, ...) {
+    MODE_ARGUMENT(flags)
+    return shim_open(plain_open, AT_FDCWD, path, flags, mode);
+}
+P4_API int __open64(const char *path, int flags, ...) {
+    MODE_ARGUMENT(flags)
+    return shim_open(plain_open64, AT_FDCWD, path, flags, mode);
+}
 P4_API int openat(int dirfd, const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
     return shim_open(plain_openat, dirfd, path, flags, mode);
@@ -158,10 +159,8 @@ P4_API int creat64(const char *path, mode_t mode) {
  * file back and holds it open, which keeps it from being evicted, in `guard` (-1: nothing to hold).
  * 0 with errno when the stream's open must fail. */
 static int begin_stream(const char *path, const char *mode, int *guard) {
-    char relative[P4_MAX_PATH];
     *guard = -1;
-    if (!p4_is_readable(path) || !p4_relative(AT_FDCWD, path, relative)) return 1;
-    if (p4_is_temporary(relative)) return 1;
+    if (!p4_may_be_evicted(AT_FDCWD, path)) return 1;
     size_t letters = strcspn(mode, ","); /* what follows is ccs=… */
     int flags = O_CLOEXEC | O_NOCTTY;
     if (*mode == 'a') flags |= O_CREAT | O_APPEND;
@@ -169,7 +168,7 @@ static int begin_stream(const char *path, const char *mode, int *guard) {
         flags |= O_RDWR;
     else if (*mode != 'r')
         flags |= O_WRONLY;
-    if (*mode != 'r' && memchr(mode, 'x', letters)) return is_free(AT_FDCWD, path);
+    if (*mode != 'r' && memchr(mode, 'x', letters)) return p4_is_free(AT_FDCWD, path);
     if (*mode == 'w') return 1;
     *guard = shim_open(plain_open64, AT_FDCWD, path, flags, 0666);
     return *guard >= 0;
@@ -197,9 +196,8 @@ static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
         FILE *stream = open_stream(call, path, mode);
         end_stream(guard);
         if (!stream) return NULL;
-        char relative[P4_MAX_PATH];
         int writes = *mode != 'r' || strchr(mode, '+');
-        if (writes && try < P4_TRIES && p4_relative(AT_FDCWD, path, relative) &&
+        if (writes && try < P4_TRIES && p4_may_be_evicted(AT_FDCWD, path) &&
             p4_was_replaced(fileno(stream), AT_FDCWD, path)) {
             fclose(stream);
             continue;

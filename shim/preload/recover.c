@@ -18,24 +18,33 @@ static int is_there(int dirfd, const char *path) {
 
 /* What was absent a moment ago is good enough for who looks, not for who would create an empty file
  * over it: `remembered` says whether it may be used. */
-__attribute__((noinline)) static int find(int dirfd, const char *path, int remembered) {
-    char relative[P4_MAX_PATH];
-    if (!p4_relative(dirfd, path, relative)) return ABSENT;
+static int find_at(struct p4_desk *desk, int dirfd, const char *path, int remembered) {
+    size_t length = p4_relative(desk, dirfd, path);
+    if (!length) return ABSENT;
+    uint64_t as_written = p4_negative_key(desk->relative, length);
+    if (remembered && p4_negative_has(as_written)) return ABSENT;
     if (is_there(dirfd, path)) return THERE;
-    ssize_t known = p4_physical(dirfd, path, relative);
+    ssize_t known = p4_physical(desk, dirfd, path);
     if (known < 0) return FAILED;
-    size_t length = (size_t)known;
-    if (!length || p4_is_temporary(relative)) return ABSENT;
-    if (remembered && p4_negative_has(relative, length)) return ABSENT;
-    switch (p4_ask(relative, length)) {
+    if (!known || p4_is_temporary(desk->relative)) return ABSENT;
+    switch (p4_ask(desk, "FETCH", (size_t)known)) {
     case P4_THERE:
         return RESTORED;
     case P4_ABSENT:
-        p4_negative_add(relative, length);
+        p4_negative_add(as_written);
+        p4_negative_add(p4_negative_key(desk->relative, (size_t)known));
         return ABSENT;
     default:
         return FAILED;
     }
+}
+
+__attribute__((noinline)) static int find(int dirfd, const char *path, int remembered) {
+    struct p4_desk *desk = p4_take_desk();
+    if (!desk) return FAILED;
+    int found = find_at(desk, dirfd, path, remembered);
+    p4_leave_desk(desk);
+    return found;
 }
 
 /* Whether it is worth another try; each takes longer than the one before. */
@@ -60,12 +69,50 @@ int p4_recover_before_create(int dirfd, const char *path, int tries) {
     return found == FAILED ? -1 : found != ABSENT;
 }
 
+int p4_is_free(int dirfd, const char *path) {
+    int found = p4_exists(dirfd, path) ? 1 : p4_recover_before_create(dirfd, path, 0);
+    if (found) errno = found < 0 ? EIO : EEXIST;
+    return !found;
+}
+
+static int unlink_at(struct p4_desk *desk, int dirfd, const char *path) {
+    size_t length = p4_relative(desk, dirfd, path);
+    if (!length) return P4_ABSENT;
+    uint64_t as_written = p4_negative_key(desk->relative, length);
+    if (p4_negative_has(as_written)) return P4_ABSENT;
+    ssize_t known = p4_physical(desk, dirfd, path);
+    if (known < 0) return P4_FAILED;
+    if (!known || p4_is_temporary(desk->relative)) return P4_ABSENT;
+    enum p4_answer answer = p4_ask(desk, "UNLINK", (size_t)known);
+    /* An older daemon does not know the word: the file comes back, and goes the usual way. */
+    if (answer == P4_REFUSED && p4_ask(desk, "FETCH", (size_t)known) == P4_THERE) return P4_LOCAL;
+    if (answer == P4_THERE || answer == P4_ABSENT) {
+        p4_negative_add(as_written);
+        p4_negative_add(p4_negative_key(desk->relative, (size_t)known));
+    }
+    return answer;
+}
+
+int p4_unlink_evicted(int dirfd, const char *path, int tries) {
+    struct p4_desk *desk = try_again(tries) ? p4_take_desk() : NULL;
+    int answer = P4_FAILED, before = errno;
+    if (desk) {
+        answer = unlink_at(desk, dirfd, path);
+        p4_leave_desk(desk);
+    }
+    errno = answer == P4_ABSENT ? ENOENT : answer == P4_READ_ONLY ? EROFS : EIO;
+    if (answer == P4_LOCAL || answer == P4_THERE) errno = before;
+    return answer == P4_LOCAL ? 1 : answer == P4_THERE ? 0 : -1;
+}
+
 void p4_now_there(int dirfd, const char *path) {
-    char relative[P4_MAX_PATH];
+    struct p4_desk *desk = p4_depot.active ? p4_take_desk() : NULL;
+    if (!desk) return; /* without memory "absent" is believed until its time is over */
     int saved = errno;
-    size_t length = p4_depot.active ? p4_relative(dirfd, path, relative) : 0;
-    if (length) p4_negative_remove(relative, length);
+    size_t length = p4_relative(desk, dirfd, path);
+    if (length) p4_negative_remove(p4_negative_key(desk->relative, length));
     errno = saved;
+    p4_leave_desk(desk);
 }
 
 int p4_was_replaced(int fd, int dirfd, const char *path) {

@@ -17,6 +17,8 @@
 /* Longest path of the depot that is cached, bytes: the daemon's limit. Longer ones are always local. */
 enum { P4_MAX_PATH = 4096, P4_MAX_CACHED = 1960 };
 
+struct p4_desk;
+
 /* ---- depot.c: which paths are the depot's ---- */
 
 /* The depot as configured; set once, before any thread. */
@@ -28,6 +30,9 @@ extern struct p4_depot {
     char real[P4_MAX_PATH]; /* without symbolic links */
     size_t real_len;
     char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
+    int lists_evicted; /* P4CACHE_LIST */
+    dev_t device;      /* of the depot's directory, to know it again */
+    ino_t inode;
     int64_t timeout_ns, negative_ttl_ns;
 } p4_depot;
 
@@ -35,14 +40,24 @@ extern struct p4_depot {
 const char *p4_below_depot(const char *path);
 
 /* The depot-relative path of `path`, made lexically plain (no "." ".." "//"), resolved against dirfd
- * or the working directory when relative. Its length in `out`, 0 when it is outside the depot, in the
- * state directory, or cannot be asked for. */
-size_t p4_relative(int dirfd, const char *path, char out[P4_MAX_PATH]);
+ * or the working directory when relative. In desk->relative; its length, 0 when it is outside the depot,
+ * in the state directory, or cannot be asked for. */
+size_t p4_relative(struct p4_desk *desk, int dirfd, const char *path);
 
 /* The same with symbolic links followed, as the kernel would: the name the daemon knows a file by.
  * Directories that are not there are taken as they are written, and so is the whole path where /proc is
  * not mounted. -1 when it cannot be told for want of descriptors or memory. Makes system calls. */
-ssize_t p4_physical(int dirfd, const char *path, char out[P4_MAX_PATH]);
+ssize_t p4_physical(struct p4_desk *desk, int dirfd, const char *path);
+
+/* Whether the path is one of the depot's that may be evicted: a call that would make something there has
+ * to ask first. Any address is allowed. Leaves errno alone. */
+int p4_may_be_evicted(int dirfd, const char *path);
+
+/* Whether the path is the depot's own directory. Makes system calls. */
+int p4_is_depot(int dirfd, const char *path);
+
+/* After chroot(2): the depot's name may mean something else now. */
+void p4_look_for_depot(void);
 
 /* Whether there is an entry at the path, be it a dangling link. Leaves errno alone. */
 int p4_exists(int dirfd, const char *path);
@@ -55,18 +70,64 @@ int p4_is_readable(const char *path);
 /* p4d's own temporaries tmp.PID.TID.SEQ are never evicted: no need to ask for them. */
 int p4_is_temporary(const char *relative);
 
+/* ---- desk.c: room to work in ---- */
+
+/* What a question needs: the callers' stacks may be tiny. A few are kept, with a connection each. */
+struct p4_desk {
+    char relative[P4_MAX_PATH], plain[P4_MAX_PATH], base[P4_MAX_PATH], dir[P4_MAX_PATH];
+    char link[P4_MAX_PATH], target[P4_MAX_PATH], request[P4_MAX_PATH + 16], line[512];
+    int connection; /* kept, or 0 */
+    dev_t device;   /* what the connection was when it was made */
+    ino_t inode;
+    char taken;
+};
+
+/* Never waits; NULL without memory. Safe in signal handlers and after vfork. */
+struct p4_desk *p4_take_desk(void);
+void p4_leave_desk(struct p4_desk *desk);
+/* Whether this is the process that the desks' connections belong to: not so in a child of vfork. */
+int p4_owns_desks(void);
+/* Whether the desk's connection still is the one that was made. */
+int p4_is_connected(const struct p4_desk *desk);
+
 /* ---- client.c: asking the daemon ---- */
 
-enum p4_answer { P4_THERE, P4_ABSENT, P4_FAILED };
+enum p4_answer {
+    P4_THERE,     /* FETCH: in place now. UNLINK: deleted */
+    P4_ABSENT,    /* nowhere */
+    P4_LOCAL,     /* UNLINK: in place again; the caller's to delete */
+    P4_READ_ONLY, /* UNLINK: a replica's files stay */
+    P4_REFUSED,   /* the daemon gave another answer, or does not know the word */
+    P4_FAILED,    /* it gave none */
+};
 
-/* Asks for the file and waits, at most the configured time, through restarts of the daemon. */
-enum p4_answer p4_ask(const char *relative, size_t length);
+/* Asks "FETCH" or "UNLINK" for desk->relative and waits, at most the configured time, through restarts of
+ * the daemon. */
+enum p4_answer p4_ask(struct p4_desk *desk, const char *verb, size_t length);
+
+/* Sends a request whose answer is read apart, or not at all: a connection with the question sent; -1 when the
+ * daemon is not there, -2 when this process can never reach it. */
+int p4_begin_asking(const char *request, size_t length, int64_t deadline_ns);
+/* Reads what has come, at least a byte; 0 when the connection ended or the time is over. */
+size_t p4_receive(int fd, char *out, size_t cap, int64_t deadline_ns);
+int64_t p4_deadline_ns(void);
+/* Waits before another attempt, longer each time; 0 when there is no time left. */
+int p4_pause(int attempt, int64_t deadline_ns);
+
+/* ---- sandbox.c: processes that gave rights up ---- */
+
+/* Whether a system call that the program does not make itself may end it (seccomp). Needs room to read
+ * the process's status. */
+int p4_is_confined(char *room, size_t cap);
+/* The program may be about to confine itself: what is noted has been sent, nothing more is to be. */
+extern int p4_quiet;
 
 /* ---- negative.c: what the daemon said is absent ---- */
 
-int p4_negative_has(const char *relative, size_t length);
-void p4_negative_add(const char *relative, size_t length);
-void p4_negative_remove(const char *relative, size_t length);
+uint64_t p4_negative_key(const char *relative, size_t length);
+int p4_negative_has(uint64_t key);
+void p4_negative_add(uint64_t key);
+void p4_negative_remove(uint64_t key);
 
 /* ---- access_log.c: what was opened ---- */
 
@@ -86,6 +147,13 @@ int p4_recover(int dirfd, const char *path, int tries);
 /* The same for a path that the call is about to create: 1 when a file is there now, 0 when there is
  * none anywhere, -1 with errno EIO. */
 int p4_recover_before_create(int dirfd, const char *path, int tries);
+
+/* 1 when nothing has this name, neither here nor evicted; else 0 with errno EEXIST or EIO. */
+int p4_is_free(int dirfd, const char *path);
+
+/* The path's own name was not there to be removed: 0 when the daemon removed the evicted file, 1 when the
+ * call is to be made again, -1 with errno ENOENT, EIO or EROFS. */
+int p4_unlink_evicted(int dirfd, const char *path, int tries);
 
 /* A file was made at the path: it is absent no more. Leaves errno alone. */
 void p4_now_there(int dirfd, const char *path);

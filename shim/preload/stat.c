@@ -1,10 +1,16 @@
 /* stat: the calls that ask about a file, or change it, by its name. On an evicted file each restores it
- * first: a server that saw such a file as absent would begin a new one in its place. */
+ * first: a server that saw such a file as absent would begin a new one in its place. That is also so
+ * where only metadata is asked for: cp, git and others compare the inode of stat with that of the file
+ * they then open. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
 
@@ -12,11 +18,12 @@
 
 #define CALL(name, type, ...) P4_REAL(name, type)(__VA_ARGS__)
 
-/* One function whose first argument is the path. */
-#define BY_PATH(name, parameters, type, ...)                                                       \
-    P4_API int name parameters {                                                                   \
-        P4_RECOVERING(int, -1, AT_FDCWD, path, CALL(#name, type, __VA_ARGS__));                    \
+/* One function whose path is relative to the working directory. */
+#define RETURNING(result, name, parameters, type, ...)                                             \
+    P4_API result name parameters {                                                                \
+        P4_RECOVERING(result, -1, AT_FDCWD, path, CALL(#name, type, __VA_ARGS__));                 \
     }
+#define BY_PATH(name, parameters, type, ...) RETURNING(int, name, parameters, type, __VA_ARGS__)
 /* One with a directory descriptor before it. */
 #define BY_DIRFD(name, parameters, type, ...)                                                      \
     P4_API int name parameters {                                                                   \
@@ -64,7 +71,38 @@ BY_PATH(eaccess, (const char *path, int mode), PATH_INT, path, mode)
 BY_DIRFD(faccessat, (int dirfd, const char *path, int mode, int flags), AT_INT_INT, dirfd, path, mode,
          flags)
 
+#define PATH_OUT int (*)(const char *, void *)
+BY_PATH(statfs, (const char *path, struct statfs *st), PATH_OUT, path, st)
+BY_PATH(statfs64, (const char *path, struct statfs64 *st), PATH_OUT, path, st)
+BY_PATH(statvfs, (const char *restrict path, struct statvfs *restrict st), PATH_OUT, path, st)
+BY_PATH(statvfs64, (const char *restrict path, struct statvfs64 *restrict st), PATH_OUT, path, st)
+RETURNING(long, pathconf, (const char *path, int name), long (*)(const char *, int), path, name)
+
+#define PATH_GET ssize_t(*)(const char *, const char *, void *, size_t)
+#define PATH_SET int (*)(const char *, const char *, const void *, size_t, int)
+#define PATH_LIST ssize_t(*)(const char *, char *, size_t)
+#define PATH_REMOVE int (*)(const char *, const char *)
+RETURNING(ssize_t, getxattr, (const char *path, const char *name, void *out, size_t cap), PATH_GET, path,
+          name, out, cap)
+RETURNING(ssize_t, lgetxattr, (const char *path, const char *name, void *out, size_t cap), PATH_GET, path,
+          name, out, cap)
+RETURNING(ssize_t, listxattr, (const char *path, char *out, size_t cap), PATH_LIST, path, out, cap)
+RETURNING(ssize_t, llistxattr, (const char *path, char *out, size_t cap), PATH_LIST, path, out, cap)
+
 /* ---- changes by name ---- */
+
+BY_PATH(setxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
+        PATH_SET, path, name, value, size, flags)
+BY_PATH(lsetxattr, (const char *path, const char *name, const void *value, size_t size, int flags),
+        PATH_SET, path, name, value, size, flags)
+BY_PATH(removexattr, (const char *path, const char *name), PATH_REMOVE, path, name)
+BY_PATH(lremovexattr, (const char *path, const char *name), PATH_REMOVE, path, name)
+#define PATH_OWNER int (*)(const char *, uid_t, gid_t)
+BY_PATH(chown, (const char *path, uid_t owner, gid_t group), PATH_OWNER, path, owner, group)
+BY_PATH(lchown, (const char *path, uid_t owner, gid_t group), PATH_OWNER, path, owner, group)
+BY_DIRFD(fchownat, (int dirfd, const char *path, uid_t owner, gid_t group, int flags),
+         int (*)(int, const char *, uid_t, gid_t, int), dirfd, path, owner, group, flags)
+BY_PATH(lchmod, (const char *path, mode_t mode), int (*)(const char *, mode_t), path, mode)
 
 BY_PATH(truncate, (const char *path, off_t length), int (*)(const char *, off_t), path, length)
 BY_PATH(truncate64, (const char *path, off64_t length), int (*)(const char *, off64_t), path, length)
@@ -82,36 +120,10 @@ BY_DIRFD(futimesat, (int dirfd, const char *path, const struct timeval times[2])
 BY_DIRFD(utimensat, (int dirfd, const char *path, const struct timespec times[2], int flags),
          int (*)(int, const char *, const struct timespec *, int), dirfd, path, times, flags)
 
-/* Of two names the old one may be evicted; the new one is overwritten either way. What p4d renames into
- * its place may have been absent a moment ago. */
-#define TO_NEW_NAME(name, parameters, dirfd, to_dirfd, type, ...)                                  \
-    static int recovering_##name parameters {                                                      \
-        P4_RECOVERING(int, -1, dirfd, path, CALL(#name, type, __VA_ARGS__));                       \
-    }                                                                                              \
-    P4_API int name parameters {                                                                   \
-        int rc = recovering_##name(__VA_ARGS__);                                                   \
-        if (!rc) p4_now_there(to_dirfd, to);                                                       \
-        return rc;                                                                                 \
-    }
-TO_NEW_NAME(rename, (const char *path, const char *to), AT_FDCWD, AT_FDCWD,
-            int (*)(const char *, const char *), path, to)
-TO_NEW_NAME(renameat, (int dirfd, const char *path, int to_dirfd, const char *to), dirfd, to_dirfd,
-            int (*)(int, const char *, int, const char *), dirfd, path, to_dirfd, to)
-TO_NEW_NAME(renameat2, (int dirfd, const char *path, int to_dirfd, const char *to, unsigned flags),
-            dirfd, to_dirfd, int (*)(int, const char *, int, const char *, unsigned), dirfd, path,
-            to_dirfd, to, flags)
-TO_NEW_NAME(link, (const char *path, const char *to), AT_FDCWD, AT_FDCWD,
-            int (*)(const char *, const char *), path, to)
-TO_NEW_NAME(linkat, (int dirfd, const char *path, int to_dirfd, const char *to, int flags), dirfd,
-            to_dirfd, int (*)(int, const char *, int, const char *, int), dirfd, path, to_dirfd, to,
-            flags)
-
 /* ---- names: RCS asks this way whether an archive is there ---- */
 
-P4_API ssize_t readlink(const char *restrict path, char *restrict out, size_t cap) {
-    P4_RECOVERING(ssize_t, -1, AT_FDCWD, path,
-                  CALL("readlink", ssize_t(*)(const char *, char *, size_t), path, out, cap));
-}
+RETURNING(ssize_t, readlink, (const char *restrict path, char *restrict out, size_t cap), PATH_LIST, path,
+          out, cap)
 P4_API ssize_t readlinkat(int dirfd, const char *restrict path, char *restrict out, size_t cap) {
     P4_RECOVERING(ssize_t, -1, dirfd, path,
                   CALL("readlinkat", ssize_t(*)(int, const char *, char *, size_t), dirfd, path, out,
@@ -138,4 +150,8 @@ P4_API char *__realpath_chk(const char *path, char *resolved, size_t room) {
     P4_RECOVERING(char *, NULL, AT_FDCWD, path,
                   CALL("__realpath_chk", char *(*)(const char *, char *, size_t), path, resolved,
                        room));
+}
+P4_API char *canonicalize_file_name(const char *path) {
+    P4_RECOVERING(char *, NULL, AT_FDCWD, path,
+                  CALL("canonicalize_file_name", char *(*)(const char *), path));
 }

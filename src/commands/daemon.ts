@@ -28,6 +28,7 @@ import { ShimServer } from "../server/shim_server.ts";
 import { removePidFile, reportReady } from "./detach.ts";
 import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
+import { shimRequests } from "./shim_requests.ts";
 import { checkSecretFiles, openStorage, probeStorage } from "./storage.ts";
 
 /** Least time between two records of a file's access, s: reads cost no writes of their own. */
@@ -64,7 +65,7 @@ export async function runDaemon(config: Config): Promise<number> {
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
-    (path) => answerFetch(engine, path),
+    shimRequests(config, engine, secondary === null ? [primary] : [primary, secondary]),
   );
   const accesses = config.accessLogEnabled
     ? AccessReceiver.listen(
@@ -152,19 +153,6 @@ function storageKeys(config: Config): (path: string) => string {
   if (primary.type === "nfs" || primary.prefix === "") return (path) => path;
   const prefix = pathFromBytes(new TextEncoder().encode(primary.prefix + "/"));
   return (path) => prefix + path;
-}
-
-/** Answers one FETCH, counted and timed. */
-async function answerFetch(engine: Engine, path: string) {
-  const begun = performance.now();
-  const answer = await engine.restorer.fetch(path);
-  const result = answer.kind === "ok"
-    ? "fetched"
-    : answer.kind === "notFound"
-    ? "not_found"
-    : "error";
-  engine.metrics.shimRequest(result, (performance.now() - begun) / 1000);
-  return answer;
 }
 
 /** Accesses that the shim reports are logged, and keep files from eviction. */

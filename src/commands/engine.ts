@@ -16,6 +16,7 @@ import { createExclusion } from "../cache/exclusion.ts";
 import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
 import { Pins } from "../cache/pins.ts";
+import { Remover } from "../cache/remover.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { emptyTrash } from "../cache/trash.ts";
@@ -47,6 +48,7 @@ export interface Engine {
   readonly garbage: GarbageCollector;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly remover: Remover;
   readonly metrics: Metrics;
   readonly health: Health;
   /** Null when it is turned off or cannot be used. */
@@ -148,6 +150,12 @@ export function buildEngine(
     makeRoom: (bytes) => evictor.makeRoom(bytes),
     onRestored: () => evictor.notice(),
   });
+  const remover = new Remover({
+    ...shared,
+    intake,
+    backends: secondary === null ? [primary] : [primary, secondary],
+    readOnly: config.readOnly,
+  });
   const engine: Engine = {
     files,
     manifest,
@@ -160,6 +168,7 @@ export function buildEngine(
     garbage,
     pins,
     unsettled,
+    remover,
     metrics,
     accessLog,
     health,

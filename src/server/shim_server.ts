@@ -1,5 +1,14 @@
 /**
- * The socket that the shim asks: `FETCH <path>\n` → `OK <size>\n`, `NOTFOUND\n` or `ERROR <why>\n`.
+ * The socket that the shim asks, one line a request:
+ *
+ *     FETCH <path>   → OK <size>  the file is in place now
+ *     UNLINK <path>  → OK 0       it was evicted, and is deleted now
+ *                      LOCAL      it is in place: deleting it is the client's
+ *     LIST <dir>     → "f <name>" or "d <name>" for each entry the storage has, then END; "." is the depot
+ *     DROPPED <n>    → OK 0       so many accesses were not reported
+ *
+ * and NOTFOUND or `ERROR <why>` to any. FETCH is the contract's; a client must expect "ERROR unknown
+ * request" to the others from an older daemon.
  *
  * A client may send one request and close, leave out the last newline after a half-close, or keep the
  * connection and send more; answers come in order. Nothing a client does delays another: each has its
@@ -8,8 +17,9 @@
  * @module
  */
 
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
+import { describeError } from "../observe/logging.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";
 
 /** The answer to one request. */
@@ -17,6 +27,29 @@ export type FetchAnswer =
   | { readonly kind: "ok"; readonly size: number }
   | { readonly kind: "notFound" }
   | { readonly kind: "error"; readonly why: string };
+
+/** The answer to a request to delete an evicted file. */
+export type UnlinkAnswer =
+  | { readonly kind: "deleted" }
+  | { readonly kind: "local" }
+  | { readonly kind: "notFound" }
+  | { readonly kind: "error"; readonly why: string };
+
+/** One name in a directory, one character per byte. */
+export interface ListedName {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
+/** Who answers. Paths and names are as they came, one character per byte. */
+export interface ShimRequests {
+  fetch(path: string): Promise<FetchAnswer>;
+  unlink(path: string): Promise<UnlinkAnswer>;
+  /** The entries of a directory; "" is the depot. Throws what stands in the way of a whole listing. */
+  list(dir: string): AsyncIterable<ListedName>;
+  /** A client could not report so many accesses. */
+  dropped(count: number): void;
+}
 
 /** Longest request line, bytes. */
 const MAX_REQUEST_BYTES = 8192;
@@ -46,8 +79,10 @@ const CLOSE_TIMEOUT_MS = 5_000;
 /** Buffers full that are read from a client after it was refused. */
 const MAX_DISCARDED_READS = 16;
 
+/** Characters of a listing that are sent in one piece. */
+const LIST_PIECE = 16 * 1024;
+
 const NEWLINE = 0x0a;
-const FETCH = "FETCH ";
 
 interface Client {
   readonly conn: Deno.Conn;
@@ -60,7 +95,7 @@ interface Client {
 export class ShimServer {
   readonly #listener: Deno.Listener;
   readonly #path: string;
-  readonly #handler: (path: string) => Promise<FetchAnswer>;
+  readonly #requests: ShimRequests;
   readonly #limits: Limits;
   readonly #clients = new Set<Client>();
   readonly #sweeper: number;
@@ -71,12 +106,12 @@ export class ShimServer {
   private constructor(
     listener: Deno.Listener,
     path: string,
-    handler: (path: string) => Promise<FetchAnswer>,
+    requests: ShimRequests,
     limits: Limits,
   ) {
     this.#listener = listener;
     this.#path = path;
-    this.#handler = handler;
+    this.#requests = requests;
     this.#limits = limits;
     this.#sweeper = setInterval(() => this.#endIdle(), limits.sweepMs);
     this.#accepting = this.#accept();
@@ -85,18 +120,17 @@ export class ShimServer {
   /**
    * Listens at a path, in place of a socket that a dead daemon left.
    * @param mode Permission bits of the socket.
-   * @param handler Given the path of a request, one character per byte, as it came.
    * @throws EnvironmentError when the path is taken by a live server or cannot be made.
    */
   static async listen(
     path: string,
     mode: number,
-    handler: (path: string) => Promise<FetchAnswer>,
+    requests: ShimRequests,
     limits: Limits = LIMITS,
   ): Promise<ShimServer> {
     await removeStale(path);
     const listener = bindSocket(path, mode, () => Deno.listen({ transport: "unix", path }));
-    return new ShimServer(listener as Deno.Listener, path, handler, limits);
+    return new ShimServer(listener as Deno.Listener, path, requests, limits);
   }
 
   /**
@@ -164,27 +198,45 @@ export class ShimServer {
       }
       buffer.copyWithin(0, begin, filled);
       filled -= begin;
-      if (filled > MAX_REQUEST_BYTES) return await refuse(client, "ERROR request too long", buffer);
+      if (filled > MAX_REQUEST_BYTES) {
+        return await refuse(client, "ERROR request too long\n", buffer);
+      }
     }
   }
 
   async #answer(client: Client, request: Uint8Array): Promise<void> {
-    client.waitsFor = "answer";
-    const line = answerLine(await this.#handle(pathFromBytes(request)));
-    client.waitsFor = "taking";
-    client.sinceMs = Date.now();
-    await write(client.conn, line);
+    for await (const lines of this.#handle(client, pathFromBytes(request))) {
+      client.waitsFor = "taking";
+      client.sinceMs = Date.now();
+      await write(client.conn, lines);
+      client.waitsFor = "answer";
+    }
     client.waitsFor = "request";
+    client.sinceMs = Date.now();
   }
 
-  async #handle(line: string): Promise<FetchAnswer> {
-    if (!line.startsWith(FETCH)) {
-      return { kind: "error", why: "unknown request; allowed: FETCH <depot-relative path>" };
-    }
+  /** The answer, in pieces of whole lines. */
+  async *#handle(client: Client, line: string): AsyncIterable<string> {
+    client.waitsFor = "answer";
+    const space = line.indexOf(" ");
+    const verb = line.slice(0, Math.max(0, space)), operand = line.slice(space + 1);
     try {
-      return await this.#handler(line.slice(FETCH.length));
+      switch (verb) {
+        case "FETCH":
+          return yield answerLine(await this.#requests.fetch(operand));
+        case "UNLINK":
+          return yield answerLine(await this.#requests.unlink(operand));
+        case "LIST":
+          return yield* listing(this.#requests.list(operand === "." ? "" : operand));
+        case "DROPPED":
+          if (!/^\d{1,9}$/.test(operand)) return yield "ERROR not a number\n";
+          this.#requests.dropped(Number(operand));
+          return yield "OK 0\n";
+        default:
+          yield "ERROR unknown request; allowed: FETCH, UNLINK, LIST <depot-relative path>\n";
+      }
     } catch {
-      return { kind: "error", why: "internal error" };
+      yield "ERROR internal error\n";
     }
   }
 
@@ -209,19 +261,44 @@ function end({ conn }: Client): void {
   }
 }
 
-function answerLine(answer: FetchAnswer): string {
+function answerLine(answer: FetchAnswer | UnlinkAnswer): string {
   switch (answer.kind) {
     case "ok":
-      return `OK ${answer.size}`;
+      return `OK ${answer.size}\n`;
+    case "deleted":
+      return "OK 0\n";
+    case "local":
+      return "LOCAL\n";
     case "notFound":
-      return "NOTFOUND";
+      return "NOTFOUND\n";
     case "error":
-      return `ERROR ${answer.why.replaceAll("\n", " ")}`;
+      return errorLine(answer.why);
   }
 }
 
-async function write(conn: Deno.Conn, line: string): Promise<void> {
-  let rest: Uint8Array = new TextEncoder().encode(line + "\n");
+function errorLine(why: string): string {
+  return `ERROR ${pathFromBytes(new TextEncoder().encode(why.replaceAll("\n", " ")))}\n`;
+}
+
+/** The lines of a listing. One that cannot be whole ends with an error: it must not look complete (P3). */
+async function* listing(entries: AsyncIterable<ListedName>): AsyncIterable<string> {
+  let piece = "";
+  try {
+    for await (const { name, isDirectory } of entries) {
+      piece += `${isDirectory ? "d" : "f"} ${name}\n`;
+      if (piece.length < LIST_PIECE) continue;
+      yield piece;
+      piece = "";
+    }
+  } catch (error) {
+    return yield errorLine(describeError(error));
+  }
+  yield piece + "END\n";
+}
+
+/** Lines are one character per byte. */
+async function write(conn: Deno.Conn, lines: string): Promise<void> {
+  let rest: Uint8Array = pathToBytes(lines);
   while (rest.length > 0) rest = rest.subarray(await conn.write(rest));
 }
 

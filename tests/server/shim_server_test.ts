@@ -6,12 +6,27 @@
 
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { EnvironmentError } from "../../src/errors.ts";
-import { type FetchAnswer, type Limits, ShimServer } from "../../src/server/shim_server.ts";
+import {
+  type FetchAnswer,
+  type Limits,
+  type ShimRequests,
+  ShimServer,
+} from "../../src/server/shim_server.ts";
 
 type Handler = (path: string) => Promise<FetchAnswer>;
 
 const echoSize: Handler = (path) =>
   Promise.resolve(path === "none" ? { kind: "notFound" } : { kind: "ok", size: path.length });
+
+/** A daemon that only fetches. */
+function fetching(fetch: Handler): ShimRequests {
+  return {
+    fetch,
+    unlink: () => Promise.resolve({ kind: "local" }),
+    list: async function* () {},
+    dropped: () => {},
+  };
+}
 
 async function withServer(
   handler: Handler,
@@ -20,7 +35,7 @@ async function withServer(
 ): Promise<void> {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/shim.sock`;
-  const server = await ShimServer.listen(path, 0o666, handler, limits);
+  const server = await ShimServer.listen(path, 0o666, fetching(handler), limits);
   try {
     await test(path);
   } finally {
@@ -89,7 +104,7 @@ Deno.test("what is not a request, too long, or fails gets one ERROR line", () =>
     if (name === "throws") throw new Error("secret");
     return Promise.resolve({ kind: "error", why: "two\nlines" });
   }, async (path) => {
-    const unknown = "ERROR unknown request; allowed: FETCH <depot-relative path>\n";
+    const unknown = "ERROR unknown request; allowed: FETCH, UNLINK, LIST <depot-relative path>\n";
     assertEquals(await ask(path, "STORE x\n"), unknown);
     assertEquals(await ask(path, "FETCH throws\n"), "ERROR internal error\n");
     assertEquals(await ask(path, "FETCH x\n"), "ERROR two lines\n");
@@ -111,9 +126,13 @@ Deno.test("a dead daemon's socket is taken over, a live one's is not", async () 
   // A listener that ends without removing its socket, as a killed process does.
   const script = `import socket; s = socket.socket(socket.AF_UNIX); s.bind("${path}"); s.listen()`;
   await new Deno.Command("python3", { args: ["-c", script] }).output();
-  const server = await ShimServer.listen(path, 0o600, echoSize);
+  const server = await ShimServer.listen(path, 0o600, fetching(echoSize));
   assertEquals(Deno.statSync(path).mode! & 0o777, 0o600);
-  await assertRejects(() => ShimServer.listen(path, 0o600, echoSize), EnvironmentError, path);
+  await assertRejects(
+    () => ShimServer.listen(path, 0o600, fetching(echoSize)),
+    EnvironmentError,
+    path,
+  );
   assertEquals(await ask(path, "FETCH abc\n"), "OK 3\n");
   await server.close();
   Deno.removeSync(dir);
@@ -123,7 +142,11 @@ Deno.test("a file that is not a socket is not taken over", async () => {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/shim.sock`;
   Deno.writeTextFileSync(path, "kept");
-  await assertRejects(() => ShimServer.listen(path, 0o600, echoSize), EnvironmentError, path);
+  await assertRejects(
+    () => ShimServer.listen(path, 0o600, fetching(echoSize)),
+    EnvironmentError,
+    path,
+  );
   assertEquals(Deno.readTextFileSync(path), "kept");
   Deno.removeSync(dir, { recursive: true });
 });
@@ -163,12 +186,13 @@ Deno.test("the end gives answers in the making, and waits for no client for ever
   const path = `${dir}/shim.sock`;
   const asked = Promise.withResolvers<void>();
   const soon = Promise.withResolvers<FetchAnswer>();
-  const server = await ShimServer.listen(path, 0o600, (name) => {
+  const handler: Handler = (name) => {
     if (name === "soon") return soon.promise;
     if (name !== "never") return echoSize(name);
     asked.resolve();
     return new Promise(() => {});
-  });
+  };
+  const server = await ShimServer.listen(path, 0o600, fetching(handler));
   const deaf = new Deno.Command(Deno.execPath(), {
     args: ["eval", DEAF, path],
     stdout: "piped",
@@ -204,4 +228,45 @@ Deno.test({
         assertEquals(new TextDecoder().decode(stdout), "NOTFOUND\n");
       }
     }),
+});
+
+Deno.test("deletes, listings and counts of drops are answered on the same connection", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/shim.sock`;
+  let dropped = 0;
+  const names = Array.from({ length: 3000 }, (_, i) => ({ name: `f${i}\xff`, isDirectory: false }));
+  const server = await ShimServer.listen(path, 0o600, {
+    fetch: echoSize,
+    unlink: (name) =>
+      Promise.resolve(
+        name === "none" ? { kind: "notFound" } : { kind: name === "x" ? "local" : "deleted" },
+      ),
+    list: async function* (dir) {
+      if (dir === "") return yield { name: "sub", isDirectory: true };
+      yield* names;
+      if (dir === "half") throw new Error("Cannot list\nthe storage: it is down é\u010a");
+    },
+    dropped: (count) => dropped += count,
+  });
+  try {
+    const requests = "UNLINK a\nUNLINK x\nUNLINK none\nLIST .\nDROPPED 7\nDROPPED x\nFETCH abc\n";
+    assertEquals(
+      await ask(path, requests),
+      "OK 0\nLOCAL\nNOTFOUND\nd sub\nEND\nOK 0\nERROR not a number\nOK 3\n",
+    );
+    assertEquals(dropped, 7);
+    const lines = (await ask(path, "LIST d\n")).split("\n");
+    assertEquals(lines.length, 3002);
+    assertEquals(lines.slice(-2), ["END", ""]);
+    const half = await ask(path, "LIST half\n");
+    assertEquals(half.includes("END"), false);
+    assertEquals(half.split("\n").at(-2), "ERROR Cannot list the storage: it is down é\u010a");
+    assertEquals(
+      await ask(path, "STAT a\n"),
+      "ERROR unknown request; allowed: FETCH, UNLINK, LIST <depot-relative path>\n",
+    );
+  } finally {
+    await server.close();
+    Deno.removeSync(dir);
+  }
 });

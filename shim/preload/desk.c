@@ -1,0 +1,63 @@
+/* desk: room to work in, for calls on stacks of any size. A few desks are part of the library, each with
+ * a connection to the daemon that is kept from one question to the next; who finds all of them taken gets
+ * one for the moment. Nothing here waits for anybody.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim.h"
+
+enum { DESKS = 4 };
+
+static struct p4_desk desks[DESKS];
+static pid_t owner;
+
+struct p4_desk *p4_take_desk(void) {
+    for (int i = 0; i < DESKS; i++)
+        if (!__atomic_test_and_set(&desks[i].taken, __ATOMIC_ACQUIRE)) return &desks[i];
+    int saved = errno;
+    long made = syscall(SYS_mmap, NULL, sizeof(struct p4_desk), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+    errno = saved;
+    return made == -1 ? NULL : (struct p4_desk *)made;
+}
+
+void p4_leave_desk(struct p4_desk *desk) {
+    if (desk >= desks && desk < desks + DESKS) {
+        __atomic_clear(&desk->taken, __ATOMIC_RELEASE);
+        return;
+    }
+    int saved = errno;
+    if (p4_is_connected(desk)) syscall(SYS_close, desk->connection);
+    syscall(SYS_munmap, desk, sizeof *desk);
+    errno = saved;
+}
+
+int p4_owns_desks(void) { return (pid_t)syscall(SYS_getpid) == owner; }
+
+int p4_is_connected(const struct p4_desk *desk) {
+    struct stat st;
+    return desk->connection && !syscall(SYS_fstat, desk->connection, &st) &&
+           st.st_ino == desk->inode && st.st_dev == desk->device;
+}
+
+/* A child's descriptors are copies of its parent's: talking on them would mix up both. */
+static void in_child(void) {
+    int saved = errno;
+    owner = (pid_t)syscall(SYS_getpid);
+    for (int i = 0; i < DESKS; i++) {
+        if (p4_is_connected(&desks[i])) syscall(SYS_close, desks[i].connection);
+        desks[i].connection = 0;
+        __atomic_clear(&desks[i].taken, __ATOMIC_RELEASE);
+    }
+    errno = saved;
+}
+
+__attribute__((constructor(200))) static void prepare(void) {
+    owner = (pid_t)syscall(SYS_getpid);
+    if (getenv("P4CACHE_DEPOT")) pthread_atfork(NULL, NULL, in_child);
+}

@@ -1,0 +1,35 @@
+/**
+ * What the daemon answers on the shim's socket, counted and timed.
+ *
+ * @module
+ */
+
+import { listDirectory } from "../cache/directory_listing.ts";
+import { createExclusion } from "../cache/exclusion.ts";
+import type { Config } from "../config/config.ts";
+import type { FetchAnswer, ShimRequests } from "../server/shim_server.ts";
+import type { Backend } from "../storage/backend.ts";
+import type { Engine } from "./engine.ts";
+
+const RESULTS = { ok: "fetched", notFound: "not_found", error: "error" } as const;
+
+/** @param backends Where evicted files may be. */
+export function shimRequests(
+  config: Config,
+  engine: Engine,
+  backends: readonly Backend[],
+): ShimRequests {
+  const { restorer, remover, metrics } = engine;
+  const listing = { ...engine, backends, isExcluded: createExclusion(config.exclude) };
+  return {
+    fetch: async (path): Promise<FetchAnswer> => {
+      const begun = performance.now();
+      const answer = await restorer.fetch(path);
+      metrics.shimRequest(RESULTS[answer.kind], (performance.now() - begun) / 1000);
+      return answer;
+    },
+    unlink: (path) => remover.unlink(path),
+    list: (dir) => listDirectory(listing, dir),
+    dropped: (count) => metrics.accessesDropped(count),
+  };
+}

@@ -1,6 +1,10 @@
 /**
- * Where S3 credentials come from: the configuration, then the AWS_… environment variables, then the
- * SDK's provider chain (profiles, SSO, web identity, container and instance roles).
+ * Where S3 credentials come from: the configuration or the files it names, then the AWS_… environment
+ * variables, then the SDK's provider chain (profiles, SSO, web identity, container and instance
+ * roles), which is loaded only when it is needed.
+ *
+ * Rotation needs no restart: what ends is renewed before its end, files are read again every minute,
+ * and what the server refuses is looked up anew at once.
  *
  * @module
  */
@@ -16,6 +20,9 @@ const RENEW_BEFORE_MS = 5 * 60_000;
 /** Files of keys are looked at this often, ms. */
 const LOOK_AT_FILES_MS = 60_000;
 
+/** Refused credentials are looked up anew this often at most, ms. */
+const REPLACE_EVERY_MS = 10_000;
+
 /** Credentials with, where they end, the time of their end. */
 type Loaded = Credentials & { readonly expiration?: Date };
 
@@ -24,16 +31,12 @@ export class CredentialSource {
   readonly #load: (() => Promise<Loaded>) | null;
   #held: Loaded | null;
   #loading: Promise<Loaded> | null = null;
+  #replacedMs = -Infinity;
 
   /** @param load Null when `held` is all there is. */
   constructor(held: Credentials | null, load: (() => Promise<Loaded>) | null) {
     this.#held = held;
     this.#load = load;
-  }
-
-  /** Whether new ones can be had when these expire. */
-  get renewable(): boolean {
-    return this.#load !== null;
   }
 
   /** @throws StorageError denied when there are none. */
@@ -51,9 +54,20 @@ export class CredentialSource {
     return this.#renew();
   }
 
-  /** Forgets credentials that the server called expired. */
-  expire(credentials: Credentials): void {
-    if (this.#load !== null && this.#held === credentials) this.#held = null;
+  /**
+   * Credentials instead of those that the server refused; null when there are no others.
+   * @throws StorageError denied when none can be had any more.
+   */
+  async replace(refused: Credentials, nowMs: number): Promise<Credentials | null> {
+    if (this.#load === null) return null;
+    let others: Credentials | null = this.#held;
+    if (others === null || isSame(others, refused)) {
+      // Many requests are refused together, and a wrong key stays wrong for a while.
+      if (this.#loading === null && nowMs - this.#replacedMs < REPLACE_EVERY_MS) return null;
+      this.#replacedMs = nowMs;
+      others = await this.#renew();
+    }
+    return isSame(others, refused) ? null : others;
   }
 
   #renew(): Promise<Loaded> {
@@ -81,14 +95,15 @@ export class CredentialSource {
 export function credentialSource(
   config: Pick<
     S3Config,
-    "accessKey" | "secretKey" | "accessKeyFile" | "secretKeyFile" | "region"
+    "accessKey" | "secretKey" | "accessKeyFile" | "secretKeyFile" | "profile" | "region"
   >,
   environment: (name: string) => string | undefined,
 ): CredentialSource {
-  if (config.accessKeyFile !== null || config.secretKeyFile !== null) {
+  const { accessKeyFile, secretKeyFile, profile, region } = config;
+  if (accessKeyFile !== null || secretKeyFile !== null) {
     return new CredentialSource(null, keysFromFiles(config));
   }
-  const idInEnvironment = environment("AWS_ACCESS_KEY_ID");
+  const idInEnvironment = profile === null ? environment("AWS_ACCESS_KEY_ID") : undefined;
   const accessKeyId = config.accessKey ?? idInEnvironment;
   const secretAccessKey = config.accessKey === null
     ? environment("AWS_SECRET_ACCESS_KEY")
@@ -103,7 +118,8 @@ export function credentialSource(
   }
   return new CredentialSource(null, async () => {
     const { fromNodeProviderChain } = await import("@aws-sdk/credential-providers");
-    return await fromNodeProviderChain({ clientConfig: { region: config.region } })();
+    const options = { clientConfig: { region }, ignoreCache: true };
+    return await fromNodeProviderChain(profile === null ? options : { ...options, profile })();
   });
 }
 
@@ -123,4 +139,9 @@ function keysFromFiles(
       secretAccessKey: secret(),
       expiration: new Date(Date.now() + RENEW_BEFORE_MS + LOOK_AT_FILES_MS),
     });
+}
+
+function isSame(a: Credentials, b: Credentials): boolean {
+  return a.accessKeyId === b.accessKeyId && a.secretAccessKey === b.secretAccessKey &&
+    a.sessionToken === b.sessionToken;
 }

@@ -20,8 +20,6 @@ export interface Refusal {
   readonly headers: Headers;
   /** The error document; empty when there was none. */
   readonly body: string;
-  /** Whether the credentials can be renewed, so that an expired token is no lasting failure. */
-  readonly renewable: boolean;
   /** Whether the request stores under a condition. */
   readonly conditional: boolean;
   /** What the key must be allowed to do, as policies name it: `s3:PutObject`. */
@@ -70,6 +68,14 @@ const HINTS: Readonly<Record<string, string>> = {
     "the object is archived (Glacier): restore it, or choose another storage class",
   NoSuchBucket: "create the bucket, or correct its name or the endpoint",
 };
+
+const ABOUT_CREDENTIALS = new Set([
+  "ExpiredToken",
+  "TokenRefreshRequired",
+  "InvalidAccessKeyId",
+  "InvalidToken",
+  "SignatureDoesNotMatch",
+]);
 
 const DENIED = new Set([
   ...Object.keys(HINTS),
@@ -149,12 +155,11 @@ function hintOf(
 function kindOf(
   status: number,
   code: string,
-  { renewable, conditional }: Refusal,
+  { conditional }: Refusal,
 ): StorageErrorKind {
   // An object that is not there has not the tag that is asked for.
   if (conditional && (status === 412 || code === "NoSuchKey")) return "conflict";
   if (code === "NoSuchKey") return "absent";
-  if (renewable && isExpiry(code)) return "transient";
   if (CORRUPT.has(code)) return "corrupt";
   if (THROTTLED.has(code) || status === 429) return "throttled";
   if (TRANSIENT.has(code)) return "transient";
@@ -168,7 +173,7 @@ function kindOf(
   return status >= 400 ? "permanent" : "transient";
 }
 
-/** Whether the code says that the credentials ran out. */
-export function isExpiry(code: string): boolean {
-  return code === "ExpiredToken" || code === "TokenRefreshRequired";
+/** Whether the code says that other credentials may succeed. */
+export function isAboutCredentials(code: string): boolean {
+  return ABOUT_CREDENTIALS.has(code);
 }

@@ -4,14 +4,14 @@
  * @module
  */
 
-import type { PutCondition } from "../backend.ts";
+import type { PutCondition, StorageError } from "../backend.ts";
 import { exchange, type HttpAnswer, type Limits } from "../http_exchange.ts";
 import { uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
 import { xmlText } from "../xml.ts";
 import type { CredentialSource } from "./s3_credentials.ts";
-import { isExpiry, neededPermissions, refusalError } from "./s3_errors.ts";
-import { S3Signer } from "./s3_signer.ts";
+import { isAboutCredentials, neededPermissions, refusalError } from "./s3_errors.ts";
+import { type Credentials, S3Signer } from "./s3_signer.ts";
 
 /** Where a bucket is. */
 export interface BucketAddress {
@@ -75,15 +75,29 @@ export class S3Requests {
   }
 
   /**
-   * Sends the request. The answer's body must be read or cancelled.
+   * Sends the request; once more with other credentials when those it had were refused. The answer's
+   * body must be read or cancelled.
    * @throws StorageError when it cannot be sent or is refused.
    */
   async send(request: S3Request): Promise<HttpAnswer> {
     const { doing, signal } = request;
     if (signal.aborted) throw stopped(doing, signal);
-    const nowMs = Date.now();
-    const held = this.#credentials.get(nowMs);
-    const credentials = held instanceof Promise ? await held : held;
+    const held = this.#credentials.get(Date.now());
+    let credentials = held instanceof Promise ? await held : held;
+    for (;;) {
+      const answer = await this.#sendSigned(request, credentials);
+      const { status } = answer;
+      if (status < 300 || request.expects?.includes(status)) return answer;
+      const body = request.method === "HEAD" ? (await answer.cancel(), "") : await answer.text();
+      const others = isAboutCredentials(xmlText(body, "Code") ?? "")
+        ? await this.#credentials.replace(credentials, Date.now())
+        : null;
+      if (others === null) throw this.#refusal(request, answer, body);
+      credentials = others;
+    }
+  }
+
+  async #sendSigned(request: S3Request, credentials: Credentials): Promise<HttpAnswer> {
     const { origin, host, basePath } = this.#address;
     const path = basePath + "/" + (request.key === null ? "" : uriEncode(request.key, true));
     const query = request.query === undefined ? "" : queryString(request.query);
@@ -97,32 +111,30 @@ export class S3Requests {
         payloadDigest: request.payloadDigest,
       },
       credentials,
-      nowMs,
+      Date.now(),
     );
     // Bytes are wanted as they are stored.
     headers.push(["accept-encoding", "identity"]);
     if (request.headers !== undefined) headers.push(...request.headers as [string, string][]);
-    const { condition } = request;
+    const { condition, doing, signal } = request;
     if (condition?.ifAbsent) headers.push(["if-none-match", "*"]);
     else if (condition) headers.push(["if-match", condition.ifMatch]);
-    const answer = await exchange(
+    return await exchange(
       origin + path + (query === "" ? "" : "?" + query),
       { method: request.method, headers, body: request.body ?? null, client: this.#client },
       { limits: this.#limits, serverBytes: request.serverBytes ?? 0, doing, signal },
     );
-    const { status } = answer;
-    if (status < 300 || request.expects?.includes(status)) return answer;
-    const body = request.method === "HEAD" ? (await answer.cancel(), "") : await answer.text();
-    if (isExpiry(xmlText(body, "Code") ?? "")) this.#credentials.expire(credentials);
-    throw refusalError({
-      doing,
+  }
+
+  #refusal(request: S3Request, { status, headers }: HttpAnswer, body: string): StorageError {
+    return refusalError({
+      doing: request.doing,
       bucket: this.#address.bucket,
       region: this.#address.region,
       status,
-      headers: answer.headers,
+      headers,
       body,
-      renewable: this.#credentials.renewable,
-      conditional: condition !== undefined,
+      conditional: request.condition !== undefined,
       permissions: neededPermissions(request),
       nowMs: Date.now(),
     });

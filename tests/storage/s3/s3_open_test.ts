@@ -43,10 +43,7 @@ Deno.test("s3: credentials come from the configuration, then from the environmen
     AWS_SESSION_TOKEN: "token",
   };
   const from = (accessKey: string | null, secretKey: string | null) =>
-    credentialSource(
-      { accessKey, secretKey, accessKeyFile: null, secretKeyFile: null, region: "r" },
-      (name) => environment[name],
-    ).get(0);
+    credentialSource(s3Config("", { accessKey, secretKey }), (name) => environment[name]).get(0);
   assertEquals(await from("own", "own-secret"), {
     accessKeyId: "own",
     secretAccessKey: "own-secret",
@@ -70,8 +67,60 @@ Deno.test("s3: credentials are renewed before they end, once for all who ask", a
   assertEquals((await source.get(3_000_000)).accessKeyId, "k1");
   assertEquals((await source.get(3_590_000)).accessKeyId, "k1");
   assertEquals((await source.get(3_590_000)).accessKeyId, "k2");
-  source.expire(await source.get(3_590_000));
-  assertEquals((await source.get(3_590_000)).accessKeyId, "k3");
+  const refused = await source.get(3_590_000);
+  const others = await Promise.all([1, 2, 3].map(() => source.replace(refused, 3_590_000)));
+  assertEquals(others.map((credentials) => credentials?.accessKeyId), ["k3", "k3", "k3"]);
+  assertEquals((await source.replace(refused, 3_590_000))?.accessKeyId, "k3");
+});
+
+Deno.test("s3: refused credentials are looked up anew now and then, not at each refusal", async () => {
+  let loads = 0;
+  const source = new CredentialSource(null, () => {
+    loads++;
+    return Promise.resolve({ accessKeyId: "wrong", secretAccessKey: "s" });
+  });
+  const refused = await source.get(0);
+  for (let second = 1; second < 20; second++) {
+    assertEquals(await source.replace(refused, second * 1000), null);
+  }
+  assertEquals(loads, 3);
+});
+
+Deno.test("s3: a request whose key is refused is sent again with the one in the file now", async () => {
+  const path = await Deno.makeTempFile();
+  await Deno.writeTextFile(path, "first\n");
+  const seen: string[] = [];
+  const stop = new AbortController();
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
+    (request) => {
+      const id = /Credential=([^/]+)/.exec(request.headers.get("authorization") ?? "")![1]!;
+      seen.push(id);
+      const refused = new Response("<Error><Code>InvalidAccessKeyId</Code></Error>", {
+        status: 403,
+      });
+      return id === valid ? new Response(null, { status: 204 }) : refused;
+    },
+  );
+  const backend = await openS3(
+    s3Config(`http://127.0.0.1:${server.addr.port}`, { accessKeyFile: path }),
+  );
+  let valid = "first";
+  try {
+    await backend.delete(textPath("x"), never);
+    valid = "second";
+    await Deno.writeTextFile(path, "second\n");
+    await backend.delete(textPath("x"), never);
+    assertEquals(seen, ["first", "first", "second"]);
+    valid = "third";
+    await fails("denied", () => backend.delete(textPath("x"), never));
+    assertEquals(seen.length, 4);
+  } finally {
+    await backend.close();
+    stop.abort();
+    await server.finished;
+    await Deno.remove(path);
+  }
 });
 
 Deno.test("s3: credentials that cannot be had are denied with where they are looked for", async () => {
@@ -87,7 +136,7 @@ Deno.test("s3: keys from files are read again when the files were replaced", asy
     const secretKeyFile = `${dir}/secret`;
     await Deno.writeTextFile(secretKeyFile, "old\n");
     const source = credentialSource(
-      { accessKey: "id", secretKey: "old", accessKeyFile: null, secretKeyFile, region: "r" },
+      s3Config("", { accessKey: "id", secretKey: "old", secretKeyFile }),
       () => undefined,
     );
     const secretAt = async (ms: number) => (await source.get(ms)).secretAccessKey;

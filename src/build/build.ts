@@ -5,6 +5,7 @@
  */
 
 import * as esbuild from "esbuild";
+import { builtinModules } from "node:module";
 import config from "../../deno.json" with { type: "json" };
 import { findRuntime } from "./denort.ts";
 
@@ -41,6 +42,8 @@ async function bundle(): Promise<void> {
       js:
         'import { createRequire as __createRequire } from "node:module"; const require = __createRequire(import.meta.url);',
     },
+    // Deno knows Node's modules by their full names only.
+    alias: Object.fromEntries(builtinModules.map((name) => [name, `node:${name}`])),
     external: ["node:*"],
     logLevel: "warning",
   });

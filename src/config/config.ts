@@ -87,8 +87,16 @@ interface CloudConfig {
   readonly idleTimeoutSeconds: number;
 }
 
+/** How large objects are sent. */
+interface PartsConfig {
+  readonly multipartThresholdMib: number;
+  /** A multiple of 8. */
+  readonly partSizeMib: number;
+  readonly partConcurrency: number;
+}
+
 /** S3 and what speaks its protocol. */
-export interface S3Config extends CloudConfig {
+export interface S3Config extends CloudConfig, PartsConfig {
   readonly type: "s3";
   readonly bucket: string;
   readonly region: string;
@@ -109,14 +117,10 @@ export interface S3Config extends CloudConfig {
   /** URL-encoded: `a=1&b=2`. */
   readonly objectTags: string | null;
   readonly requesterPays: boolean;
-  readonly multipartThresholdMib: number;
-  /** A multiple of 8. */
-  readonly partSizeMib: number;
-  readonly partConcurrency: number;
 }
 
 /** Azure Blob Storage. At most one of key and token is set; neither: the identity chain. */
-export interface AzureConfig extends CloudConfig {
+export interface AzureConfig extends CloudConfig, PartsConfig {
   readonly type: "azure";
   readonly container: string;
   /** Null only where an endpoint is given. */
@@ -126,6 +130,8 @@ export interface AzureConfig extends CloudConfig {
   /** Files that the two were read from, see `secret_file.ts`; null: not from files. */
   readonly accountKeyFile: string | null;
   readonly sasTokenFile: string | null;
+  /** `hot`, `cool` or `cold`; null: the account's own. */
+  readonly accessTier: string | null;
 }
 
 /** Google Cloud Storage. Without credentials file: application-default credentials. */

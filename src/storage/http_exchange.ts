@@ -220,26 +220,26 @@ function failureOf(
 ): StorageError {
   if (error instanceof StorageError) return error;
   if (signal.aborted) return stopped(doing, signal);
-  if (watch.timedOut) {
-    return new StorageError("transient", `Cannot ${doing}: no progress in time`, { cause: error });
-  }
-  const why = error instanceof Error ? error.message : String(error);
+  if (watch.timedOut) return new StorageError("transient", `Cannot ${doing}: no progress in time`);
+  // The runtime names the URL, whose query can hold a signature. So the error is no cause, either.
+  const why = (error instanceof Error ? error.message : String(error)).replace(/\?[^\s)"']*/g, "");
   if (/CertificateRequired/.test(why)) {
     return new StorageError(
       "denied",
       `Cannot ${doing}: ${why}; give the server a certificate with client_cert_path and ` +
         "client_key_path",
-      { cause: error },
     );
   }
   if (/certificate/i.test(why)) {
     return new StorageError(
       "denied",
       `Cannot ${doing}: ${why}; name the CA's file in ca_cert_path, or correct the endpoint's name`,
-      { cause: error },
     );
   }
-  return new StorageError("transient", `Cannot ${doing}: ${why}`, { cause: error });
+  const hint = /dns error/i.test(why)
+    ? "; check the endpoint's name, and this machine's name servers"
+    : "";
+  return new StorageError("transient", `Cannot ${doing}: ${why}${hint}`);
 }
 
 /** `Retry-After` (RFC 9110 §10.2.3) in ms: seconds or a date. */

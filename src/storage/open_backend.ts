@@ -21,11 +21,14 @@ export async function openBackend(config: BackendConfig): Promise<Backend> {
       const { openS3 } = await import("./s3/s3_open.ts");
       return await openS3(config);
     }
-    case "azure":
+    case "azure": {
+      const { openAzure } = await import("./azure/azure_open.ts");
+      return await openAzure(config);
+    }
     case "gcs":
       throw new StorageError(
         "permanent",
-        `Cannot use storage of type ${config.type}: it is not available in this version; use s3 or nfs`,
+        `Cannot use storage of type ${config.type}: it is not available in this version; use s3, azure or nfs`,
       );
   }
 }

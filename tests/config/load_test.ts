@@ -212,12 +212,16 @@ Deno.test("Azure, GCS and a secondary are read from flags alone", () => {
         sasToken: "t",
         accountKeyFile: null,
         sasTokenFile: null,
+        accessTier: null,
         prefix: "a/b",
         caCertPath: null,
         verifySsl: true,
         clientCertPath: null,
         clientKeyPath: null,
         idleTimeoutSeconds: 30,
+        multipartThresholdMib: 8,
+        partSizeMib: 8,
+        partConcurrency: 4,
       } satisfies AzureConfig,
     );
     assertEquals(

@@ -110,7 +110,7 @@ export class S3Signer {
 const BLOCK_BYTES = 64;
 
 /** HMAC-SHA-256 with one key (RFC 2104). */
-class HmacKey {
+export class HmacKey {
   readonly #inner = new Uint8Array(BLOCK_BYTES).fill(0x36);
   readonly #outer = new Uint8Array(BLOCK_BYTES).fill(0x5c);
 

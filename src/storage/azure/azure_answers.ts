@@ -1,0 +1,53 @@
+/**
+ * What Azure's answers say about a blob, and the headers that make them say it.
+ *
+ * Metadata names are C# identifiers ("Naming and referencing containers, blobs, and metadata").
+ *
+ * @module
+ */
+
+import { type ObjectInfo, StorageError } from "../backend.ts";
+import type { HttpAnswer } from "../http_exchange.ts";
+import { metadataEntries, readMetadata, type StoredMetadata } from "../stored_metadata.ts";
+
+/**
+ * The headers that store metadata.
+ * @param name The path as people may read it, where the blob's name is not that.
+ */
+export function metadataHeaders(stored: StoredMetadata, name: string | null): [string, string][] {
+  return metadataEntries(stored, name).map(([entry, value]) => [headerOf(entry), value]);
+}
+
+/** The blob's tag. @throws StorageError corrupt when there is none. */
+export function etagOf(answer: HttpAnswer, doing: string): string {
+  const etag = answer.headers.get("etag");
+  if (etag !== null) return etag;
+  // Every answer about a blob has one; a proxy's page has not.
+  throw new StorageError(
+    "corrupt",
+    `Cannot ${doing}: HTTP ${answer.status} without ETag is not how Azure answers; check the ` +
+      "endpoint",
+  );
+}
+
+/**
+ * The blob as the headers describe it.
+ * @throws StorageError corrupt as {@link etagOf}; absent for a directory of an account with
+ * hierarchical namespace, which answers like an empty blob.
+ */
+export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectInfo {
+  const { headers } = answer;
+  if (
+    headers.get("x-ms-resource-type") === "directory" ||
+    headers.get("x-ms-meta-hdi_isfolder") === "true"
+  ) throw new StorageError("absent", `Cannot ${doing}: it is a directory`);
+  return {
+    size,
+    etag: etagOf(answer, doing),
+    ...readMetadata((name) => headers.get(headerOf(name))),
+  };
+}
+
+function headerOf(name: string): string {
+  return "x-ms-meta-p4cache_" + name.replaceAll("-", "_");
+}

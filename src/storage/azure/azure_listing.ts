@@ -1,0 +1,162 @@
+/**
+ * Listing a container in the order of depot paths.
+ *
+ * Azure lists in the alphabetical order of names. That is the byte order of the paths, but for names
+ * that are escaped (`azure_names.ts`) and, depending on how characters beyond U+FFFF are ordered, for
+ * those that have such. Both are rare: they are kept, and merged in.
+ *
+ * @module
+ */
+
+import { type ListedObject, StorageError } from "../backend.ts";
+import { ESCAPED_DIR, keyFromText } from "../object_keys.ts";
+import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
+import { escapeStart, isPlainName, isPlainStart, pathOfName } from "./azure_names.ts";
+import type { AzureRequests } from "./azure_requests.ts";
+
+/** First byte in UTF-8 of a character beyond U+FFFF. */
+const BEYOND_BMP = /[\xf0-\xf4]/;
+
+/** A place to go on from: Azure continues only where a page has ended, at no name. */
+interface Bookmark {
+  readonly prefix: string;
+  /** Last path before the marker. */
+  readonly path: string;
+  readonly marker: string;
+}
+
+/** Lists one container; remembers how far the last listing came, for one that goes on with it. */
+export class AzureListing {
+  readonly #requests: AzureRequests;
+  readonly #prefix: string;
+  readonly #doing: string;
+  #bookmark: Bookmark | null = null;
+
+  /** @param prefix The backend's, one character per byte, without slashes at its ends. */
+  constructor(requests: AzureRequests, prefix: string, doing: string) {
+    this.#requests = requests;
+    this.#prefix = prefix;
+    this.#doing = doing;
+  }
+
+  /** Lists the objects whose path starts with `prefix` and comes after `after`. */
+  async *list(prefix: string, after: string, signal: AbortSignal): AsyncIterable<ListedObject> {
+    const under = this.#prefix === "" ? "" : this.#prefix + "/";
+    const wanted = ({ path }: ListedObject) => path.startsWith(prefix) && path > after;
+    const kept: ListedObject[] = [];
+    for await (const page of this.#pages(under + ESCAPED_DIR + escapeStart(prefix), "", signal)) {
+      kept.push(...page.objects.filter(wanted));
+    }
+    kept.sort(byPath);
+    let last = "";
+    let { marker, path: reached } = this.#start(prefix, after);
+    for await (const page of this.#pages(under + plainStart(prefix), marker, signal)) {
+      for (const object of page.objects) {
+        // Escaped ones were listed before.
+        if (!isPlainName(object.path)) continue;
+        if (BEYOND_BMP.test(object.path)) {
+          if (!wanted(object)) continue;
+          kept.push(object);
+          kept.sort(byPath);
+          continue;
+        }
+        if (object.path <= last) throw this.#disorder(last, object.path);
+        last = reached = object.path;
+        if (!wanted(object)) continue;
+        while (kept.length > 0 && kept[0]!.path < object.path) yield kept.shift()!;
+        yield object;
+      }
+      marker = page.next;
+      // Not where kept ones are still to come: who goes on from here would miss them.
+      const whole = kept.every(({ path }) => !BEYOND_BMP.test(path));
+      if (marker !== "" && whole) this.#bookmark = { prefix, path: reached, marker };
+    }
+    yield* kept;
+  }
+
+  /** Where to begin for what comes after `after`. */
+  #start(prefix: string, after: string): { marker: string; path: string } {
+    const bookmark = this.#bookmark;
+    if (bookmark !== null && bookmark.prefix === prefix && bookmark.path <= after) return bookmark;
+    return { marker: "", path: "" };
+  }
+
+  /** All pages with the prefix ("List Blobs"). */
+  async *#pages(
+    prefix: string,
+    marker: string,
+    signal: AbortSignal,
+  ): AsyncIterable<{ objects: ListedObject[]; next: string }> {
+    for (;;) {
+      const answer = await this.#requests.send({
+        method: "GET",
+        blob: null,
+        query: {
+          restype: "container",
+          comp: "list",
+          prefix,
+          ...(marker === "" ? {} : { marker }),
+        },
+        doing: this.#doing,
+        signal,
+      });
+      const page = await answer.text();
+      if (!xmlRootIs(page, "EnumerationResults") || !page.includes("</EnumerationResults>")) {
+        throw new StorageError(
+          "transient",
+          `Cannot ${this.#doing}: the answer is no whole listing`,
+        );
+      }
+      const objects: ListedObject[] = [];
+      for (const element of xmlElements(page, "Blob")) {
+        const object = this.#object(element);
+        if (object !== null) objects.push(object);
+      }
+      marker = keyFromText(xmlText(page, "NextMarker") ?? "");
+      yield { objects, next: marker };
+      if (marker === "") return;
+    }
+  }
+
+  /** Null when it is none of ours, or a directory (in accounts with hierarchical namespace). */
+  #object(element: string): ListedObject | null {
+    const text = xmlText(element, "Name");
+    const size = xmlText(element, "Content-Length");
+    const etag = xmlText(element, "Etag");
+    if (text === null || size === null || !/^\d{1,15}$/.test(size) || !etag) {
+      throw new StorageError(
+        "corrupt",
+        `Cannot ${this.#doing}: an entry has no name, no size or no tag`,
+      );
+    }
+    if (xmlText(element, "ResourceType") === "directory") return null;
+    const name = keyFromText(
+      /<Name\s[^>]*Encoded="true"/.test(element) ? decodeURIComponent(text) : text,
+    );
+    const path = pathOfName(this.#prefix, name);
+    // Headers have the tag in quotes, listings have not.
+    const quoted = etag.startsWith('"') ? etag : `"${etag}"`;
+    return path === null ? null : { path, size: Number(size), etag: quoted };
+  }
+
+  #disorder(before: string, path: string): StorageError {
+    return new StorageError(
+      "permanent",
+      `Cannot ${this.#doing}: ${path} is listed after ${before}, so not in byte order; use an ` +
+        "account without hierarchical namespace",
+    );
+  }
+}
+
+function byPath(a: ListedObject, b: ListedObject): number {
+  return a.path < b.path ? -1 : 1;
+}
+
+/** The longest start of the path that can be asked for as it is. */
+function plainStart(path: string): string {
+  for (let length = path.length; length > 0; length--) {
+    const start = path.slice(0, length);
+    if (isPlainStart(start)) return start;
+  }
+  return "";
+}

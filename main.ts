@@ -4,7 +4,8 @@
  * @module
  */
 
+import { argumentsFor } from "./src/commands/program_name.ts";
 import { runProgram } from "./src/commands/program.ts";
 import { processTerminal } from "./src/commands/terminal.ts";
 
-Deno.exit(await runProgram(Deno.args, processTerminal()));
+Deno.exit(await runProgram(argumentsFor(Deno.args), processTerminal()));

@@ -21,6 +21,7 @@ const SYMBOLS = {
     result: "i64",
     nonblocking: true,
   },
+  p4kv_trim: { parameters: ["pointer", "i32"], result: "i32" },
   p4kv_info: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   p4kv_close: { parameters: ["pointer"], result: "void" },
@@ -174,6 +175,12 @@ export class Kv {
     const length = Number(await holding(call, from, out));
     if (length < 0) throw this.#error(length, "scan");
     return length;
+  }
+
+  /** Takes what was read out of this process's memory: for walks over a whole database. */
+  trim(db: number): void {
+    const rc = this.#library.symbols.p4kv_trim(this.#handle, db);
+    if (rc !== 0) throw this.#error(rc, "trim");
   }
 
   /** Size of a database and of the environment. */

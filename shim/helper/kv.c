@@ -5,6 +5,7 @@
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,6 +184,41 @@ int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_le
     mdb_txn_abort(txn);
     if (rc && rc != MDB_NOTFOUND) return code(rc);
     return (int64_t)used;
+}
+
+/* Where the data file is mapped: LMDB does not tell, but every page begins with its number. */
+static int find_map(MDB_txn *txn, MDB_dbi dbi, size_t page_size, char **map) {
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(txn, dbi, &cursor);
+    if (rc) return rc;
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+    if (!rc) {
+        char *page = (char *)((uintptr_t)k.mv_data / page_size * page_size);
+        size_t number;
+        memcpy(&number, page, sizeof number);
+        *map = page - number * page_size;
+    }
+    mdb_cursor_close(cursor);
+    return rc;
+}
+
+int32_t p4kv_trim(p4_kv *kv, int32_t db) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    MDB_txn *txn;
+    MDB_envinfo env;
+    MDB_stat stat;
+    char *map = NULL;
+    int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (rc) return code(rc);
+    rc = mdb_env_info(kv->env, &env);
+    if (!rc) rc = mdb_env_stat(kv->env, &stat);
+    if (!rc) rc = find_map(txn, kv->dbi[db], stat.ms_psize, &map);
+    mdb_txn_abort(txn);
+    if (rc == MDB_NOTFOUND) return 0;
+    if (rc) return code(rc);
+    size_t used = (size_t)(env.me_last_pgno + 1) * stat.ms_psize;
+    return madvise(map, used, MADV_DONTNEED) ? -errno : 0;
 }
 
 int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]) {

@@ -46,6 +46,10 @@ P4_EXPORT int32_t p4kv_sync(p4_kv *kv);
 P4_EXPORT int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
                             uint32_t inclusive, uint8_t *out, uint64_t cap);
 
+/* Takes the pages that were read out of this process's memory; they stay in the system's cache. For
+ * walks over everything, which would else make the process look as large as the file. */
+P4_EXPORT int32_t p4kv_trim(p4_kv *kv, int32_t db);
+
 /* info[0] entries of db, info[1] last transaction, info[2] map bytes, info[3] used bytes. */
 P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]);
 

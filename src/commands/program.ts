@@ -9,6 +9,7 @@ import { Command, CommanderError } from "commander";
 import { nearest } from "../config/nearest.ts";
 import { ConfigError } from "../errors.ts";
 import { PROGRAM_NAME, VERSION } from "../version.ts";
+import { addAccessCommand } from "./access.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDrainCommands } from "./drain.ts";
@@ -71,6 +72,7 @@ function buildProgram(
   addLsCommand(program, terminal);
   addQueueCommand(program, terminal);
   addPrefetchCommands(program, terminal, setExitCode);
+  addAccessCommand(program, setExitCode);
   addVersionCommand(program, terminal);
   return program;
 }

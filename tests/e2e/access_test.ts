@@ -6,7 +6,9 @@
  */
 
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
+import { Kv, KvBatch } from "../../ffi/kv.ts";
 import {
+  BINARY,
   DaemonProcess,
   hasProgram,
   mayWatch,
@@ -30,6 +32,10 @@ async function dumped(dir: string): Promise<Map<string, number>> {
     found.set(new TextDecoder().decode(bytes(lines[i]!)), Number(value));
   }
   return found;
+}
+
+function timeOf(seconds: number): string {
+  return `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z\n`;
 }
 
 Deno.test({
@@ -63,11 +69,17 @@ Deno.test({
     assertMatch(metrics, /^p4cache_access_events_total\{.*\} 1$/m);
     assertMatch(metrics, /^p4cache_access_batches_total\{.*\} 1$/m);
     assertMatch(metrics, /^p4cache_access_batch_duration_seconds_count\{.*\} 1$/m);
+    const link = `${dir.path}/p4-cache-access`;
+    Deno.symlinkSync(BINARY, link);
+    assertEquals((await run(link, ["--db", log, "get", "main/a,v"])).stdout, timeOf(seconds));
+    const inDepot = await run(BINARY, ["access", "get", "main/none"], { cwd: `${depot}/main` });
+    assertEquals([inDepot.code, inDepot.stdout], [1, "NOTFOUND\n"]);
     // What was noted last is written at the end.
     Deno.writeTextFileSync(`${depot}/main/b,v`, "content");
     await run("cat", [`${depot}/main/b,v`], { env: shimEnv(depot) });
     assertEquals(await daemon.stop(), 0);
     assertEquals([...(await dumped(log)).keys()], ["main/a,v", "main/b,v"]);
+    assertEquals((await run(link, ["count", "--db", log])).stdout, "2\n", "without a daemon");
   },
 });
 
@@ -91,3 +103,42 @@ Deno.test({
     assertEquals(await daemon.stop(), 0);
   },
 });
+
+Deno.test("a reader that goes away ends an export quietly", async () => {
+  using dir = new TempDir();
+  await fill(dir.path, 50_000);
+  const { code, stdout, stderr } = await run("bash", [
+    "-c",
+    `set -o pipefail; '${BINARY}' access export --db '${dir.path}' | head -n 2`,
+  ]);
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^path,time\nf00000,\d{4}-.*Z\n$/);
+});
+
+Deno.test({
+  name: "on a terminal a long query shows how far it is, and none of it gets into the file",
+  ignore: !hasProgram("script"),
+  fn: async () => {
+    using dir = new TempDir();
+    await fill(dir.path, 200_000);
+    const { stdout } = await run("script", [
+      "-qec",
+      `'${BINARY}' access export --db '${dir.path}' --output '${dir.path}/out'`,
+      "/dev/null",
+    ]);
+    assertMatch(stdout, /200000 entries/);
+    const lines = Deno.readTextFileSync(`${dir.path}/out`).split("\n");
+    assertEquals(lines.length, 200_002);
+  },
+});
+
+/** Writes an access log of so many entries. */
+async function fill(dir: string, count: number): Promise<void> {
+  const kv = new Kv(dir, 1 << 28);
+  const batch = new KvBatch();
+  const db = kv.database("");
+  const value = new Uint8Array(8);
+  for (let i = 0; i < count; i++) batch.put(db, `f${String(i).padStart(5, "0")}`, value);
+  await kv.apply(batch.bytes());
+  kv.close();
+}

@@ -19,7 +19,11 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   rsync: "rsync",
 };
 
-const VERSITYGW = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+/** Programs that tests drive, built once by the Go tool chain. */
+const GO_PROGRAMS: Readonly<Record<string, string>> = {
+  versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
+  minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+};
 
 /** Folders whose tests watch a whole filesystem: one file after another. */
 const KERNEL = ["ffi", "shim"], END_TO_END = ["e2e"];
@@ -74,9 +78,10 @@ async function installTools(): Promise<void> {
     await run("apt-get", ["-qq", "update"], env);
     await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...packages], env);
   }
-  if (!has("versitygw") && has("go")) {
-    console.log(`Building ${VERSITYGW} (once)`);
-    await run("go", ["install", VERSITYGW], { GOBIN: TOOLS });
+  for (const [program, source] of Object.entries(GO_PROGRAMS)) {
+    if (has(program) || !has("go")) continue;
+    console.log(`Building ${source} (once)`);
+    await run("go", ["install", source], { GOBIN: TOOLS });
   }
 }
 

@@ -11,8 +11,13 @@ export const BUCKET = "depot-bucket";
 
 /** The server's binary: VERSITYGW_BIN, else what the test task has built; null when there is none. */
 export function versitygwBinary(): string | null {
-  const built = new URL("../../build/tools/versitygw", import.meta.url).pathname;
-  for (const path of [Deno.env.get("VERSITYGW_BIN"), built]) {
+  return toolBinary("versitygw", "VERSITYGW_BIN");
+}
+
+/** The file that the variable names, else the tool as the test task has built it, else null. */
+export function toolBinary(name: string, variable: string): string | null {
+  const built = new URL(`../../build/tools/${name}`, import.meta.url).pathname;
+  for (const path of [Deno.env.get(variable), built]) {
     if (path === undefined) continue;
     try {
       if (Deno.statSync(path).isFile) return path;

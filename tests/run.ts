@@ -23,21 +23,23 @@ const PROGRAMS: Readonly<Record<string, string>> = {
 const GO_PROGRAMS: Readonly<Record<string, string>> = {
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+  "toxiproxy-server": "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0",
 };
 
-/** Folders whose tests watch a whole filesystem: one file after another. */
-const KERNEL = ["ffi", "shim"], END_TO_END = ["e2e"];
+/** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
+const KERNEL = ["ffi", "shim"], FAULTS = ["faults"], END_TO_END = ["e2e"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [
   { name: "unit", parallel: true, folders: otherFolders() },
   { name: "kernel", parallel: false, folders: KERNEL },
+  { name: "faults", parallel: false, folders: FAULTS },
   { name: "e2e", parallel: false, folders: END_TO_END },
 ];
 
 /** Every other folder, so that the tests of a new one cannot be forgotten. */
 function otherFolders(): string[] {
-  const named = new Set([...KERNEL, ...END_TO_END]);
+  const named = new Set([...KERNEL, ...FAULTS, ...END_TO_END]);
   return Array.from(Deno.readDirSync(`${ROOT}tests`))
     .filter((entry) => entry.isDirectory && !named.has(entry.name))
     .map((entry) => entry.name)
@@ -78,11 +80,22 @@ async function installTools(): Promise<void> {
     await run("apt-get", ["-qq", "update"], env);
     await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...packages], env);
   }
+  if (!has("go")) return;
   for (const [program, source] of Object.entries(GO_PROGRAMS)) {
-    if (has(program) || !has("go")) continue;
-    console.log(`Building ${source} (once)`);
-    await run("go", ["install", source], { GOBIN: TOOLS });
+    if (!has(program)) await buildTool(program, source);
   }
+}
+
+/** Go names a program after its folder; ours has a name of its own. */
+async function buildTool(program: string, source: string): Promise<void> {
+  console.log(`Building ${source} (once)`);
+  const dir = await Deno.makeTempDir({ dir: TOOLS });
+  if (await run("go", ["install", source], { GOBIN: dir })) {
+    for (const { name } of Deno.readDirSync(dir)) {
+      await Deno.rename(`${dir}/${name}`, `${TOOLS}/${program}`);
+    }
+  }
+  await Deno.remove(dir, { recursive: true });
 }
 
 interface Counts {
@@ -112,7 +125,7 @@ function readReport(path: string, counts: Counts): void {
 const only = Deno.args[0];
 const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
 if (!Deno.env.has("DENO_TLS_CA_STORE")) Deno.env.set("DENO_TLS_CA_STORE", "system");
-await Deno.mkdir(REPORTS, { recursive: true });
+for (const dir of [REPORTS, TOOLS]) await Deno.mkdir(dir, { recursive: true });
 if (only !== "unit") await installTools();
 if (!await run(Deno.execPath(), ["run", "-A", "src/build/build.ts"])) {
   console.log("The build failed\n0 passed, 1 failed, 0 skipped");

@@ -135,11 +135,17 @@ export interface AzureConfig extends CloudConfig, PartsConfig {
 }
 
 /** Google Cloud Storage. Without credentials file: application-default credentials. */
-export interface GcsConfig extends CloudConfig {
+export interface GcsConfig extends CloudConfig, PartsConfig {
   readonly type: "gcs";
   readonly bucket: string;
   readonly projectId: string | null;
   readonly credentialsFile: string | null;
+  /** Null: the bucket's own. */
+  readonly storageClass: string | null;
+  /** Full name of a Cloud KMS key; null: the bucket's own encryption. */
+  readonly kmsKey: string | null;
+  /** Project that pays for requests; null: the bucket's. */
+  readonly userProject: string | null;
 }
 
 /** A local or mounted directory. */

@@ -5,7 +5,7 @@
  */
 
 import type { BackendConfig } from "../config/config.ts";
-import { type Backend, StorageError } from "./backend.ts";
+import type { Backend } from "./backend.ts";
 
 /**
  * Opens a backend, without retries; see {@link RetryingBackend}.
@@ -25,10 +25,9 @@ export async function openBackend(config: BackendConfig): Promise<Backend> {
       const { openAzure } = await import("./azure/azure_open.ts");
       return await openAzure(config);
     }
-    case "gcs":
-      throw new StorageError(
-        "permanent",
-        `Cannot use storage of type ${config.type}: it is not available in this version; use s3, azure or nfs`,
-      );
+    case "gcs": {
+      const { openGcs } = await import("./gcs/gcs_open.ts");
+      return await openGcs(config);
+    }
   }
 }

@@ -238,6 +238,12 @@ Deno.test("Azure, GCS and a secondary are read from flags alone", () => {
         clientCertPath: null,
         clientKeyPath: null,
         idleTimeoutSeconds: 30,
+        storageClass: null,
+        kmsKey: null,
+        userProject: null,
+        multipartThresholdMib: 8,
+        partSizeMib: 8,
+        partConcurrency: 4,
       } satisfies GcsConfig,
     );
     assertEquals(config.depotPath, `${dir}/depot`);

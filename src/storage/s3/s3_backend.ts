@@ -21,13 +21,14 @@ import {
 } from "../backend.ts";
 import { hex, sliceDigest } from "../content_digest.ts";
 import { changed, rangeHeader, rangeOf } from "../http_range.ts";
+import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { readContent } from "../operation.ts";
 import { PartBudget } from "../part_budget.ts";
 import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
 import { etagOf, infoOf, META } from "./s3_answers.ts";
 import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
-import { listObjects } from "./s3_listing.ts";
+import { listKeys } from "./s3_listing.ts";
 import { putMultipart } from "./s3_multipart.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
@@ -180,7 +181,12 @@ export class S3Backend implements Backend {
 
   list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
     const doing = `list ${this.label}`;
-    return listObjects(this.#requests, this.#prefix, prefix, after, doing, signal);
+    return listByPath(
+      (prefix, start) => listKeys(this.#requests, prefix, start, doing, signal),
+      this.#prefix,
+      prefix,
+      after,
+    );
   }
 
   async close(): Promise<void> {

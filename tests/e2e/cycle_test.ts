@@ -5,6 +5,17 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { pathToBytes } from "../../src/cache/depot_path.ts";
+import type { Backend } from "../../src/storage/backend.ts";
+import { openBackend } from "../../src/storage/open_backend.ts";
+import {
+  ACCOUNT,
+  ACCOUNT_KEY,
+  azuriteMissing,
+  CONTAINER,
+  startAzurite,
+} from "../storage/azurite.ts";
+import { never } from "../storage/contents.ts";
 import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 import {
   DaemonProcess,
@@ -21,16 +32,43 @@ import { isArchive, makeArchives, REVISIONS, submit } from "./rcs_archives.ts";
 /** A place that keeps objects, seen from outside. */
 interface Store {
   readonly args: readonly string[];
-  /** Objects as plain files. */
-  readonly dir: string;
+  /** What it holds: path → bytes. */
+  objects(): Promise<Map<string, Uint8Array>>;
+}
+
+/** A place where objects are plain files. */
+function directory(dir: string, args: readonly string[]): Store {
+  return { args, objects: () => Promise.resolve(filesBelow(dir)) };
+}
+
+/** A container in the emulator, read as a replica would; objects are fetched when they change. */
+function container(backend: Backend, args: readonly string[]): Store {
+  const known = new Map<string, { etag: string; bytes: Uint8Array }>();
+  const objects = async () => {
+    const found = new Map<string, Uint8Array>();
+    for await (const { path, etag, size } of backend.list("", never)) {
+      let object = known.get(path);
+      if (object?.etag !== etag) {
+        object = { etag, ...await backend.getRange(path, 0, size, { signal: never }) };
+        known.set(path, object);
+      }
+      found.set(new TextDecoder().decode(pathToBytes(path)), object.bytes);
+    }
+    return found;
+  };
+  return { args, objects };
 }
 
 const same = (a: Uint8Array, b: Uint8Array | undefined) =>
   b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 /** Every file's bytes are in the depot or, with the same content, in the store. */
-function assertNothingLost(oracle: Map<string, Uint8Array>, depot: string, store: Store): void {
-  const local = filesBelow(depot), stored = filesBelow(store.dir);
+async function assertNothingLost(
+  oracle: Map<string, Uint8Array>,
+  depot: string,
+  store: Store,
+): Promise<void> {
+  const local = filesBelow(depot), stored = await store.objects();
   for (const [name, bytes] of oracle) {
     const found = local.get(name) ?? stored.get(name);
     assert(same(bytes, found), `${name} is lost`);
@@ -45,8 +83,8 @@ async function cycle(dir: string, store: Store): Promise<void> {
   await makeArchives(staging);
   const staged = filesBelow(staging);
   const oracle = new Map([...staged].filter(([name]) => isArchive(name)));
-  const storedAll = () => {
-    const stored = filesBelow(store.dir);
+  const storedAll = async () => {
+    const stored = await store.objects();
     return [...oracle].every(([name, bytes]) => same(bytes, stored.get(name)));
   };
 
@@ -54,7 +92,8 @@ async function cycle(dir: string, store: Store): Promise<void> {
   await using first = await DaemonProcess.start(depot, store.args);
   for (const [name, bytes] of oracle) submit(depot, name, bytes);
   await until("every file is in the store", storedAll);
-  assertEquals([...filesBelow(store.dir).keys()].filter((name) => name.includes("tmp.")), []);
+  const names = [...(await store.objects()).keys()];
+  assertEquals(names.filter((name) => name.includes("tmp.")), []);
   assertEquals(await first.stop(), 0);
 
   // Evicted by a small watermark.
@@ -63,7 +102,7 @@ async function cycle(dir: string, store: Store): Promise<void> {
   const localBytes = () =>
     [...filesBelow(depot).values()].reduce((sum, bytes) => sum + bytes.length, 0);
   await until("the cache is below its watermark", () => localBytes() <= 10_000);
-  assertNothingLost(oracle, depot, store);
+  await assertNothingLost(oracle, depot, store);
 
   // Every revision comes back through the shim.
   const env = shimEnv(depot);
@@ -108,7 +147,7 @@ async function cycle(dir: string, store: Store): Promise<void> {
     submit(depot, name, bytes);
   }
   await third.kill();
-  assertNothingLost(oracle, depot, store);
+  await assertNothingLost(oracle, depot, store);
   await using fourth = await DaemonProcess.start(depot, store.args);
   await until("what was written before the crash is in the store", storedAll);
   for (const [name, bytes] of oracle) {
@@ -122,6 +161,10 @@ const noCycle = !mayWatch() ? "it needs CAP_SYS_ADMIN" : !hasProgram("ci") ? "it
 if (noCycle !== null) console.log(`the whole cycle is skipped: ${noCycle}`);
 const noS3 = noCycle ?? (versitygwBinary() === null ? "it needs versitygw" : null);
 if (noS3 !== null && noCycle === null) console.log(`the cycle over S3 is skipped: ${noS3}`);
+const noAzure = noCycle ?? azuriteMissing();
+if (noAzure !== null && noCycle === null) {
+  console.log(`the cycle over Azure is skipped: ${noAzure}`);
+}
 
 Deno.test({
   name: "an archive tree lives through upload, eviction, restore, check-in and a crash: directory",
@@ -130,7 +173,7 @@ Deno.test({
     using dir = new TempDir();
     Deno.mkdirSync(`${dir.path}/store`);
     const args = ["--primary-type", "nfs", "--primary-path", `${dir.path}/store`];
-    await cycle(dir.path, { args, dir: `${dir.path}/store` });
+    await cycle(dir.path, directory(`${dir.path}/store`, args));
   },
 });
 
@@ -152,9 +195,35 @@ Deno.test({
       ].flatMap(([name, value]) => [`--primary-${name}`, value!]);
       const store = `${server.dir}/${config.bucket}/pfx`;
       Deno.mkdirSync(store, { recursive: true });
-      await cycle(dir.path, { args, dir: store });
+      await cycle(dir.path, directory(store, args));
     } finally {
       await server.end();
+    }
+  },
+});
+
+Deno.test({
+  name: "an archive tree lives through upload, eviction, restore, check-in and a crash: Azure",
+  ignore: noAzure !== null,
+  fn: async () => {
+    using dir = new TempDir();
+    const emulator = await startAzurite();
+    const backend = await openBackend(emulator.config({ prefix: "pfx" }));
+    try {
+      const keyFile = `${dir.path}/key`;
+      Deno.writeTextFileSync(keyFile, ACCOUNT_KEY, { mode: 0o600 });
+      const args = [
+        ["type", "azure"],
+        ["endpoint", emulator.endpoint],
+        ["container", CONTAINER],
+        ["account-name", ACCOUNT],
+        ["account-key-file", keyFile],
+        ["prefix", "pfx"],
+      ].flatMap(([name, value]) => [`--primary-${name}`, value!]);
+      await cycle(dir.path, container(backend, args));
+    } finally {
+      await backend.close();
+      await emulator.end();
     }
   },
 });

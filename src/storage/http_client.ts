@@ -7,6 +7,8 @@
 
 import type { S3Config } from "../config/config.ts";
 import { StorageError } from "./backend.ts";
+import { HttpConnections } from "./http_connections.ts";
+import type { HttpTransport } from "./http_exchange.ts";
 import { type Bridge, openUnverifiedBridge } from "./unverified_tls.ts";
 
 /** Connections kept for reuse; as many requests as that run at once without connecting anew. */
@@ -19,7 +21,7 @@ type ClientCertificate = Pick<S3Config, "clientCertPath" | "clientKeyPath">;
 
 /** An open client. */
 export interface BackendClient {
-  readonly http: Deno.HttpClient;
+  readonly http: HttpTransport;
   /** What requests are sent to instead of the server's own origin. */
   readonly origin: string;
   close(): Promise<void>;
@@ -49,15 +51,25 @@ export async function openHttpClient(
     options.proxy = { transport: "unix", path: bridge.socketPath };
     reached = origin.replace("https:", "http:");
   }
-  const http = Deno.createHttpClient(options);
+  const platform = Deno.createHttpClient(options);
+  const mayGoDirectly = bridge === null && options.cert === undefined && !hasProxy();
+  const direct = mayGoDirectly ? new HttpConnections(new URL(origin), options.caCerts ?? []) : null;
   return {
-    http,
+    http: { platform, direct },
     origin: reached,
     close: async () => {
-      http.close();
+      direct?.close();
+      platform.close();
       await bridge?.close();
     },
   };
+}
+
+/** Whether a proxy is named for some server; which ones it is for is the platform's to know. */
+function hasProxy(): boolean {
+  return ["http_proxy", "https_proxy", "all_proxy"].some((name) =>
+    Deno.env.get(name) || Deno.env.get(name.toUpperCase())
+  );
 }
 
 async function readClientCertificate(

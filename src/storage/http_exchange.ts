@@ -10,10 +10,12 @@
  */
 
 import { StorageError } from "./backend.ts";
+import { CannotConnect, type HttpConnections, NoProgress } from "./http_connections.ts";
+import type { WireAnswer } from "./http_wire.ts";
 import { stopped } from "./operation.ts";
 
-/** Longest error document or listing page that is read, bytes. */
-const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+/** Longest body that is read whole, bytes: a page of a listing, or two slices. */
+const MAX_BODY_BYTES = 16 * 1024 * 1024;
 
 /** Bodies from here on are read piece by piece, with a time limit for each. */
 const PIECEWISE_BYTES = 256 * 1024;
@@ -42,38 +44,125 @@ export interface Errand {
   readonly signal: AbortSignal;
 }
 
+/** How a backend reaches its server. */
+export interface HttpTransport {
+  /** Takes any request. */
+  readonly platform: Deno.HttpClient;
+  /** The quick way for small requests; null where only the platform's will do. */
+  readonly direct: HttpConnections | null;
+}
+
+/** One request. */
+export interface HttpRequest {
+  readonly method: string;
+  readonly headers: [string, string][];
+  readonly body: Uint8Array<ArrayBuffer> | null;
+  readonly client: HttpTransport;
+}
+
+/** An answer whose head has come. */
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  /** The header's number; null when it is missing or none. */
+  number(name: string): number | null;
+  /** Reads a body of exactly so many bytes. @throws StorageError transient when it is another. */
+  bytes(length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** Reads a document. */
+  text(): Promise<string>;
+  /** Lets the body go unread. */
+  cancel(): Promise<void>;
+}
+
 /**
  * Sends a request; redirects are not followed. The answer's body must be read or cancelled.
  * @throws StorageError when no answer comes, whatever its status.
  */
 export async function exchange(
   url: string,
-  request: {
-    readonly method: string;
-    readonly headers: [string, string][];
-    readonly body: Uint8Array<ArrayBuffer> | null;
-    readonly client: Deno.HttpClient;
-  },
+  request: HttpRequest,
   errand: Errand,
 ): Promise<HttpAnswer> {
   const { limits, doing, signal } = errand;
   if (signal.aborted) throw stopped(doing, signal);
-  const watch = new Watch(
-    signal,
-    limits.idleMs + (request.body?.length ?? 0) * 1000 / limits.slowestBytesPerSecond +
-      (errand.serverBytes ?? 0) * 1000 / SERVER_BYTES_PER_SECOND,
-  );
+  const headMs = limits.idleMs +
+    (request.body?.length ?? 0) * 1000 / limits.slowestBytesPerSecond +
+    (errand.serverBytes ?? 0) * 1000 / SERVER_BYTES_PER_SECOND;
+  const { direct } = request.client;
+  if (direct !== null && url.startsWith(direct.origin) && direct.takes(request)) {
+    const answer = await exchangeDirectly(direct, url, request, headMs, errand);
+    if (answer !== null) return answer;
+  }
+  const watch = new Watch(signal, headMs);
   try {
-    const response = await fetch(url, { ...request, redirect: "manual", signal: watch.signal });
-    return new HttpAnswer(response, watch, limits.idleMs, doing, signal);
+    const { method, headers, body, client } = request;
+    const response = await fetch(url, {
+      method,
+      headers,
+      body,
+      client: client.platform,
+      redirect: "manual",
+      signal: watch.signal,
+    });
+    return new StreamedAnswer(response, watch, limits.idleMs, doing, signal);
   } catch (error) {
     watch.end();
-    throw failureOf(error, doing, signal, watch);
+    throw failureOf(error, doing, signal, watch.timedOut);
   }
 }
 
-/** An answer whose head has come. */
-export class HttpAnswer {
+/** Null when the server cannot be reached so: the platform may know another address of its name. */
+async function exchangeDirectly(
+  direct: HttpConnections,
+  url: string,
+  { method, headers, body }: HttpRequest,
+  headMs: number,
+  { limits: { idleMs }, doing, signal }: Errand,
+): Promise<HttpAnswer | null> {
+  const request = { method, target: url.slice(direct.origin.length), headers, body };
+  try {
+    const answer = await direct.send(request, { headMs, idleMs, maxBytes: MAX_BODY_BYTES }, signal);
+    return new WholeAnswer(answer, doing);
+  } catch (error) {
+    if (error instanceof CannotConnect && !signal.aborted) return null;
+    throw failureOf(error, doing, signal, error instanceof NoProgress);
+  }
+}
+
+/** An answer that was read whole. */
+class WholeAnswer implements HttpAnswer {
+  readonly status: number;
+  readonly headers: HttpAnswer["headers"];
+  readonly #body: Uint8Array<ArrayBuffer>;
+  readonly #doing: string;
+
+  constructor({ status, headers, body }: WireAnswer, doing: string) {
+    this.status = status;
+    this.headers = { get: (name) => headers.get(name) ?? null };
+    this.#body = body;
+    this.#doing = doing;
+  }
+
+  number(name: string): number | null {
+    return numberIn(this.headers, name);
+  }
+
+  bytes(length: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (this.#body.length === length) return Promise.resolve(this.#body);
+    return Promise.reject(cutBody(this.#doing, this.#body.length, length));
+  }
+
+  text(): Promise<string> {
+    return Promise.resolve(new TextDecoder().decode(this.#body));
+  }
+
+  cancel(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** An answer of the platform's, whose body is still on its way. */
+class StreamedAnswer implements HttpAnswer {
   readonly status: number;
   readonly headers: Headers;
   readonly #response: Response;
@@ -98,50 +187,50 @@ export class HttpAnswer {
     this.#signal = signal;
   }
 
-  /** The header's number; null when it is missing or none. */
   number(name: string): number | null {
-    const text = this.headers.get(name);
-    return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+    return numberIn(this.headers, name);
   }
 
-  /** Reads a body of exactly so many bytes. @throws StorageError transient when it is another. */
   async bytes(length: number): Promise<Uint8Array<ArrayBuffer>> {
     try {
       if (length < PIECEWISE_BYTES && this.number("content-length") === length) {
         this.#watch.restart(this.#idleMs);
         const bytes = new Uint8Array(await this.#response.arrayBuffer());
         if (bytes.length === length) return bytes;
-        throw this.#cut(bytes.length, length);
+        throw cutBody(this.#doing, bytes.length, length);
       }
       const bytes = new Uint8Array(length);
       const got = await this.#pieces(length, (piece, at) => bytes.set(piece, at));
-      if (got !== length) throw this.#cut(got, length);
+      if (got !== length) throw cutBody(this.#doing, got, length);
       return bytes;
     } catch (error) {
-      throw failureOf(error, this.#doing, this.#signal, this.#watch);
+      throw failureOf(error, this.#doing, this.#signal, this.#watch.timedOut);
     } finally {
       this.#watch.end();
     }
   }
 
-  /** Reads a document. */
   async text(): Promise<string> {
     try {
+      const length = this.number("content-length");
+      if (length !== null && length < PIECEWISE_BYTES) {
+        this.#watch.restart(this.#idleMs);
+        return await this.#response.text();
+      }
       const decoder = new TextDecoder();
       let text = "";
       await this.#pieces(
-        MAX_DOCUMENT_BYTES,
+        MAX_BODY_BYTES,
         (piece) => text += decoder.decode(piece, { stream: true }),
       );
       return text + decoder.decode();
     } catch (error) {
-      throw failureOf(error, this.#doing, this.#signal, this.#watch);
+      throw failureOf(error, this.#doing, this.#signal, this.#watch.timedOut);
     } finally {
       this.#watch.end();
     }
   }
 
-  /** Lets the body go unread. */
   async cancel(): Promise<void> {
     try {
       await this.#response.body?.cancel();
@@ -161,20 +250,25 @@ export class HttpAnswer {
     if (body === null) return 0;
     let at = 0;
     for await (const piece of body) {
-      if (at + piece.length > limit) throw this.#cut(at + piece.length, limit);
+      if (at + piece.length > limit) throw cutBody(this.#doing, at + piece.length, limit);
       take(piece, at);
       at += piece.length;
       this.#watch.restart(this.#idleMs);
     }
     return at;
   }
+}
 
-  #cut(got: number, wanted: number): StorageError {
-    return new StorageError(
-      "transient",
-      `Cannot ${this.#doing}: ${got} bytes of body came instead of ${wanted}`,
-    );
-  }
+function numberIn(headers: HttpAnswer["headers"], name: string): number | null {
+  const text = headers.get(name);
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function cutBody(doing: string, got: number, wanted: number): StorageError {
+  return new StorageError(
+    "transient",
+    `Cannot ${doing}: ${got} bytes of body came instead of ${wanted}`,
+  );
 }
 
 /** Aborts a request from outside and after a time. */
@@ -216,11 +310,11 @@ function failureOf(
   error: unknown,
   doing: string,
   signal: AbortSignal,
-  watch: Watch,
+  timedOut: boolean,
 ): StorageError {
   if (error instanceof StorageError) return error;
   if (signal.aborted) return stopped(doing, signal);
-  if (watch.timedOut) return new StorageError("transient", `Cannot ${doing}: no progress in time`);
+  if (timedOut) return new StorageError("transient", `Cannot ${doing}: no progress in time`);
   // The runtime names the URL, whose query can hold a signature. So the error is no cause, either.
   const why = (error instanceof Error ? error.message : String(error)).replace(/\?[^\s)"']*/g, "");
   if (/CertificateRequired/.test(why)) {
@@ -243,7 +337,7 @@ function failureOf(
 }
 
 /** `Retry-After` (RFC 9110 §10.2.3) in ms: seconds or a date. */
-export function retryAfterMs(headers: Headers): number | undefined {
+export function retryAfterMs(headers: HttpAnswer["headers"]): number | undefined {
   const value = headers.get("retry-after");
   if (value === null) return undefined;
   const delayMs = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();

@@ -7,7 +7,7 @@
  */
 
 import { StorageError, type StorageErrorKind } from "../backend.ts";
-import { retryAfterMs } from "../http_exchange.ts";
+import { type HttpAnswer, retryAfterMs } from "../http_exchange.ts";
 import { xmlText } from "../xml.ts";
 import type { Credentials } from "./azure_credentials.ts";
 
@@ -22,7 +22,7 @@ export interface Refusal {
   /** `store a/b in azure://account/container`. */
   readonly doing: string;
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: HttpAnswer["headers"];
   /** The error document; empty when there was none. */
   readonly body: string;
   readonly credentials: Credentials;

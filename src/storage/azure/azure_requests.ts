@@ -8,7 +8,7 @@
  */
 
 import type { PutCondition } from "../backend.ts";
-import { exchange, type HttpAnswer, type Limits } from "../http_exchange.ts";
+import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { stopped } from "../operation.ts";
 import { uriEncode } from "../object_keys.ts";
 import type { Credentials, CredentialSource } from "./azure_credentials.ts";
@@ -53,7 +53,7 @@ export interface AzureRequest {
 export class AzureRequests {
   readonly #address: ContainerAddress;
   readonly #credentials: CredentialSource;
-  readonly #client: Deno.HttpClient;
+  readonly #client: HttpTransport;
   readonly #limits: Limits;
   #second = 0;
   #date = "";
@@ -61,7 +61,7 @@ export class AzureRequests {
   constructor(
     address: ContainerAddress,
     credentials: CredentialSource,
-    client: Deno.HttpClient,
+    client: HttpTransport,
     limits: Limits,
   ) {
     this.#address = address;

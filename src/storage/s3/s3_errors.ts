@@ -7,7 +7,7 @@
  */
 
 import { StorageError, type StorageErrorKind } from "../backend.ts";
-import { retryAfterMs } from "../http_exchange.ts";
+import { type HttpAnswer, retryAfterMs } from "../http_exchange.ts";
 import { xmlText } from "../xml.ts";
 
 /** What is known about a refused request. */
@@ -17,7 +17,7 @@ export interface Refusal {
   readonly bucket: string;
   readonly region: string;
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: HttpAnswer["headers"];
   /** The error document; empty when there was none. */
   readonly body: string;
   /** Whether the request stores under a condition. */

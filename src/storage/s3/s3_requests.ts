@@ -5,7 +5,7 @@
  */
 
 import type { PutCondition, StorageError } from "../backend.ts";
-import { exchange, type HttpAnswer, type Limits } from "../http_exchange.ts";
+import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
 import { xmlText } from "../xml.ts";
@@ -53,7 +53,7 @@ export interface S3Request {
 export class S3Requests {
   readonly #address: BucketAddress;
   readonly #credentials: CredentialSource;
-  readonly #client: Deno.HttpClient;
+  readonly #client: HttpTransport;
   readonly #signer: S3Signer;
   readonly #limits: Limits;
   readonly #commonHeaders: readonly (readonly [string, string])[];
@@ -62,7 +62,7 @@ export class S3Requests {
   constructor(
     address: BucketAddress,
     credentials: CredentialSource,
-    client: Deno.HttpClient,
+    client: HttpTransport,
     limits: Limits,
     commonHeaders: readonly (readonly [string, string])[] = [],
   ) {

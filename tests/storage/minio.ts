@@ -76,7 +76,8 @@ export class MinioServer {
 
   /** Waits until the server answers. */
   async #createBucket(config: S3Config): Promise<void> {
-    const client = Deno.createHttpClient({});
+    const platform = Deno.createHttpClient({});
+    const client = { platform, direct: null };
     const limits = { idleMs: 30_000, slowestBytesPerSecond: 1024 };
     const credentials = credentialSource(config, () => undefined);
     const requests = new S3Requests(bucketAddress(config), credentials, client, limits);
@@ -90,6 +91,6 @@ export class MinioServer {
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
-    client.close();
+    platform.close();
   }
 }

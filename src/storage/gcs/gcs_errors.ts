@@ -8,7 +8,7 @@
  */
 
 import { StorageError, type StorageErrorKind } from "../backend.ts";
-import { retryAfterMs } from "../http_exchange.ts";
+import { type HttpAnswer, retryAfterMs } from "../http_exchange.ts";
 import { xmlText } from "../xml.ts";
 
 /** What is known about a refused request. */
@@ -17,7 +17,7 @@ export interface Refusal {
   readonly doing: string;
   readonly bucket: string;
   readonly status: number;
-  readonly headers: Headers;
+  readonly headers: HttpAnswer["headers"];
   /** The error document; empty when there was none. */
   readonly body: string;
   /** IAM permission that the request needs. */

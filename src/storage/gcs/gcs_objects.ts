@@ -87,7 +87,7 @@ export function generationOf(answer: HttpAnswer, doing: string): string {
 }
 
 /** MD5 of the whole object, base64; null where the server has none. */
-export function md5OfHeaders(headers: Headers): string | null {
+export function md5OfHeaders(headers: HttpAnswer["headers"]): string | null {
   return /\bmd5=([A-Za-z0-9+/]{22}==)/.exec(headers.get("x-goog-hash") ?? "")?.[1] ?? null;
 }
 

@@ -42,7 +42,7 @@ export async function openGcs(
   const tokens = tokenSource(config, (input, init) =>
     fetch(input, {
       ...init,
-      client: tokenClient.http,
+      client: tokenClient.http.platform,
       signal: AbortSignal.timeout(TOKEN_TIMEOUT_MS),
     }));
   const { bucket, prefix, storageClass, kmsKey, userProject } = config;

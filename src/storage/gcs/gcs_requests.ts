@@ -7,7 +7,7 @@
  * @module
  */
 
-import { exchange, type HttpAnswer, type Limits } from "../http_exchange.ts";
+import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { keyFromText, uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
 import type { TokenSource } from "./gcs_credentials.ts";
@@ -71,7 +71,7 @@ export interface GcsConnection {
   /** `http(s)://host[:port][/path]`, without a slash at its end. */
   readonly base: string;
   readonly bucket: string;
-  readonly client: Deno.HttpClient;
+  readonly client: HttpTransport;
   /** Null: without credentials. */
   readonly tokens: TokenSource | null;
   /** Project that pays for requests; null: the bucket's. */

@@ -196,7 +196,7 @@ Deno.test("gcs: a token that is refused is replaced, unless it was never good", 
     new GcsRequests({
       base: config.endpoint!,
       bucket: config.bucket,
-      client,
+      client: { platform: client, direct: null },
       tokens: source,
       userProject: null,
       limits: LIMITS,

@@ -152,7 +152,12 @@ async function withServer(
 async function head(origin: string, credentials: CredentialSource): Promise<number> {
   const client = Deno.createHttpClient({});
   const address = { origin, basePath: `/${CONTAINER}`, account: ACCOUNT, container: CONTAINER };
-  const requests = new AzureRequests(address, credentials, client, DEFAULT_LIMITS);
+  const requests = new AzureRequests(
+    address,
+    credentials,
+    { platform: client, direct: null },
+    DEFAULT_LIMITS,
+  );
   try {
     const request = { method: "HEAD", blob: "x", doing: "try", signal: never } as const;
     const answer = await requests.send(request);

@@ -99,7 +99,7 @@ static int spawn(spawn_call call, pid_t *pid, const char *path, const posix_spaw
             break;
         }
     }
-    errno = saved;
+    if (!rc) errno = saved;
     return rc;
 }
 

@@ -35,8 +35,8 @@ __attribute__((constructor(200))) static void prepare(void) {
     if (getenv("P4CACHE_LIST")) pthread_atfork(before_fork, after_fork, after_fork);
 }
 
-/* Positions among the added names, apart from all that the kernel gives. */
-static const long ADDED = 1l << 62;
+/* The position before an added name: negative, as none is that the kernel gives. */
+static long position_of(size_t at) { return -1 - (long)at; }
 
 static int lists(void) { return P4_UNLIKELY(p4_depot.lists_evicted) && p4_depot.active; }
 
@@ -205,7 +205,7 @@ static struct dirent64 *next_added(struct listing *l) {
         if (l->at && !strcmp(name + 1, l->names[l->at - 1] + 1)) continue;
         struct dirent64 *e = &l->entry;
         e->d_ino = p4_negative_key(name + 1, strlen(name + 1)) | 1;
-        e->d_off = ADDED + (long)l->at + 1;
+        e->d_off = position_of(l->at + 1);
         e->d_reclen = sizeof *e;
         e->d_type = *name == 'd' ? DT_DIR : DT_REG;
         strcpy(e->d_name, name + 1);
@@ -254,11 +254,11 @@ P4_API void rewinddir(DIR *dir) {
 }
 P4_API long telldir(DIR *dir) {
     struct listing *l = lists() ? listing_of(dir, 0) : NULL;
-    return l && l->at_end ? ADDED + (long)l->at : P4_REAL("telldir", long (*)(DIR *))(dir);
+    return l && l->at_end ? position_of(l->at) : P4_REAL("telldir", long (*)(DIR *))(dir);
 }
 P4_API void seekdir(DIR *dir, long position) {
     struct listing *l = lists() ? listing_of(dir, 0) : NULL;
-    if (l && position >= ADDED) return go_to(l, (size_t)(position - ADDED), 1);
+    if (l && position < 0) return go_to(l, (size_t)(-1 - position), 1);
     if (l) go_to(l, 0, 0);
     P4_REAL("seekdir", void (*)(DIR *, long))(dir, position);
 }

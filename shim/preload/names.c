@@ -15,9 +15,13 @@
 
 #define CALL(name, type, ...) P4_REAL(name, type)(__VA_ARGS__)
 
-/* Whether something may be made under the name: not if a file of that name is evicted. */
+/* Whether something may be made under the name: not if a file of that name is evicted. What is there is the
+ * kernel's to refuse, which knows what is wrong with the other arguments. */
 static int may_make(int dirfd, const char *path) {
-    return !p4_depot.active || !p4_may_be_evicted(dirfd, path) || p4_is_free(dirfd, path);
+    int before = errno;
+    if (p4_may_be_evicted(dirfd, path) && !p4_exists(dirfd, path) && !p4_is_free(dirfd, path)) return 0;
+    errno = before;
+    return 1;
 }
 
 /* ---- two names ---- */

@@ -1,49 +1,7 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { hasProgram, run, shimEnv, TempDir } from "../e2e/daemon_process.ts";
+import { hasProgram, run } from "../e2e/daemon_process.ts";
 import { FakeDaemon } from "./fake_daemon.ts";
-
-const SOURCE = new URL("./c/probe.c", import.meta.url).pathname;
-
-interface World {
-  readonly dir: string;
-  readonly depot: string;
-  /** Environment under the shim. */
-  readonly env: Record<string, string>;
-  probe(call: string, path: string, env?: Record<string, string>): Promise<string>;
-  /** Runs a shell script under the shim in a directory; returns its output. */
-  sh(script: string, cwd?: string): Promise<string>;
-}
-
-/** A depot whose daemon is played by the test. */
-async function withDepot(test: (world: World, daemon: FakeDaemon) => Promise<void>): Promise<void> {
-  using dir = new TempDir();
-  const depot = `${dir.path}/depot`, probe = `${dir.path}/probe`;
-  Deno.mkdirSync(`${depot}/d`, { recursive: true });
-  const built = await run("gcc", ["-std=gnu11", "-w", "-o", probe, SOURCE, "-lpthread"]);
-  assertEquals(built.code, 0, built.stderr);
-  const socket = `${dir.path}/shim.sock`;
-  const env = {
-    ...shimEnv(depot),
-    P4CACHE_SOCK: socket,
-    P4CACHE_ACCESS_SOCK: `${dir.path}/access.sock`,
-    P4CACHE_TIMEOUT: "20",
-  };
-  const world: World = {
-    dir: dir.path,
-    depot,
-    env,
-    probe: async (call, path, more = {}) => {
-      const outcome = await run(probe, [call, path], { env: { ...env, ...more } });
-      return outcome.stdout.trim() || `ended with ${outcome.code}: ${outcome.stderr}`;
-    },
-    sh: async (script, cwd = dir.path) => {
-      const outcome = await run("sh", ["-ec", script], { env, cwd });
-      return outcome.stdout + outcome.stderr;
-    },
-  };
-  await using daemon = new FakeDaemon(socket, depot);
-  await test(world, daemon);
-}
+import { withDepot } from "./fake_depot.ts";
 
 Deno.test("P3: an answer of ERROR, however long, or of nonsense is EIO and is not remembered", () =>
   withDepot(async ({ depot, probe }, daemon) => {
@@ -146,6 +104,22 @@ Deno.test("an open that may create asks once, and creates only what is absent", 
       assertEquals(await probe(call, `${depot}/${name}`), "ok 0");
       assertEquals(daemon.asked, [name], call);
     }
+  }));
+
+Deno.test("every call refuses what the kernel refuses, with its errno, and succeeds without one", () =>
+  withDepot(async ({ depot, env, play }) => {
+    const dir = `${depot}/d`;
+    const outputs: string[] = [];
+    for (const preload of ["", env["LD_PRELOAD"]!]) {
+      Deno.removeSync(dir, { recursive: true });
+      Deno.mkdirSync(dir);
+      Deno.writeTextFileSync(`${dir}/file`, "");
+      Deno.symlinkSync("loop", `${dir}/loop`);
+      Deno.symlinkSync("nowhere", `${dir}/dangling`);
+      outputs.push(await play("faults", dir, "", { LD_PRELOAD: preload }));
+    }
+    assertEquals(outputs[1], outputs[0]);
+    assertEquals(outputs[0]!.split("\n").length > 1000, true);
   }));
 
 Deno.test("a path that cannot be read is EFAULT also where an open may create", () =>

@@ -5,48 +5,111 @@
  */
 
 /** What is said about a path: its content (put in the depot), or a whole answer line. */
-export type Answer = { readonly content: string } | { readonly line: string };
+export type Answer =
+  & ({ readonly content: string; readonly mode?: number } | { readonly line: string })
+  & { readonly afterMs?: number };
+
+/** How it differs from ours. */
+export interface FakeOptions {
+  /** As an older one: knows FETCH only, and answers one request a connection. */
+  readonly old?: boolean;
+}
 
 /** Listens until the end of its scope. */
 export class FakeDaemon {
   readonly #listener: Deno.Listener<Deno.UnixConn>;
   readonly #depot: string;
   readonly #socket: string;
+  readonly #old: boolean;
   readonly #serving: Promise<void>;
+  readonly #conns = new Set<Deno.Conn>();
   #stopped = false;
   /** Everything that may be restored; what is not in it is absent. */
   readonly store = new Map<string, Answer>();
-  /** The requests, without `FETCH ` and the newline. */
+  /** The paths that were fetched; other requests with their first word. */
   readonly asked: string[] = [];
+  /** Connections that were made. */
+  connections = 0;
 
-  constructor(socket: string, depot: string) {
+  constructor(socket: string, depot: string, options: FakeOptions = {}) {
     this.#depot = depot;
     this.#socket = socket;
+    this.#old = options.old ?? false;
     this.#listener = Deno.listen({ transport: "unix", path: socket });
     this.#serving = this.#serve();
   }
 
   async #serve(): Promise<void> {
-    for await (const conn of this.#listener) void this.#answer(conn).catch(() => {});
+    for await (const conn of this.#listener) {
+      this.connections++;
+      void this.#answerAll(conn).catch(() => {}).finally(() => this.#end(conn));
+    }
   }
 
-  async #answer(conn: Deno.Conn): Promise<void> {
-    using _closed = conn;
+  async #answerAll(conn: Deno.Conn): Promise<void> {
+    this.#conns.add(conn);
     const buffer = new Uint8Array(8192);
-    const n = await conn.read(buffer);
-    const request = new TextDecoder().decode(buffer.subarray(0, n ?? 0));
-    const path = /^FETCH (.*)\n$/.exec(request)?.[1];
-    if (path === undefined) throw new Error(`Not a request: ${request}`);
-    this.asked.push(path);
-    await conn.write(new TextEncoder().encode(this.#say(path) + "\n"));
+    let text = "";
+    for (let n; (n = await conn.read(buffer)) !== null;) {
+      text += new TextDecoder().decode(buffer.subarray(0, n));
+      for (let at; (at = text.indexOf("\n")) >= 0; text = text.slice(at + 1)) {
+        await this.#answer(conn, text.slice(0, at));
+        if (this.#old) return;
+      }
+    }
   }
 
-  #say(path: string): string {
+  async #answer(conn: Deno.Conn, request: string): Promise<void> {
+    const [, verb, path] = /^([A-Z]+) (.*)$/.exec(request) ?? [];
+    if (path === undefined) throw new Error(`Not a request: ${request}`);
+    this.asked.push(verb === "FETCH" ? path : request);
+    const afterMs = this.store.get(path)?.afterMs ?? 0;
+    if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
+    await conn.write(new TextEncoder().encode(this.#say(verb!, path) + "\n"));
+  }
+
+  #say(verb: string, path: string): string {
+    if (this.#old && verb !== "FETCH") return "ERROR bad request";
     const answer = this.store.get(path);
+    switch (verb) {
+      case "LIST":
+        return this.#list(path === "." ? "" : path + "/");
+      case "DROPPED":
+        return "OK 0";
+    }
     if (answer === undefined) return "NOTFOUND";
     if ("line" in answer) return answer.line;
-    Deno.writeTextFileSync(`${this.#depot}/${path}`, answer.content);
+    if (verb === "UNLINK") {
+      this.store.delete(path);
+      return "OK 0";
+    }
+    // As by link: never over what is there.
+    try {
+      const { mode = 0o644 } = answer;
+      Deno.writeTextFileSync(`${this.#depot}/${path}`, answer.content, { createNew: true, mode });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
     return `OK ${answer.content.length}`;
+  }
+
+  #list(prefix: string): string {
+    const names = new Set<string>();
+    for (const path of this.store.keys()) {
+      if (!path.startsWith(prefix)) continue;
+      const rest = path.slice(prefix.length);
+      names.add(rest.includes("/") ? `d ${rest.split("/", 1)[0]}` : `f ${rest}`);
+    }
+    return [...names, "END"].join("\n");
+  }
+
+  #end(conn: Deno.Conn): void {
+    this.#conns.delete(conn);
+    try {
+      conn.close();
+    } catch {
+      // Closed by stop().
+    }
   }
 
   /** Ends as a daemon does that is stopped. */
@@ -54,6 +117,7 @@ export class FakeDaemon {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#listener.close();
+    for (const conn of this.#conns) this.#end(conn);
     await this.#serving;
     Deno.removeSync(this.#socket);
   }

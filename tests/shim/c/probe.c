@@ -11,8 +11,12 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/time.h>
+#include <sys/xattr.h>
 #include <unistd.h>
+#include <utime.h>
 
 static int ok(long value) { return printf("ok %ld\n", value), 0; }
 static int bad(void) { return printf("error %s\n", strerrorname_np(errno)), 1; }
@@ -57,6 +61,8 @@ int main(int argc, char **argv) {
     struct stat st;
     struct stat64 st64;
     struct statx stx;
+    struct statvfs vfs;
+    struct statfs fs;
     strcpy(a, path);
     strcpy(b, path);
     const char *dir = dirname(a), *name = basename(b);
@@ -102,6 +108,48 @@ int main(int argc, char **argv) {
     IS("truncate") return result(truncate(path, 3), 3);
     IS("rename") return rename(path, other) ? bad() : result(stat(other, &st), st.st_size);
     IS("link") return link(path, other) ? bad() : result(stat(other, &st), st.st_size);
+    IS("renameat") return renameat(AT_FDCWD, path, AT_FDCWD, other) ? bad() : result(stat(other, &st), st.st_size);
+    IS("renameat2") return renameat2(AT_FDCWD, path, AT_FDCWD, other, 0) ? bad() : result(stat(other, &st), st.st_size);
+    IS("linkat") return linkat(AT_FDCWD, path, AT_FDCWD, other, 0) ? bad() : result(stat(other, &st), st.st_size);
+    IS("exchange") { /* the second name is the evicted one */
+        close(open(other, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+        if (renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_EXCHANGE)) return bad();
+        return result(stat(other, &st), st.st_size);
+    }
+    IS("truncate64") return result(truncate64(path, 3), 3);
+    IS("fchmodat") return result(fchmodat(AT_FDCWD, path, 0444, 0), 0);
+    IS("chown") return result(chown(path, geteuid(), getegid()), 0);
+    IS("lchown") return result(lchown(path, geteuid(), getegid()), 0);
+    IS("fchownat") return result(fchownat(AT_FDCWD, path, geteuid(), getegid(), 0), 0);
+    IS("utime") return result(utime(path, NULL), 0);
+    IS("lutimes") return result(lutimes(path, NULL), 0);
+    IS("futimesat") return result(futimesat(AT_FDCWD, path, NULL), 0);
+    IS("utimensat") return result(utimensat(AT_FDCWD, path, NULL, 0), 0);
+    IS("eaccess") return result(eaccess(path, R_OK), 0);
+    IS("statvfs") return result(statvfs(path, &vfs), 0);
+    IS("statfs") return result(statfs(path, &fs), 0);
+    IS("pathconf") return result(pathconf(path, _PC_NAME_MAX), 0);
+    IS("getxattr") return errno = 0, getxattr(path, "user.none", other, 10) < 0 && errno != ENOENT ? ok(0) : bad();
+    IS("listxattr") return result(listxattr(path, other, 1000), 0);
+    IS("readlinkat") return errno = 0, readlinkat(AT_FDCWD, path, other, 10) < 0 && errno == EINVAL ? ok(0) : bad();
+    IS("canonicalize_file_name") return canonicalize_file_name(path) ? ok(0) : bad();
+    IS("unlink") return result(unlink(path), 0);
+    IS("unlinkat") return result(unlinkat(AT_FDCWD, path, 0), 0);
+    IS("unlinkat dirfd") return result(unlinkat(open(dir, O_RDONLY | O_DIRECTORY), name, 0), 0);
+    IS("remove") return result(remove(path), 0);
+    IS("unlink, then look") return unlink(path) ? bad() : result(stat(path, &st), st.st_size);
+    IS("unlink, then create") return unlink(path) ? bad() : size_of(open(path, O_RDWR | O_CREAT, 0644));
+    IS("mkdir") return result(mkdir(path, 0755), 0);
+    IS("mkdirat") return result(mkdirat(AT_FDCWD, path, 0755), 0);
+    IS("mkfifo") return result(mkfifo(path, 0644), 0);
+    IS("symlink") return result(symlink("x", path), 0);
+    IS("symlinkat") return result(symlinkat("x", AT_FDCWD, path), 0);
+    /* The path is the new name of a file that is there. */
+    if (strstr(call, " over")) close(open(other, O_WRONLY | O_CREAT, 0644));
+    IS("link over") return result(link(other, path), 0);
+    IS("linkat over") return result(linkat(AT_FDCWD, other, AT_FDCWD, path, 0), 0);
+    IS("noreplace over") return result(renameat2(AT_FDCWD, other, AT_FDCWD, path, RENAME_NOREPLACE), 0);
+    IS("rename over") return rename(other, path) ? bad() : result(stat(path, &st), st.st_size);
     IS("relative") return chdir(dir) ? bad() : drain(open(name, O_RDONLY));
     IS("relative stat") return chdir(dir) ? bad() : result(stat(name, &st), st.st_size);
     IS("dirfd") return drain(openat(open(dir, O_RDONLY | O_DIRECTORY), name, O_RDONLY));

@@ -10,6 +10,7 @@ import { nearest } from "../config/nearest.ts";
 import { ConfigError } from "../errors.ts";
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 import { addAccessCommand } from "./access.ts";
+import { addBenchCommand } from "./bench.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDrainCommands } from "./drain.ts";
@@ -73,6 +74,7 @@ function buildProgram(
   addQueueCommand(program, terminal);
   addPrefetchCommands(program, terminal, setExitCode);
   addAccessCommand(program, setExitCode);
+  addBenchCommand(program, terminal);
   addVersionCommand(program, terminal);
   return program;
 }

@@ -11,7 +11,7 @@ import { type Backend, type Content, StorageError } from "./backend.ts";
 import { contentDigest, sliceDigest } from "./content_digest.ts";
 
 /** Depot files of such names are never cached, objects of such names never listed. */
-const PROBE_DIR = ".p4cache-probe/";
+export const PROBE_DIR = ".p4cache-probe/";
 
 /** What the object holds; the same each time, so that daemons that share a bucket do not differ. */
 const TEXT = "p4-cache tries its storage with this object; it can be removed.\n";

@@ -6,6 +6,7 @@
 
 import type { BackendConfig } from "../../src/config/config.ts";
 import { azuriteMissing, startAzurite } from "../storage/azurite.ts";
+import { fakeGcsBinary, startFakeGcs } from "../storage/fake_gcs.ts";
 import { BUCKET, startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 
 /** A running server. */
@@ -29,7 +30,7 @@ export interface FaultyKind {
   start(): Promise<FaultyServer>;
 }
 
-const versitygw = versitygwBinary();
+const versitygw = versitygwBinary(), fakeGcs = fakeGcsBinary();
 
 export const KINDS: readonly FaultyKind[] = [
   {
@@ -66,6 +67,24 @@ export const KINDS: readonly FaultyKind[] = [
         // Staged blocks are nothing that anybody can read, and the service drops them by itself.
         leftovers: () => [],
         end: emulator.end,
+      };
+    },
+  },
+  {
+    name: "gcs",
+    missing: fakeGcs === null ? "no fake-gcs-server" : null,
+    start: async () => {
+      const server = await startFakeGcs(fakeGcs!);
+      return {
+        address: new URL(server.endpoint).host,
+        config: (address) => server.config({ endpoint: `http://${address}` }),
+        document: (address) => {
+          const { bucket } = server.config();
+          return { type: "gcs", endpoint: `http://${address}`, bucket };
+        },
+        // Sessions of uploads are nothing that anybody can list, and end by themselves.
+        leftovers: () => [],
+        end: server.end,
       };
     },
   },

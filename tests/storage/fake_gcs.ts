@@ -38,11 +38,10 @@ export interface FakeGcs {
 /** Starts the server with one empty bucket. */
 export async function startFakeGcs(binary: string): Promise<FakeGcs> {
   const port = freePort();
-  const host = `127.0.0.1:${port}`;
-  const endpoint = `http://${host}`;
+  const endpoint = `http://127.0.0.1:${port}`;
   const server = new Deno.Command(binary, {
     args: ["-scheme", "http", "-backend", "memory", "-log-level", "error"]
-      .concat(["-host", "127.0.0.1", "-port", String(port), "-public-host", host]),
+      .concat(["-host", "127.0.0.1", "-port", String(port), "-public-host", "127.0.0.1"]),
     stdout: "null",
     stderr: "null",
   }).spawn();

@@ -9,17 +9,13 @@
 
 import type { GcsConfig } from "../../config/config.ts";
 import { StorageError } from "../backend.ts";
+import type { CredentialsFile } from "./google_token.ts";
 
 /** Renewed this long before they end, ms. */
 const RENEW_BEFORE_MS = 5 * 60_000;
 
 /** A token that is refused when younger than this was never good, ms. */
 const SURELY_VALID_MS = 60_000;
-
-/** How long a token is taken to last where nobody says, ms. */
-const UNKNOWN_LIFE_MS = 10 * 60_000;
-
-const SCOPE = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /** An access token. */
 export interface AccessToken {
@@ -79,30 +75,17 @@ export function tokenSource(
   const file = config.credentialsFile;
   if (file === null && config.endpoint?.startsWith("http:")) return null;
   return new TokenSource(async () => {
-    const credentials = file === null ? undefined : await readKeyFile(file);
+    const credentials = file === null ? null : await readKeyFile(file);
     try {
-      const { GoogleAuth } = await import("google-auth-library");
-      const auth = new GoogleAuth({
-        ...(credentials === undefined ? {} : { credentials }),
-        scopes: SCOPE,
-        // Without one the library looks for it, even by running gcloud; objects need none.
-        projectId: config.projectId ?? "none",
-        clientOptions: { transporterOptions: { fetchImplementation: send } },
-      });
-      const client = await auth.getClient();
-      const { token } = await client.getAccessToken();
-      if (!token) throw new Error("the answer has none");
-      return {
-        token,
-        expiresMs: client.credentials.expiry_date ?? Date.now() + UNKNOWN_LIFE_MS,
-      };
+      const { getGoogleToken } = await import("./google_token.ts");
+      return await getGoogleToken(credentials, config.projectId, send);
     } catch (error) {
       throw tokenError(error, file);
     }
   });
 }
 
-async function readKeyFile(path: string): Promise<Record<string, unknown>> {
+async function readKeyFile(path: string): Promise<CredentialsFile> {
   let problem: string;
   try {
     const content = JSON.parse(await Deno.readTextFile(path));

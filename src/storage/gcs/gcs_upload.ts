@@ -142,7 +142,7 @@ function multipartBody(
 }
 
 async function putResumable(upload: GcsUpload): Promise<[ObjectResource, string]> {
-  const { content, budget, sizes } = upload;
+  const { content, budget, sizes, doing } = upload;
   const session = await begin(upload);
   try {
     const hash = createHash("md5");
@@ -154,7 +154,11 @@ async function putResumable(upload: GcsUpload): Promise<[ObjectResource, string]
         await feed(hash, bytes);
         const md5 = offset + length === content.size ? hash.digest("base64") : null;
         const stored = await sendChunk(upload, session, offset, bytes, md5);
-        if (md5 !== null && stored !== null) return [stored, md5];
+        if (stored === null) continue;
+        if (md5 !== null) return [stored, md5];
+        // A server that takes the question how much has arrived for the end of the upload.
+        await discard(upload, stored.generation);
+        throw new StorageError("transient", `Cannot ${doing}: the upload was ended too early`);
       } finally {
         budget.give(share);
       }

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DATABASES = 16 };
+enum { MAX_DATABASES = 32 };
 
 struct p4_kv {
     MDB_env *env;

@@ -202,7 +202,7 @@ export class Evictor {
     for (const { key, path, seconds } of page) {
       if (seconds > youngest) return { files, after: "" };
       const record = manifest.get(path);
-      if (record === null) continue;
+      if (record === null || record.row.lastAccess > youngest) continue;
       const reason = this.#reasonToStay(path, record);
       if (reason !== null || record.version === null) {
         if (reason !== null) engineMetrics.evictionSkipped(reason);

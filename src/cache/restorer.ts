@@ -54,6 +54,8 @@ export interface RestorerParts {
   readonly threads: number;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
   readonly makeRoom: (bytes: number) => Promise<void>;
+  /** When a path was opened before, as far as it counts for eviction; seconds, 0: not known. */
+  readonly previousAccess: (path: string) => number;
   /** Called when a file was placed. */
   readonly onRestored: () => void;
 }
@@ -236,7 +238,7 @@ export class Restorer {
 
   /** Links the verified content at its path and records it; returns the size of what is there. */
   #place(path: DepotPath, { info, digest, content }: Fetched): number {
-    const { files, manifest, nowSeconds, onRestored } = this.#parts;
+    const { files, manifest, nowSeconds, onRestored, previousAccess } = this.#parts;
     if (manifest.isTombstoned(path)) {
       if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
       throw new StorageError("absent", `${displayPath(path)} was deleted while it was fetched`);
@@ -266,7 +268,7 @@ export class Restorer {
       digest,
       etag: info.etag,
     };
-    manifest.set(path, restored(version, nowSeconds()));
+    manifest.set(path, restored(version, nowSeconds()), previousAccess(path));
     onRestored();
     return placed.size;
   }

@@ -14,12 +14,12 @@ import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
 import { adminRoutes } from "../admin/routes.ts";
-import { type DepotPath, pathFromBytes } from "../cache/depot_path.ts";
+import { recordAccesses } from "../cache/accesses.ts";
+import { pathFromBytes } from "../cache/depot_path.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
-import { accessed } from "../manifest/transitions.ts";
 import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
@@ -30,9 +30,6 @@ import { buildEngine, type Engine, gauges, recover, startBackground } from "./en
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
 import { checkSecretFiles, openStorage, probeStorage } from "./storage.ts";
-
-/** Least time between two records of a file's access, s: reads cost no writes of their own. */
-const ACCESS_GRAIN_S = 10;
 
 /**
  * Runs until SIGTERM or SIGINT; returns the exit code.
@@ -52,7 +49,7 @@ export async function runDaemon(config: Config): Promise<number> {
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
     if (error === null) health.clear("manifest_unwritable");
     else health.raise("manifest_unwritable", describeError(error));
-  });
+  }, config.evictPolicy);
   checkSecretFiles(config, (name) => Deno.env.get(name), log);
   const storage = await openStorage(config);
   const { primary, secondary } = storage;
@@ -71,7 +68,7 @@ export async function runDaemon(config: Config): Promise<number> {
     ? AccessReceiver.listen(
       state.accessSocket,
       config.socketMode,
-      (paths) => recordAccesses(engine, paths),
+      (paths) => takeAccesses(engine, paths),
     )
     : null;
 
@@ -156,14 +153,8 @@ function storageKeys(config: Config): (path: string) => string {
 }
 
 /** Accesses that the shim reports are logged, and keep files from eviction. */
-async function recordAccesses(engine: Engine, paths: readonly string[]): Promise<void> {
-  const { manifest, metrics, accessLog } = engine;
-  metrics.accessEvents(paths.length);
-  const now = Math.floor(Date.now() / 1000);
-  for (const path of paths) {
-    const record = manifest.get(path);
-    if (record === null || now - record.row.lastAccess < ACCESS_GRAIN_S) continue;
-    manifest.set(path as DepotPath, accessed(record, now));
-  }
-  await accessLog?.note(paths);
+async function takeAccesses(engine: Engine, paths: readonly string[]): Promise<void> {
+  engine.metrics.accessEvents(paths.length);
+  recordAccesses(engine.manifest, paths, Math.floor(Date.now() / 1000));
+  await engine.accessLog?.note(paths);
 }

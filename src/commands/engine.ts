@@ -24,6 +24,7 @@ import { SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import { previousOfRestored } from "../manifest/rank.ts";
 import { recount } from "../manifest/recount.ts";
 import { EngineMetrics, type EngineReadings } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
@@ -66,6 +67,7 @@ export async function recover(
     const cutOff = await recount(manifest);
     log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
   }
+  await manifest.settleOrder();
   await emptyTrash(files, manifest, trashNames, log);
 }
 
@@ -148,6 +150,7 @@ export function buildEngine(
     log: getLog("restore"),
     threads: config.restoreThreads,
     makeRoom: (bytes) => evictor.makeRoom(bytes),
+    previousAccess: (path) => previousOfRestored(accessLog?.lastAccess(path) ?? 0, nowSeconds()),
     onRestored: () => evictor.notice(),
   });
   const remover = new Remover({

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { EvictPolicy } from "../manifest/rank.ts";
+
 /** Everything the daemon is told. */
 export interface Config {
   /** The depot directory; absolute, exists. */
@@ -51,6 +53,7 @@ export interface Config {
   readonly accessRetentionDays: number;
   /** Globs of depot paths that are never cached, beside the built-in ones. */
   readonly exclude: readonly string[];
+  readonly evictPolicy: EvictPolicy;
   /** Files younger than this stay. */
   readonly evictMinAgeSeconds: number;
   /** What the depot's filesystem keeps free; 0: no floor. */

@@ -6,6 +6,7 @@
  */
 
 import type { AzureConfig, BackendType, Config, GcsConfig, NfsConfig, S3Config } from "./config.ts";
+import { EVICT_POLICIES } from "../manifest/rank.ts";
 import { GIB, type Kind } from "./kinds.ts";
 
 /** One setting. Two settings with the same field are two spellings of it; only one may be given. */
@@ -141,6 +142,16 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       fallback: 80 * GIB,
       fallbackText: "80 GiB, or 80 % of a maximum below that",
       help: "the same, in bytes",
+    },
+    {
+      key: "evict_policy",
+      field: "evictPolicy",
+      flag: null,
+      kind: { is: "choice", of: EVICT_POLICIES },
+      fallback: "lru2",
+      help:
+        "lru evicts by the last access; lru2 by the one before it, so that reading everything " +
+        "once, as p4 verify does, flushes nothing",
     },
     {
       key: "evict_min_age",

@@ -11,6 +11,8 @@
 
 import { type Kv, KvBatch, type KvEntry } from "../../ffi/kv.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
+import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
+import type { EvictPolicy } from "./rank.ts";
 import {
   CLEAN,
   decodeRow,
@@ -41,6 +43,8 @@ export interface Table {
   get(key: string): Uint8Array | null;
   /** Puts the value, or removes the key (null). */
   set(key: string, value: Uint8Array | null): void;
+  /** Removes every entry; seen by {@link get} once it is committed. */
+  clear(): void;
   /** Committed entries after the key ("" begins), a page of them; none at the end. */
   after(key: string): Promise<{ key: string; value: Uint8Array }[]>;
   /** Committed entries. */
@@ -86,6 +90,8 @@ export class Manifest {
   #nextTrashId: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
+  readonly #policy: EvictPolicy;
+  readonly #ranks: EvictRanks;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
 
@@ -94,14 +100,17 @@ export class Manifest {
    * @param storageKey Object key of a path, stored with each row for the C++ implementation.
    * @param onCommitError Told of each failed commit, which is tried again until it succeeds, and then
    *   once with null.
+   * @param policy What {@link coldestAfter} goes by; {@link settleOrder} makes it so.
    * @throws KvError naming the directory and what is wrong with the data.
    */
   constructor(
     kv: ManifestStore,
     storageKey: (path: string) => string,
     onCommitError: (error: unknown) => void,
+    policy: EvictPolicy = "lru",
   ) {
     this.#kv = kv;
+    this.#policy = policy;
     try {
       this.#db = {
         files: this.#kv.database("files"),
@@ -112,6 +121,7 @@ export class Manifest {
         meta: this.#kv.database("meta"),
       };
       this.#tombstones = this.table("tombstones");
+      this.#ranks = new EvictRanks((name) => this.table(name));
       this.#storageKey = storageKey;
       this.#onCommitError = onCommitError;
       const info = this.#kv.info(this.#db.files);
@@ -146,9 +156,13 @@ export class Manifest {
     return { row, version: version === null ? null : decodeVersion(version) };
   }
 
-  /** Replaces the record of a path (null: forget it), and clears its tombstone when it has one. */
-  set(path: DepotPath, after: FileRecord | null): void {
+  /**
+   * Replaces the record of a path (null: forget it), and clears its tombstone when it has one.
+   * @param previousAccess Of a restored file: the access before this one, seconds; 0: not known.
+   */
+  set(path: DepotPath, after: FileRecord | null, previousAccess = 0): void {
     const before = this.get(path);
+    if (this.#policy === "lru2") this.#ranks.change(path, before, after, previousAccess);
     const { batch, records } = this.#staged;
     const { files, dirtyQueue, evictOrder, versions } = this.#db;
     if (before !== null) {
@@ -216,6 +230,11 @@ export class Manifest {
         tables.set(db, changes.set(key, value));
         this.#wake();
       },
+      clear: () => {
+        this.#staged.batch.drop(db);
+        this.#staged.tables.delete(db);
+        this.#wake();
+      },
       after: async (key) => {
         const entries = await this.#kv.scan(db, bytesOf(key), false);
         return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
@@ -279,9 +298,31 @@ export class Manifest {
     return (await this.#kv.scan(this.#db.dirtyQueue, bytesOf(key), false)).map(queueEntry);
   }
 
-  /** Clean files, longest unread first, after the given order key ("" begins). */
-  async coldestAfter(key: string): Promise<{ key: string; path: DepotPath; seconds: number }[]> {
+  /** Clean files after the given order key ("" begins), those to evict first. */
+  async coldestAfter(key: string): Promise<OrderEntry[]> {
+    return this.#policy === "lru2" ? await this.#ranks.after(key) : await this.#byLastAccess(key);
+  }
+
+  async #byLastAccess(key: string): Promise<OrderEntry[]> {
     return (await this.#kv.scan(this.#db.evictOrder, bytesOf(key), false)).map(queueEntry);
+  }
+
+  /**
+   * Makes the policy's order whole where it is not: after another policy, or another program's writes.
+   * Runs before anything else uses the manifest.
+   */
+  async settleOrder(): Promise<void> {
+    const files = this.#policy === "lru2" ? this.#kv.info(this.#db.evictOrder).entries : 0;
+    if (!this.needsRecount && this.#ranks.size() === files) return;
+    this.#ranks.clear();
+    for (let after = ""; this.#policy === "lru2";) {
+      const page = await this.#byLastAccess(after);
+      for (const entry of page) this.#ranks.add(entry);
+      await this.commit();
+      if (page.length === 0) return;
+      after = page.at(-1)!.key;
+    }
+    await this.commit();
   }
 
   /** Paths of tracked files, in byte order, after the given path ("" begins). */

@@ -7,6 +7,7 @@
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Manifest } from "./manifest.ts";
+import type { EvictPolicy } from "./rank.ts";
 
 const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
   "manifest (every file in the depot is then uploaded again)";
@@ -16,16 +17,17 @@ const MAP_BYTES = 1024 ** 4;
 
 /**
  * Opens or creates the environment in an existing directory.
- * @param storageKey See {@link Manifest}.
+ * @param storageKey See {@link Manifest}, as of the other parameters.
  * @throws EnvironmentError naming the directory and what is wrong with the data.
  */
 export function openManifest(
   dir: string,
   storageKey: (path: string) => string,
   onCommitError: (error: unknown) => void,
+  policy: EvictPolicy = "lru",
 ): Manifest {
   try {
-    return new Manifest(new Kv(dir, MAP_BYTES), storageKey, onCommitError);
+    return new Manifest(new Kv(dir, MAP_BYTES), storageKey, onCommitError, policy);
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
     throw new EnvironmentError(`${error.message}${advice(error.code)}`);

@@ -18,6 +18,7 @@
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     meta         "counters"                JSON: totals, so that a start counts no rows
+ *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts
  *
  * Invariants (tests name them)
  * M1 Each row in state dirty or uploading has exactly one dirty_queue entry, each clean row exactly
@@ -27,6 +28,8 @@
  * M3 A clean row without `versions` entry was written by the C++ implementation: it is uploaded
  *    again before it may be evicted.
  * M4 A path has a row or a tombstone, never both.
+ * M5 Under lru2 each clean row has exactly one evict_rank entry, under the rank of its last access
+ *    and its `previous` entry.
  *
  * @module
  */

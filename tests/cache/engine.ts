@@ -19,6 +19,7 @@ import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
+import type { EvictPolicy } from "../../src/manifest/rank.ts";
 import { EngineMetrics } from "../../src/observe/engine_metrics.ts";
 import { Health } from "../../src/observe/health.ts";
 import { getLog } from "../../src/observe/logging.ts";
@@ -51,6 +52,7 @@ export interface EngineOptions {
   readonly minFreeBytes?: number;
   readonly minFreeInodes?: number;
   readonly lowWatermarkBytes?: number;
+  readonly evictPolicy?: EvictPolicy;
   /** Directory for the depot, on a filesystem of the test's; else a temporary one is made. */
   readonly dir?: string;
 }
@@ -74,6 +76,8 @@ export class Engine {
   readonly unsettled: Unsettled;
   readonly health = new Health(getLog("test"));
   readonly #ownsDir: boolean;
+  /** The access log, as far as the engine asks it. */
+  readonly loggedAccess = new Map<string, number>();
   /** Added to the clock, s. */
   laterSeconds = 0;
 
@@ -87,7 +91,7 @@ export class Engine {
     this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
       if (error === null) this.health.clear("manifest_unwritable");
       else this.health.raise("manifest_unwritable", String(error));
-    });
+    }, options.evictPolicy ?? "lru2");
     const log = getLog("test");
     this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => NO_GAUGES);
     const engineMetrics = new EngineMetrics(this.metrics.registry, this.health, () => ({
@@ -153,6 +157,7 @@ export class Engine {
       secondary: options.withSecondary === true ? this.secondary : null,
       threads: 4,
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),
+      previousAccess: (path) => this.loggedAccess.get(path) ?? 0,
       onRestored: () => {},
     });
   }

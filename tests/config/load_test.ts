@@ -48,6 +48,7 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       maxCacheBytes: 100 * GIB,
       lowWatermarkBytes: 80 * GIB,
       evictMinAgeSeconds: 0,
+      evictPolicy: "lru2",
       minFreeBytes: 0,
       minFreeInodes: 0,
       deletePolicy: "keep",

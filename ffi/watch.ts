@@ -17,9 +17,11 @@ const SYMBOLS = {
 
 /** One thing that happened; see watch.h for what each kind promises. */
 export interface WatchRecord {
-  readonly kind: "changed" | "gone" | "tree" | "treeGone" | "reconcile" | "barrier";
-  /** Empty for "reconcile" and "barrier". */
+  readonly kind: "changed" | "gone" | "tree" | "treeGone" | "reconcile" | "barrier" | "renamed";
+  /** Of "renamed" the old one. Empty for "reconcile" and "barrier". */
   readonly path: DepotPath;
+  /** New path of a renamed directory. */
+  readonly to?: DepotPath;
   /** Of a changed file, bytes. */
   readonly size: number;
   readonly mtimeNs: bigint;
@@ -36,7 +38,7 @@ export class WatchError extends Error {
   }
 }
 
-const KINDS = ["changed", "gone", "tree", "treeGone", "reconcile", "barrier"] as const;
+const KINDS = ["changed", "gone", "tree", "treeGone", "reconcile", "barrier", "renamed"] as const;
 const HEAD_BYTES = 40;
 const BUFFER_BYTES = 512 * 1024;
 
@@ -89,9 +91,13 @@ export class Watcher {
     const records: WatchRecord[] = [];
     for (let at = 0; at < length; at += view.getUint32(at, true)) {
       const end = at + HEAD_BYTES + view.getUint16(at + 6, true);
+      const kind = KINDS[buffer[at + 4]! - 1]!;
+      const path = pathFromBytes(buffer.subarray(at + HEAD_BYTES, end));
+      const oldEnd = kind === "renamed" ? path.indexOf("\0") : path.length;
       records.push({
-        kind: KINDS[buffer[at + 4]! - 1]!,
-        path: pathFromBytes(buffer.subarray(at + HEAD_BYTES, end)),
+        kind,
+        path: path.slice(0, oldEnd) as DepotPath,
+        ...(kind === "renamed" ? { to: path.slice(oldEnd + 1) as DepotPath } : {}),
         size: Number(view.getBigInt64(at + 16, true)),
         mtimeNs: view.getBigInt64(at + 24, true),
         mode: view.getUint32(at + 8, true),

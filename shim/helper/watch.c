@@ -19,6 +19,11 @@
 #ifndef FAN_REPORT_TARGET_FID
 #define FAN_REPORT_TARGET_FID 0x00001000
 #endif
+#ifndef FAN_RENAME
+#define FAN_RENAME 0x10000000
+#define FAN_EVENT_INFO_TYPE_OLD_DFID_NAME 10
+#define FAN_EVENT_INFO_TYPE_NEW_DFID_NAME 12
+#endif
 
 enum {
     HEAD = 40,
@@ -61,8 +66,9 @@ struct p4_watch {
 
 static int open_group(p4_watch *watch, char *text, uint32_t cap) {
     const unsigned common = FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_QUEUE | FAN_UNLIMITED_MARKS;
-    const uint64_t by_handle = FAN_CLOSE_WRITE | FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM |
-                               FAN_MOVED_TO | FAN_ATTRIB | FAN_ONDIR;
+    /* FAN_RENAME and FAN_REPORT_TARGET_FID came with the same kernel, Linux 5.17. */
+    const uint64_t by_handle = FAN_CLOSE_WRITE | FAN_CREATE | FAN_DELETE | FAN_RENAME | FAN_ATTRIB |
+                               FAN_ONDIR;
     watch->group = fanotify_init(
         common | FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME | FAN_REPORT_FID | FAN_REPORT_TARGET_FID,
         O_RDONLY | O_LARGEFILE);
@@ -162,27 +168,34 @@ static size_t slot_of(const p4_watch *watch, uint8_t kind, const char *path, siz
     return slot;
 }
 
-/* Notes that something happened at the path. A repeat moves nothing: the record is made later and
- * tells the state then. */
-static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length) {
+static int in_state_dir(const char *path, size_t length) {
     size_t state_len = sizeof STATE_DIR - 1;
-    if (length >= state_len && !memcmp(path, STATE_DIR, state_len) &&
-        (length == state_len || path[state_len] == '/'))
-        return;
-    size_t slot = slot_of(watch, kind, path, length);
-    if (watch->slots[slot]) return;
+    return length >= state_len && !memcmp(path, STATE_DIR, state_len) &&
+           (length == state_len || path[state_len] == '/');
+}
+
+static int append(p4_watch *watch, uint8_t kind, const char *path, size_t length) {
     pending *p = malloc(sizeof *p + length + 1);
     if (!p || watch->count == MAX_PENDING) {
         free(p);
         watch->lost = ENOMEM + 1;
-        return;
+        return 0;
     }
     p->kind = kind;
     p->length = (uint16_t)length;
     memcpy(p->path, path, length);
     p->path[length] = 0;
     watch->waiting[watch->count++] = p;
-    watch->slots[slot] = (uint16_t)watch->count;
+    return 1;
+}
+
+/* Notes that something happened at the path. A repeat moves nothing: the record is made later and
+ * tells the state then. */
+static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length) {
+    if (in_state_dir(path, length)) return;
+    size_t slot = slot_of(watch, kind, path, length);
+    if (watch->slots[slot]) return;
+    if (append(watch, kind, path, length)) watch->slots[slot] = (uint16_t)watch->count;
 }
 
 static void lose(p4_watch *watch, int error) { watch->lost = error + 1; }
@@ -208,9 +221,40 @@ static void take_entry(p4_watch *watch, uint64_t mask, int ours, const struct fi
     if (came && there == 1) note(watch, P4_WATCH_TREE, path, (size_t)length);
 }
 
+/* The path of `name` in the directory; 0 when that is not in the depot. */
+static size_t path_of(p4_watch *watch, const struct file_handle *dir_handle, const char *name,
+                      char *path, size_t cap) {
+    p4_dir *dir = dir_handle ? p4dirs_find(watch->dirs, dir_handle) : NULL;
+    int length = dir ? p4dirs_path(watch->dirs, dir, name, path, cap) : 0;
+    return length > 0 ? (size_t)length : 0;
+}
+
+/* A rename: what the two directories would be told, and for a directory that stays in the depot what
+ * became of it. Every one counts: two renames to and fro are not the same as none. */
+static void take_rename(p4_watch *watch, uint64_t mask, int ours, const struct file_handle *from_dir,
+                        const char *from, const struct file_handle *to_dir, const char *to,
+                        const struct file_handle *target) {
+    char paths[2 * MAX_PATH];
+    size_t from_len = 0, to_len = 0;
+    if ((mask & FAN_ONDIR) && !ours) {
+        from_len = path_of(watch, from_dir, from, paths, MAX_PATH);
+        if (from_len) to_len = path_of(watch, to_dir, to, paths + from_len + 1, MAX_PATH);
+        if (to_len && !in_state_dir(paths, from_len) && !in_state_dir(paths + from_len + 1, to_len))
+            append(watch, P4_WATCH_RENAMED, paths, from_len + 1 + to_len);
+    }
+    uint64_t kind = mask & FAN_ONDIR;
+    if (from_dir) take_entry(watch, kind | FAN_MOVED_FROM, ours, from_dir, from, target);
+    if (to_dir) take_entry(watch, kind | FAN_MOVED_TO, ours, to_dir, to, target);
+}
+
+static const char *name_after(const struct file_handle *handle) {
+    return (const char *)handle->f_handle + handle->handle_bytes;
+}
+
 static void take_by_handle(p4_watch *watch, const struct fanotify_event_metadata *event) {
-    const struct file_handle *dir = NULL, *target = NULL;
+    const struct file_handle *dir = NULL, *target = NULL, *from = NULL, *to = NULL;
     const char *name = NULL;
+    int ours = event->pid == watch->self;
     const uint8_t *at = (const uint8_t *)event + event->metadata_len;
     const uint8_t *end = (const uint8_t *)event + event->event_len;
     while (at + sizeof(struct fanotify_event_info_header) <= end) {
@@ -219,15 +263,22 @@ static void take_by_handle(p4_watch *watch, const struct fanotify_event_metadata
         const struct file_handle *handle = (const void *)info->handle;
         if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME) {
             dir = handle;
-            name = (const char *)handle->f_handle + handle->handle_bytes;
+            name = name_after(handle);
+        } else if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_OLD_DFID_NAME) {
+            from = handle;
+        } else if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_NEW_DFID_NAME) {
+            to = handle;
         } else if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_FID) {
             target = handle;
         }
         at += info->hdr.len;
     }
+    if (event->mask & FAN_RENAME)
+        take_rename(watch, event->mask, ours, from, from ? name_after(from) : NULL, to,
+                    to ? name_after(to) : NULL, target);
     /* "." is a directory's event on itself: its mode changed; no file did. */
     if (dir && name && strcmp(name, ".") != 0)
-        take_entry(watch, event->mask, event->pid == watch->self, dir, name, target);
+        take_entry(watch, event->mask, ours, dir, name, target);
 }
 
 static void take_by_descriptor(p4_watch *watch, const struct fanotify_event_metadata *event) {
@@ -246,9 +297,9 @@ static void take_by_descriptor(p4_watch *watch, const struct fanotify_event_meta
 /* Reads what is in the kernel's queue; stops when enough is gathered. Returns whether it may hold
  * more. */
 static int drain(p4_watch *watch) {
-    /* An event gives at most two records, and is at least its metadata long. */
+    /* An event gives at most three records, and is at least its metadata long. */
     while (watch->count < MAX_PENDING / 2) {
-        size_t most = (MAX_PENDING - watch->count) / 2 * sizeof(struct fanotify_event_metadata);
+        size_t most = (MAX_PENDING - watch->count) / 3 * sizeof(struct fanotify_event_metadata);
         ssize_t n = read(watch->group, watch->events, most < READ_BYTES ? most : READ_BYTES);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
@@ -294,7 +345,11 @@ static size_t pack(uint8_t *out, uint64_t room, uint8_t kind, const char *path, 
 static size_t pack_pending(p4_watch *watch, const pending *p, uint8_t *out, uint64_t room) {
     struct stat st;
     if (p->kind != P4_WATCH_CHANGED) return pack(out, room, p->kind, p->path, p->length, NULL, 0, 0);
-    int there = !fstatat(watch->root, p->path, &st, AT_SYMLINK_NOFOLLOW) && S_ISREG(st.st_mode);
+    int failed = fstatat(watch->root, p->path, &st, AT_SYMLINK_NOFOLLOW);
+    /* A file that cannot be looked at is not gone: whoever reads it next finds out why. */
+    if (failed && errno != ENOENT && errno != ENOTDIR)
+        return pack(out, room, P4_WATCH_CHANGED, p->path, p->length, NULL, 0, 0);
+    int there = !failed && S_ISREG(st.st_mode);
     return pack(out, room, there ? P4_WATCH_CHANGED : P4_WATCH_GONE, p->path, p->length,
                 there ? &st : NULL, 0, 0);
 }

@@ -22,7 +22,9 @@ enum {
     P4_WATCH_TREE = 3,      /* a directory came to the path with all below: walk it */
     P4_WATCH_TREE_GONE = 4, /* a directory left the path */
     P4_WATCH_RECONCILE = 5, /* events were lost: compare everything; errno in size */
-    P4_WATCH_BARRIER = 6    /* id */
+    P4_WATCH_BARRIER = 6,   /* id */
+    P4_WATCH_RENAMED = 7    /* a directory was renamed within the depot: old path, NUL, new path; comes
+                               before the TREE_GONE and TREE of the same rename, one for each rename */
 };
 
 /* Starts watching. `depot` is absolute and canonical. On failure -errno, and one line in `text`; on

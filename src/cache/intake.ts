@@ -16,6 +16,8 @@ import type { Metrics } from "../observe/metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DirectoryRenames } from "./directory_renames.ts";
+import type { MovedFiles } from "./moved_files.ts";
 import type { Scanner } from "./scanner.ts";
 
 /** Staged changes above which the intake waits for the manifest: bounds memory (P5). */
@@ -26,6 +28,8 @@ export interface IntakeParts {
   readonly files: DepotFiles;
   readonly manifest: Manifest;
   readonly activity: Activity;
+  readonly renames: DirectoryRenames;
+  readonly moved: MovedFiles;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -40,6 +44,9 @@ export class Intake {
   readonly #barriers = new Map<number, () => void>();
   #nextBarrier = 1;
   #watcher: Watcher | null = null;
+  /** The barrier on its way, and the one that everybody who asked since waits for. */
+  #passed: Promise<void> | null = null;
+  #nextPassed: Promise<void> | null = null;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
@@ -47,31 +54,43 @@ export class Intake {
 
   /** The file exists at the path and was, or may have been, written. */
   changed(path: DepotPath, size: number): void {
-    const { manifest, activity, isExcluded, onDirty, nowSeconds } = this.#parts;
+    const { manifest, activity, moved, isExcluded, onDirty, nowSeconds } = this.#parts;
     if (isExcluded(path)) return;
     activity.touch(path);
+    moved.forget(path);
     manifest.set(path, seen(manifest.get(path), size, nowSeconds()));
     onDirty(path);
   }
 
   /** Nothing is at the path any more, and it was not us who took it away. */
   gone(path: DepotPath): void {
-    const { manifest, activity, nowSeconds } = this.#parts;
+    const { manifest, activity, moved, renames } = this.#parts;
     activity.touch(path);
     // The eviction in flight has the file in the trash; being touched, it puts it back.
     if (activity.evictions.has(path)) return;
     if (manifest.get(path) === null) return;
+    moved.forget(path);
     manifest.set(path, null);
-    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
+    const deletedAtSeconds = renames.deletionTime(path);
+    manifest.setTombstone(path, { deletedAtSeconds, collected: false });
   }
 
   /** p4d removed the file, as the shim says; it may have been evicted, so that no event tells. */
   removed(path: DepotPath): void {
-    const { manifest, activity, files, isExcluded, nowSeconds } = this.#parts;
+    const { manifest, activity, files, moved, renames, isExcluded } = this.#parts;
     if (isExcluded(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
     activity.touch(path);
+    moved.forget(path);
     manifest.set(path, null);
-    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
+    const deletedAtSeconds = renames.deletionTime(path);
+    manifest.setTombstone(path, { deletedAtSeconds, collected: false });
+  }
+
+  /** A directory was renamed within the depot, with all below. */
+  async renamed(from: DepotPath, to: DepotPath): Promise<void> {
+    const { renames } = this.#parts;
+    await renames.begin(from, to);
+    renames.start();
   }
 
   /** A directory left: every tracked file that was below it, and is not there now, is gone. */
@@ -124,8 +143,10 @@ export class Intake {
         return this.changed(record.path, record.size);
       case "gone":
         return this.gone(record.path);
+      case "renamed":
+        return this.renamed(record.path, record.to!);
       case "tree":
-        return scanner.scanTree(record.path);
+        return scanner.requestTree(record.path);
       case "treeGone":
         return this.treeGone(record.path);
       case "reconcile":
@@ -139,6 +160,17 @@ export class Intake {
 
   /** Resolves when every event that happened before this call has been taken in. */
   barrier(): Promise<void> {
+    // One on its way does not count: events may have come after it was asked for.
+    this.#nextPassed ??= (async () => {
+      await this.#passed?.catch(() => {});
+      this.#passed = this.#nextPassed;
+      this.#nextPassed = null;
+      await this.#sendBarrier();
+    })();
+    return this.#nextPassed;
+  }
+
+  #sendBarrier(): Promise<void> {
     const watcher = this.#watcher;
     if (watcher === null) return Promise.resolve();
     const id = this.#nextBarrier++;

@@ -19,6 +19,7 @@ import type { UnlinkAnswer } from "../server/shim_server.ts";
 import { type Backend, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, pathProblem } from "./depot_path.ts";
+import type { DirectoryRenames } from "./directory_renames.ts";
 import type { Intake } from "./intake.ts";
 
 /** Parts the remover works on. */
@@ -27,6 +28,7 @@ export interface RemoverParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly intake: Intake;
+  readonly renames: DirectoryRenames;
   /** Where the file may be. */
   readonly backends: readonly Backend[];
   readonly isExcluded: (path: string) => boolean;
@@ -54,11 +56,11 @@ export class Remover {
   }
 
   async #unlink(path: DepotPath): Promise<UnlinkAnswer> {
-    const { files, manifest, activity, intake, isExcluded, readOnly } = this.#parts;
+    const { files, manifest, activity, intake, renames, isExcluded, readOnly } = this.#parts;
     await this.#settled(path);
     if (files.stat(path) !== null) return { kind: "local" };
     if (isExcluded(path) || manifest.isTombstoned(path)) return { kind: "notFound" };
-    if (!await this.#isStored(path)) return { kind: "notFound" };
+    if (!await renames.bring(path) || !await this.#isStored(path)) return { kind: "notFound" };
     if (readOnly) return { kind: "error", why: "read-only: a replica deletes nothing" };
     while (activity.evictions.has(path) || activity.restores.has(path)) await this.#settled(path);
     if (files.stat(path) !== null) return { kind: "local" };

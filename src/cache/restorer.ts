@@ -21,6 +21,7 @@ import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../sto
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath, pathProblem, STATE_DIR } from "./depot_path.ts";
+import type { DirectoryRenames } from "./directory_renames.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Bytes asked for with the first request: enough for most files, little enough to have many. */
@@ -44,12 +45,15 @@ export interface RestorerParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly primary: Backend;
+  readonly renames: DirectoryRenames;
   /** Asked when the primary has no object or fails. */
   readonly secondary: Backend | null;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly nowSeconds: () => number;
+  /** Resolves when every event of the depot before the call has been taken in. */
+  readonly upToDate: () => Promise<void>;
   /** Configured restore threads. */
   readonly threads: number;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
@@ -120,19 +124,31 @@ export class Restorer {
   }
 
   async #restore(path: DepotPath): Promise<FetchAnswer> {
-    const { activity, manifest, metrics, log, isExcluded } = this.#parts;
+    const { activity, manifest, renames, metrics, log, isExcluded } = this.#parts;
     // On its way out: it is gone, or back, in a moment.
     await activity.evictions.get(path)?.done;
     const back = this.#local(path);
     if (back !== null) return { kind: "ok", size: back.size };
-    if (manifest.isTombstoned(path) || isExcluded(path)) return { kind: "notFound" };
+    if (isExcluded(path)) return { kind: "notFound" };
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;
+    // A delete or rename that p4d made just now may still be on its way to us.
+    const upToDate = this.#parts.upToDate();
     try {
-      const found = await this.#fromBackends(path);
-      if (found === null) return { kind: "notFound" };
-      metrics.restoreDone(true, found.size, seconds(), found.secondary);
-      return { kind: "ok", size: found.size };
+      for (;;) {
+        const renamesSeen = renames.count;
+        const found = await renames.bring(path) && !manifest.isTombstoned(path)
+          ? await this.#fromBackends(path, upToDate)
+          : null;
+        if (found !== null) {
+          metrics.restoreDone(true, found.size, seconds(), found.secondary);
+          return { kind: "ok", size: found.size };
+        }
+        await upToDate;
+        const here = this.#local(path);
+        if (here !== null) return { kind: "ok", size: here.size };
+        if (renames.count === renamesSeen) return { kind: "notFound" };
+      }
     } catch (error) {
       metrics.restoreDone(false, 0, seconds(), false);
       log.error(`Restore failed: ${displayPath(path)}: ${describeError(error)}`);
@@ -141,12 +157,15 @@ export class Restorer {
   }
 
   /** Restores from the first backend that has the object; null when all say there is none. */
-  async #fromBackends(path: DepotPath): Promise<{ size: number; secondary: boolean } | null> {
+  async #fromBackends(
+    path: DepotPath,
+    upToDate: Promise<void>,
+  ): Promise<{ size: number; secondary: boolean } | null> {
     const { primary, secondary } = this.#parts;
     const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       try {
-        const size = await this.#fetchAndPlace(path, backend);
+        const size = await this.#fetchAndPlace(path, backend, upToDate);
         return { size, secondary: backend === secondary };
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
@@ -160,13 +179,22 @@ export class Restorer {
   }
 
   /** Two tries: a full disk is answered with one round of eviction. */
-  async #fetchAndPlace(path: DepotPath, backend: Backend): Promise<number> {
+  async #fetchAndPlace(
+    path: DepotPath,
+    backend: Backend,
+    upToDate: Promise<void>,
+  ): Promise<number> {
+    const attempt = async () => {
+      const fetched = await this.#fetch(path, backend);
+      await upToDate;
+      return this.#place(path, fetched);
+    };
     try {
-      return this.#place(path, await this.#fetch(path, backend));
+      return await attempt();
     } catch (error) {
       if (!(error instanceof FileError) || ![ENOSPC, EDQUOT].includes(error.errno)) throw error;
       await this.#parts.makeRoom(2 * SLICE_BYTES);
-      return this.#place(path, await this.#fetch(path, backend));
+      return await attempt();
     }
   }
 
@@ -238,10 +266,14 @@ export class Restorer {
 
   /** Links the verified content at its path and records it; returns the size of what is there. */
   #place(path: DepotPath, { info, digest, content }: Fetched): number {
-    const { files, manifest, nowSeconds, onRestored, previousAccess } = this.#parts;
-    if (manifest.isTombstoned(path)) {
+    const { files, manifest, renames, nowSeconds, onRestored, previousAccess } = this.#parts;
+    // Below a directory that was renamed away: p4d will ask for the new path.
+    if (manifest.isTombstoned(path) || renames.isAway(path)) {
       if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
-      throw new StorageError("absent", `${displayPath(path)} was deleted while it was fetched`);
+      throw new StorageError(
+        "absent",
+        `${displayPath(path)} was deleted or renamed while it was fetched`,
+      );
     }
     const mode = info.mode ?? DEFAULT_MODE;
     const mtimeNs = info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n;

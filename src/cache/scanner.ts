@@ -51,14 +51,17 @@ export class Scanner {
   #reconcile: Promise<void> | null = null;
   #again = false;
   #stopped = false;
+  /** Walks of directories that appeared, one after another. */
+  #trees: Promise<void> = Promise.resolve();
 
   constructor(parts: ScannerParts) {
     this.#parts = parts;
   }
 
-  /** Ends running walks at their next step. */
-  stop(): void {
+  /** Ends running walks at their next step, and waits for that. */
+  async stop(): Promise<void> {
     this.#stopped = true;
+    await Promise.all([this.#trees, this.#reconcile]);
   }
 
   /** Walks everything soon, because of what the reason says; repeats join a waiting walk. */
@@ -86,9 +89,17 @@ export class Scanner {
     return result;
   }
 
+  /** Walks a directory that appeared, soon: the events after its own do not wait for that. */
+  requestTree(dir: DepotPath): void {
+    this.#trees = this.#trees.then(() => this.scanTree(dir)).catch((error) => {
+      this.#parts.log.error(`Cannot walk ${displayPath(dir)}: ${describeError(error)}`);
+      this.requestReconcile("a directory that appeared could not be walked");
+    });
+  }
+
   /** Walks one directory that appeared. */
   async scanTree(dir: DepotPath): Promise<void> {
-    if (!this.#parts.isExcluded(dir + "/")) await this.#walk(dir);
+    if (!this.#stopped && !this.#parts.isExcluded(dir + "/")) await this.#walk(dir);
   }
 
   async #walk(start: DepotPath): Promise<ScanResult> {

@@ -20,8 +20,11 @@ import { uploaded } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
+import type { EngineMetrics } from "../observe/engine_metrics.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DirectoryRenames } from "./directory_renames.ts";
+import type { MovedFiles } from "./moved_files.ts";
 import { Semaphore } from "./semaphore.ts";
 import {
   FileBeingWritten,
@@ -65,7 +68,10 @@ export interface UploaderParts {
   /** Whether the backend was found unreachable and is only probed. */
   readonly isBackendDown: () => boolean;
   readonly isExcluded: (path: string) => boolean;
+  readonly renames: Pick<DirectoryRenames, "isHeld">;
+  readonly moved: MovedFiles;
   readonly metrics: Metrics;
+  readonly engineMetrics: EngineMetrics;
   readonly log: Logger;
   readonly nowSeconds: () => number;
   /** Small files in flight at once. */
@@ -186,11 +192,17 @@ export class Uploader {
 
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
-    if (activity.uploads.has(path) || activity.objects.has(path)) return false;
+    if (activity.uploads.has(path) || this.#mustWait(path)) return false;
     const putOff = this.#putOff.get(path);
     if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
     const record = manifest.get(path);
     return record !== null && record.row.state !== CLEAN && !isExcluded(path);
+  }
+
+  /** Its object is being removed or copied to (garbage.ts), or may be the only copy of another file. */
+  #mustWait(path: DepotPath): boolean {
+    const { activity, renames } = this.#parts;
+    return activity.objects.has(path) || renames.isHeld(path);
   }
 
   async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
@@ -286,9 +298,9 @@ export class Uploader {
     let content: (Content & { close?: () => void }) | null = null;
     try {
       content = await open();
-      // The object is being removed or copied to (garbage.ts, directory_renames.ts): after that.
-      if (this.#parts.activity.objects.has(path)) throw new FileChanged();
-      const { etag } = await backend.put(path, content, this.#abort.signal);
+      if (this.#mustWait(path)) throw new FileChanged();
+      const etag = await this.#copied(path, content) ??
+        (await backend.put(path, content, this.#abort.signal)).etag;
       metrics.uploadDone(true, content.size, (performance.now() - begun) / 1000);
       this.#putOff.delete(path);
       if (!upload.changed) this.#markClean(path, content, etag);
@@ -299,8 +311,29 @@ export class Uploader {
     }
   }
 
+  /** Stores the content by a copy on the server, where it is stored under another name; null if not. */
+  async #copied(path: DepotPath, content: Content): Promise<string | null> {
+    const { backend, moved, engineMetrics } = this.#parts;
+    const stored = moved.get(path);
+    if (stored === null || stored.digest !== content.digest) return null;
+    try {
+      const { etag } = await backend.copy(stored.path, path, this.#abort.signal);
+      const copy = await backend.head(path, this.#abort.signal);
+      // What is stored with it must be the file's too; else it is uploaded.
+      const same = copy.digest === content.digest && copy.size === content.size &&
+        copy.mode === content.mode && copy.mtimeNs === content.mtimeNs;
+      if (!same) return null;
+      engineMetrics.objectCopied();
+      return etag;
+    } catch (error) {
+      if (error instanceof StorageError && error.kind !== "transient") return null;
+      throw error;
+    }
+  }
+
   #markClean(path: DepotPath, content: Content, etag: string): void {
     const { manifest, nowSeconds } = this.#parts;
+    this.#parts.moved.forget(path);
     const record = manifest.get(path);
     // Deleted meanwhile: its tombstone says that the object just stored is not it.
     if (record === null) return;

@@ -59,6 +59,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await recover(files, manifest, trashNames, log);
   const engine = buildEngine(config, files, manifest, primary, secondary, health);
   engine.metrics.addBackends(storage.metrics);
+  await engine.renames.load();
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
@@ -104,10 +105,12 @@ export async function runDaemon(config: Config): Promise<number> {
   await server.close();
   await accesses?.close();
   await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
+  await engine.renames.stop();
   await Promise.all([engine.evictor.stop(), engine.garbage.stop(), engine.unsettled.stop()]);
   watcher?.stop();
   await watching;
   watcher?.close();
+  await engine.scanner.stop();
   await background.done;
   await manifest.commit();
   await engine.accessLog?.flush();

@@ -11,10 +11,12 @@ import type { AccessLog } from "../access/access_log.ts";
 import { openAccessLog } from "../access/open_access_log.ts";
 import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
+import { DirectoryRenames } from "../cache/directory_renames.ts";
 import { Evictor } from "../cache/evictor.ts";
 import { createExclusion } from "../cache/exclusion.ts";
 import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
+import { MovedFiles } from "../cache/moved_files.ts";
 import { Pins } from "../cache/pins.ts";
 import { Remover } from "../cache/remover.ts";
 import { Restorer } from "../cache/restorer.ts";
@@ -47,6 +49,7 @@ export interface Engine {
   readonly restorer: Restorer;
   readonly evictor: Evictor;
   readonly garbage: GarbageCollector;
+  readonly renames: DirectoryRenames;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly remover: Remover;
@@ -90,8 +93,20 @@ export function buildEngine(
   );
   const accessLog = openAccessLog(config, metrics, nowSeconds);
   const engineMetrics = new EngineMetrics(metrics.registry, health, () => readings(engine));
+  const moved = new MovedFiles(manifest);
+  const renames = new DirectoryRenames({
+    ...shared,
+    moved,
+    primary,
+    secondary,
+    log: getLog("rename"),
+    onDirty: (path) => uploader.notice(path),
+    onCopied: () => engineMetrics.objectCopied(),
+  });
   const intake = new Intake({
     ...shared,
+    renames,
+    moved,
     metrics,
     log: getLog("intake"),
     onDirty: (path: DepotPath) => uploader.notice(path),
@@ -101,6 +116,9 @@ export function buildEngine(
     ...shared,
     backend: primary,
     isBackendDown: () => primary.isOpen,
+    renames,
+    moved,
+    engineMetrics,
     metrics,
     log: getLog("upload"),
     concurrency: config.uploadConcurrency,
@@ -124,7 +142,7 @@ export function buildEngine(
     log: getLog("gc"),
     policy: config.deletePolicy,
     graceSeconds: config.deleteGraceSeconds,
-    isCopying: () => false,
+    isCopying: () => renames.pending > 0 || moved.size > 0,
     onFreed: (path) => uploader.notice(path),
     onRemoved: () => engineMetrics.objectRemoved(),
   });
@@ -146,6 +164,8 @@ export function buildEngine(
     ...shared,
     primary,
     secondary,
+    renames,
+    upToDate: () => intake.barrier(),
     metrics,
     log: getLog("restore"),
     threads: config.restoreThreads,
@@ -156,6 +176,7 @@ export function buildEngine(
   const remover = new Remover({
     ...shared,
     intake,
+    renames,
     backends: secondary === null ? [primary] : [primary, secondary],
     readOnly: config.readOnly,
   });
@@ -169,6 +190,7 @@ export function buildEngine(
     restorer,
     evictor,
     garbage,
+    renames,
     pins,
     unsettled,
     remover,
@@ -185,8 +207,9 @@ export function startBackground(
   engine: Engine,
   log: Logger,
 ): { stop(): void; readonly done: Promise<void> } {
-  const { scanner, uploader, evictor, garbage, unsettled } = engine;
+  const { scanner, uploader, evictor, garbage, renames, unsettled } = engine;
   if (!config.readOnly) {
+    renames.start();
     uploader.start();
     garbage.start();
     unsettled.start();
@@ -210,7 +233,7 @@ export function startBackground(
     stop: () => {
       clearInterval(evictTimer);
       if (reconcileTimer !== null) clearInterval(reconcileTimer);
-      scanner.stop();
+      void scanner.stop();
     },
   };
 }

@@ -8,10 +8,12 @@
 import { DepotFiles } from "../../ffi/files.ts";
 import { Activity } from "../../src/cache/activity.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { DirectoryRenames } from "../../src/cache/directory_renames.ts";
 import { Evictor } from "../../src/cache/evictor.ts";
 import { type DeletePolicy, GarbageCollector } from "../../src/cache/garbage.ts";
 import { createExclusion } from "../../src/cache/exclusion.ts";
 import { Intake } from "../../src/cache/intake.ts";
+import { MovedFiles } from "../../src/cache/moved_files.ts";
 import { Pins } from "../../src/cache/pins.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
@@ -72,6 +74,14 @@ export class Engine {
   readonly evictor: Evictor;
   readonly restorer: Restorer;
   readonly garbage: GarbageCollector;
+  readonly renames: DirectoryRenames;
+  /** Another one on the same manifest, as the next daemon has it. */
+  readonly newRenames: () => DirectoryRenames;
+  readonly moved: MovedFiles;
+  /** Objects that a directory rename copied. */
+  copies = 0;
+  /** Tests may hold back events here. */
+  upToDate: () => Promise<void> = () => this.intake.barrier();
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly health = new Health(getLog("test"));
@@ -116,10 +126,27 @@ export class Engine {
       metrics: this.metrics,
       log,
     };
-    this.intake = new Intake({ ...shared, onDirty: (path) => this.uploader.notice(path) });
+    this.moved = new MovedFiles(this.manifest);
+    this.newRenames = () =>
+      new DirectoryRenames({
+        ...shared,
+        moved: this.moved,
+        primary: backend,
+        secondary: options.withSecondary === true ? this.secondary : null,
+        onDirty: (path) => this.uploader.notice(path),
+        onCopied: () => this.copies++,
+      });
+    this.renames = this.newRenames();
+    const moving = { renames: this.renames, moved: this.moved };
+    this.intake = new Intake({
+      ...shared,
+      ...moving,
+      onDirty: (path) => this.uploader.notice(path),
+    });
     this.scanner = new Scanner({ ...shared, intake: this.intake });
     this.uploader = new Uploader({
       ...shared,
+      ...moving,
       isBackendDown: () => false,
       concurrency: 4,
       batchSize: 8,
@@ -137,7 +164,7 @@ export class Engine {
       unsettled: this.unsettled,
       policy: options.deletePolicy ?? "keep",
       graceSeconds: options.deleteGraceSeconds ?? 0,
-      isCopying: () => false,
+      isCopying: () => this.renames.pending > 0 || this.moved.size > 0,
       onFreed: (path) => this.uploader.notice(path),
       onRemoved: () => {},
     });
@@ -153,6 +180,8 @@ export class Engine {
     });
     this.restorer = new Restorer({
       ...shared,
+      ...moving,
+      upToDate: () => this.upToDate(),
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       threads: 4,
@@ -198,8 +227,9 @@ export class Engine {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.scanner.stop();
+    await this.scanner.stop();
     await this.uploader.stop(0);
+    await this.renames.stop();
     await Promise.all([this.evictor.stop(), this.garbage.stop(), this.unsettled.stop()]);
     await this.restorer.stop(0);
     await this.manifest.close();

@@ -175,3 +175,17 @@ Deno.test("an evicted file that p4d removes is deleted, also while it is being r
   assertEquals(await engine.restorer.fetch("b"), { kind: "notFound" });
   assert(!engine.has("b"));
 });
+
+Deno.test("a file asked for in the moment of its delete does not come back", async () => {
+  await using engine = new Engine();
+  engine.write("a", "content");
+  engine.uploader.start();
+  await engine.settled();
+  Deno.removeSync(`${engine.dir}/a`);
+  engine.upToDate = () => {
+    engine.intake.gone("a" as DepotPath); // the event was on its way
+    return Promise.resolve();
+  };
+  assertEquals(await engine.restorer.fetch("a"), { kind: "notFound" });
+  assert(!engine.has("a"));
+});

@@ -37,7 +37,8 @@ class Depot {
     for (;;) {
       const records = await this.watcher.next();
       for (const record of records) {
-        if (record.kind !== "barrier") found.push(`${record.kind} ${record.path}`);
+        const to = record.to === undefined ? "" : ` to ${record.to}`;
+        if (record.kind !== "barrier") found.push(`${record.kind} ${record.path}${to}`);
         this.all.push(record);
         this.seen.set(record.path, record);
       }
@@ -90,16 +91,42 @@ watchTest(
   "a renamed directory is told as gone and come, and files in it by the new name",
   async (d) => {
     await d.after("mkdir -p a/b; echo 1 > a/b/x");
-    assertEquals(await d.after("mv a c"), ["tree c", "treeGone a"]);
+    assertEquals(await d.after("mv a c"), ["renamed a to c", "tree c", "treeGone a"]);
     assertEquals(await d.after("echo 2 > c/b/x"), ["changed c/b/x"]);
     assertEquals(await d.after("mkdir a; echo 3 > a/y; mv c/b a/b; echo 4 > a/b/x"), [
       "changed a/b/x",
       "changed a/y",
+      "renamed c/b to a/b",
       "tree a/b",
       "treeGone c/b",
     ]);
   },
 );
+
+watchTest("every rename of a directory is told, in order, to and fro too", async (depot) => {
+  await depot.after("mkdir -p a/b; echo 1 > a/b/x");
+  depot.all.length = 0;
+  await depot.after("mv a c; mv c a; mv a c; mv c/b c/d");
+  const renames = depot.all.filter((record) => record.kind === "renamed")
+    .map((record) => `${record.path} ${record.to}`);
+  assertEquals(renames, ["a c", "c a", "a c", "c/b c/d"]);
+});
+
+watchTest("two directories that change places are two renames", async (depot) => {
+  await depot.after("mkdir a b; echo 1 > a/x; echo 2 > b/x");
+  const exchange = "import ctypes, os; l = ctypes.CDLL(None, use_errno=True); " +
+    "assert l.renameat2(-100, b'a', -100, b'b', 2) == 0";
+  const found = await depot.after(`python3 -c "${exchange}"`);
+  assertEquals(found, [
+    "renamed a to b",
+    "renamed b to a",
+    "tree a",
+    "tree b",
+    "treeGone a",
+    "treeGone b",
+  ]);
+  assertEquals(await depot.after("echo 3 > a/x"), ["changed a/x"]);
+});
 
 watchTest("a directory moved in from outside is a tree, moved out a tree gone", async (depot) => {
   const outside = `${depot.dir}.outside`;

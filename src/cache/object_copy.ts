@@ -1,0 +1,120 @@
+/**
+ * Copies one object of the primary to another path: on the server, or, where only the secondary has it,
+ * through this process.
+ *
+ * @module
+ */
+
+import type { Logger } from "@logtape/logtape";
+import {
+  type Backend,
+  type Content,
+  type ObjectInfo,
+  SLICE_BYTES,
+  StorageError,
+} from "../storage/backend.ts";
+import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import { type DepotPath, displayPath } from "./depot_path.ts";
+
+/** Mode of a file whose object does not say. */
+const DEFAULT_MODE = 0o644;
+
+/** What it works with. */
+export interface CopyParts {
+  readonly primary: Backend;
+  readonly secondary: Backend | null;
+  readonly log: Logger;
+  readonly onCopied: () => void;
+}
+
+/**
+ * Copies the object, unless there is none, or another one is in the way.
+ * @param mayBeTaken Whether an object at the new path is one to keep.
+ * @throws StorageError
+ */
+export async function copyObject(
+  { primary, secondary, log, onCopied }: CopyParts,
+  from: DepotPath,
+  to: DepotPath,
+  mayBeTaken: boolean,
+  signal: AbortSignal,
+): Promise<"copied" | "absent" | "taken"> {
+  let source = await head(primary, from, signal);
+  const holder = source === null && secondary !== null ? secondary : primary;
+  if (holder !== primary) source = await head(holder, from, signal);
+  if (source === null) return "absent";
+  const there = mayBeTaken ? await head(primary, to, signal) : null;
+  if (there !== null) {
+    if (isCopy(source, there)) return "copied"; // by a daemon that ended before it was recorded
+    log.warning(
+      `${displayPath(from)} was renamed to ${
+        displayPath(to)
+      }, where ${primary.label} has another ` +
+        `file: that one stays, and the renamed one is kept under its old name`,
+    );
+    return "taken";
+  }
+  if (holder === primary) await primary.copy(from, to, signal);
+  else await primary.put(to, await remoteContent(holder, from, source, signal), signal);
+  const copy = await head(primary, to, signal);
+  const isWhole = copy !== null && copy.size === source.size &&
+    (source.digest === null || copy.digest === source.digest);
+  if (!isWhole) {
+    throw new StorageError(
+      "corrupt",
+      `Cannot copy ${displayPath(from)} to ${
+        displayPath(to)
+      }: ${primary.label} holds other content`,
+    );
+  }
+  onCopied();
+  return "copied";
+}
+
+async function head(
+  backend: Backend,
+  path: DepotPath,
+  signal: AbortSignal,
+): Promise<ObjectInfo | null> {
+  try {
+    return await backend.head(path, signal);
+  } catch (error) {
+    if (error instanceof StorageError && error.kind === "absent") return null;
+    throw error;
+  }
+}
+
+/** Whether the object certainly holds what the source does. */
+function isCopy(source: ObjectInfo, object: ObjectInfo): boolean {
+  if (source.size !== object.size) return false;
+  if (source.digest !== null) return source.digest === object.digest;
+  return source.etag !== "" && source.etag === object.etag;
+}
+
+/**
+ * An object of one backend as content for another. Read twice, as a large file is: once to hash its
+ * slices, and once to send.
+ */
+async function remoteContent(
+  backend: Backend,
+  path: DepotPath,
+  info: ObjectInfo,
+  signal: AbortSignal,
+): Promise<Content> {
+  const options = info.etag === "" ? { signal } : { signal, ifMatch: info.etag };
+  const read = async (offset: number, length: number) =>
+    (await backend.getRange(path, offset, length, options)).bytes;
+  const sliceDigests: Uint8Array[] = [];
+  for (let i = 0; i < sliceCount(info.size); i++) {
+    const offset = i * SLICE_BYTES;
+    sliceDigests.push(sliceDigest(await read(offset, Math.min(SLICE_BYTES, info.size - offset))));
+  }
+  return {
+    size: info.size,
+    digest: contentDigest(sliceDigests),
+    sliceDigests,
+    mtimeNs: info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n,
+    mode: info.mode ?? DEFAULT_MODE,
+    read,
+  };
+}

@@ -1,0 +1,294 @@
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { Remover } from "../../src/cache/remover.ts";
+import { StorageError } from "../../src/storage/backend.ts";
+import { Engine, type EngineOptions } from "./engine.ts";
+
+/** An engine whose files were uploaded; those that begin with "cold" are evicted. */
+async function withFiles(
+  files: Record<string, string>,
+  options: EngineOptions = {},
+): Promise<Engine> {
+  const engine = new Engine({ ...options, lowWatermarkBytes: 1_000_000 });
+  for (const [name, content] of Object.entries(files)) engine.write(name, content);
+  engine.uploader.start();
+  await engine.settled();
+  for (const name of Object.keys(files)) {
+    if (!name.includes("cold")) engine.pins.add(name);
+  }
+  await engine.evictor.makeRoom(1_000_000);
+  for (const name of Object.keys(files)) {
+    assertEquals(engine.has(name), !name.includes("cold"), name);
+  }
+  engine.primary.calls.length = 0;
+  return engine;
+}
+
+/** What the kernel tells of `mv from to`. */
+async function move(engine: Engine, from: string, to: string): Promise<void> {
+  Deno.renameSync(`${engine.dir}/${from}`, `${engine.dir}/${to}`);
+  await tellMoved(engine, from, to);
+}
+
+async function tellMoved(engine: Engine, from: string, to: string): Promise<void> {
+  await engine.intake.renamed(from as DepotPath, to as DepotPath);
+  await engine.intake.treeGone(from as DepotPath);
+  await engine.scanner.scanTree(to as DepotPath);
+}
+
+async function carriedOut(engine: Engine): Promise<void> {
+  while (engine.renames.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await engine.settled();
+}
+
+/** What an object is that somebody else put in place of ours. */
+const OTHER = { size: 7, etag: "x", mtimeNs: null, mode: null, digest: "sha256:00" };
+
+const puts = (engine: Engine) =>
+  engine.primary.calls.filter(({ operation }) => operation === "put").map(({ path }) => path);
+
+const fetch = async (engine: Engine, name: string) => {
+  const answer = await engine.restorer.fetch(name);
+  return answer.kind === "ok" ? engine.read(name) : answer.kind;
+};
+
+Deno.test("after mv a b, files on disk and evicted ones are readable as b, and none is sent again", async () => {
+  await using engine = await withFiles({
+    "a/warm": "warm",
+    "a/cold": "cold",
+    "a/d/warm": "deep",
+    "a/d/cold": "deep cold",
+  });
+  await move(engine, "a", "b");
+  await carriedOut(engine);
+  assertEquals(puts(engine), []);
+  for (const [name, content] of [["warm", "warm"], ["d/warm", "deep"]] as const) {
+    assertEquals(engine.stored(`b/${name}`), content);
+    assertEquals(engine.read(`b/${name}`), content);
+  }
+  assertEquals(await fetch(engine, "b/cold"), "cold");
+  assertEquals(await fetch(engine, "b/d/cold"), "deep cold");
+  for (const name of ["warm", "cold", "d/warm", "d/cold"]) {
+    assertEquals(await fetch(engine, `a/${name}`), "notFound");
+  }
+});
+
+Deno.test("an evicted file is readable under its new name before its directory is carried out", async () => {
+  await using engine = await withFiles({ "a/cold": "cold", "a/cold2": "cold2", "a/w": "w" });
+  engine.primary.fault = (operation) => {
+    if (operation === "list") throw new StorageError("transient", "not yet");
+  };
+  await move(engine, "a", "b");
+  assertEquals(await fetch(engine, "b/cold"), "cold");
+  assertEquals(await fetch(engine, "a/cold"), "notFound");
+  assertEquals(await fetch(engine, "a/cold2"), "notFound");
+  assertEquals(await fetch(engine, "b/none"), "notFound");
+  assertEquals(engine.renames.pending, 1);
+});
+
+Deno.test("P1: a new file under the old name does not replace the only copy of the evicted one", async () => {
+  await using engine = await withFiles({ "a/cold": "old", "a/w": "w" });
+  let held = true;
+  engine.primary.fault = (operation) => {
+    if (operation === "list" && held) throw new StorageError("transient", "not yet");
+  };
+  await move(engine, "a", "b");
+  engine.write("a/cold", "new");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assertEquals(engine.stored("a/cold"), "old");
+  held = false;
+  assertEquals(await fetch(engine, "b/cold"), "old");
+  await engine.renames.stop();
+});
+
+Deno.test("P1: after the rename was carried out the new file under the old name is uploaded", async () => {
+  await using engine = await withFiles({ "a/cold": "old", "a/w": "w" });
+  await move(engine, "a", "b");
+  engine.write("a/cold", "new");
+  await carriedOut(engine);
+  assertEquals(engine.stored("a/cold"), "new");
+  assertEquals(await fetch(engine, "b/cold"), "old");
+  assertEquals(await fetch(engine, "a/cold"), "new");
+});
+
+Deno.test("directories that change places keep their evicted files", async () => {
+  await using engine = await withFiles({
+    "live/cold": "live",
+    "live/w": "w",
+    "next/cold": "next",
+    "next/w": "v",
+    "next/cold2": "only next",
+  });
+  await move(engine, "live", "old");
+  await move(engine, "next", "live");
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "old/cold"), "live");
+  assertEquals(await fetch(engine, "live/cold"), "next");
+  assertEquals(await fetch(engine, "live/cold2"), "only next");
+  assertEquals(await fetch(engine, "next/cold"), "notFound");
+  assertEquals([engine.stored("old/w"), engine.stored("live/w")], ["w", "v"]);
+});
+
+Deno.test("the same through renames that are not carried out yet, to and fro", async () => {
+  await using engine = await withFiles({
+    "live/cold": "live",
+    "live/w": "w",
+    "next/cold": "next",
+    "next/w": "v",
+    "x/cold": "x",
+    "x/w": "x",
+  });
+  engine.primary.fault = (operation) => {
+    if (operation === "list") throw new StorageError("transient", "not yet");
+  };
+  await move(engine, "live", "old");
+  await move(engine, "next", "live");
+  await move(engine, "x", "y");
+  await move(engine, "y", "x");
+  assertEquals(engine.renames.pending, 4);
+  assertEquals(await fetch(engine, "live/cold"), "next");
+  assertEquals(await fetch(engine, "old/cold"), "live");
+  assertEquals(await fetch(engine, "x/cold"), "x");
+  assertEquals(await fetch(engine, "y/cold"), "notFound");
+});
+
+Deno.test("a file deleted before the rename stays deleted, one deleted after it too", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/cold2": "2", "a/w": "w", "a/v": "v" });
+  engine.intake.removed("a/cold" as DepotPath);
+  Deno.removeSync(`${engine.dir}/a/v`);
+  engine.intake.gone("a/v" as DepotPath);
+  let held = true;
+  engine.primary.fault = async (operation) => {
+    while (operation === "list" && held) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  await move(engine, "a", "b");
+  engine.intake.removed("b/cold2" as DepotPath);
+  held = false;
+  await carriedOut(engine);
+  for (const name of ["b/cold", "b/cold2", "b/v", "a/cold", "a/v"]) {
+    assertEquals(await fetch(engine, name), "notFound", name);
+  }
+});
+
+Deno.test("an evicted file is deleted by its new name before its directory is carried out", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/w": "w" });
+  let held = true;
+  engine.primary.fault = (operation) => {
+    if (operation === "list" && held) throw new StorageError("transient", "not yet");
+  };
+  await move(engine, "a", "b");
+  const backends = [engine.primary];
+  const remover = new Remover({ ...engine, backends, isExcluded: () => false, readOnly: false });
+  assertEquals(await remover.unlink("a/cold"), { kind: "notFound" });
+  assertEquals(await remover.unlink("b/cold"), { kind: "deleted" });
+  assertEquals(await fetch(engine, "b/cold"), "notFound");
+  held = false;
+});
+
+Deno.test("a newer file under the new name stays, also when it is evicted meanwhile", async () => {
+  await using engine = await withFiles({ "a/cold": "old", "a/w": "w" });
+  let held = true;
+  engine.primary.fault = async (operation) => {
+    while (operation === "list" && held) await new Promise((resolve) => setTimeout(resolve, 5));
+  };
+  await move(engine, "a", "b");
+  engine.write("b/cold", "newer");
+  await engine.settled();
+  await engine.evictor.makeRoom(1_000_000);
+  assert(!engine.has("b/cold"));
+  held = false;
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "b/cold"), "newer");
+  assertEquals(engine.stored("a/cold"), "old");
+});
+
+Deno.test("a file changed after the rename is uploaded with its new content", async () => {
+  await using engine = await withFiles({ "a/w": "old content" });
+  let copied = false;
+  engine.primary.fault = (operation, path) => {
+    if (operation !== "copy" || copied) return;
+    copied = true;
+    engine.write(path, "new content"); // the same size
+  };
+  await move(engine, "a", "b");
+  await carriedOut(engine);
+  assertEquals(engine.stored("b/w"), "new content");
+});
+
+Deno.test("a source object that changed is noticed: the file is uploaded instead", async () => {
+  await using engine = await withFiles({ "a/w": "content" });
+  engine.primary.fault = (operation) => {
+    if (operation === "copy") engine.primary.objects.get("a/w")!.info = { ...OTHER };
+  };
+  await move(engine, "a", "b");
+  await carriedOut(engine);
+  assertEquals(puts(engine), ["b/w"]);
+  assertEquals(engine.stored("b/w"), "content");
+});
+
+Deno.test("a rename that a crash interrupted is carried out by the next daemon", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/cold2": "2", "a/w": "w" });
+  let copies = 0;
+  engine.primary.fault = (operation, _path, afterEffect) => {
+    if (operation === "copy" && afterEffect && ++copies > 0) {
+      throw new StorageError("transient", "the daemon died before it knew");
+    }
+  };
+  await move(engine, "a", "b");
+  while (copies === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await engine.renames.stop();
+  await engine.manifest.commit();
+  engine.primary.fault = () => {};
+  const again = engine.newRenames();
+  await again.load();
+  assertEquals(again.pending, 1);
+  assert(again.isHeld("a/cold"));
+  again.start();
+  while (again.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals([engine.stored("b/cold"), engine.stored("b/cold2")], ["1", "2"]);
+  await again.stop();
+  const none = engine.newRenames();
+  await engine.manifest.commit();
+  await none.load();
+  assertEquals(none.pending, 0);
+});
+
+Deno.test("objects that only the secondary has come along", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/w": "w" }, { withSecondary: true });
+  engine.secondary.objects.set("a/cold", engine.primary.objects.get("a/cold")!);
+  engine.primary.objects.delete("a/cold");
+  await move(engine, "a", "b");
+  await carriedOut(engine);
+  assertEquals(engine.stored("b/cold"), "1");
+  assertEquals(await fetch(engine, "b/cold"), "1");
+  assertEquals(await fetch(engine, "a/cold"), "notFound");
+});
+
+Deno.test("objects that are still to be copied are not removed as garbage", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/w": "w" }, {
+    deletePolicy: "tombstone",
+    deleteGraceSeconds: 0,
+  });
+  let held = true;
+  engine.primary.fault = (operation) => {
+    if (operation === "list" && held) throw new StorageError("transient", "not yet");
+  };
+  await move(engine, "a", "b");
+  assertEquals((await engine.garbage.collect()).removed, 0);
+  assertEquals(engine.stored("a/w"), "w");
+  held = false;
+  await engine.renames.stop();
+});
+
+Deno.test("a file asked for in the moment of its directory's rename is found", async () => {
+  await using engine = await withFiles({ "a/cold": "1", "a/w": "w" });
+  Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
+  let told = false;
+  engine.upToDate = async () => {
+    if (told) return;
+    told = true;
+    await tellMoved(engine, "a", "b");
+  };
+  assertEquals(await fetch(engine, "b/cold"), "1");
+  assertEquals(await fetch(engine, "a/cold"), "notFound");
+});

@@ -1,0 +1,92 @@
+/**
+ * Deletes and directory renames through the compiled daemon, as p4d's machine does them.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { DaemonProcess, filesBelow, mayWatch, run, TempDir, until } from "./daemon_process.ts";
+
+const ignore = !mayWatch();
+if (ignore) console.log("rename and delete tests are skipped: they need CAP_SYS_ADMIN");
+
+/** A daemon that keeps next to nothing on disk, and the directory it stores in. */
+async function startSmall(dir: string, config: object = {}): Promise<DaemonProcess> {
+  Deno.mkdirSync(`${dir}/store`, { recursive: true });
+  Deno.mkdirSync(`${dir}/depot`, { recursive: true });
+  Deno.writeTextFileSync(`${dir}/config.json`, JSON.stringify(config));
+  return await DaemonProcess.start(`${dir}/depot`, [
+    ...["--config", `${dir}/config.json`, "--primary-type", "nfs"],
+    ...["--primary-path", `${dir}/store`],
+    ...["--max-cache-bytes", "200000", "--low-watermark-bytes", "100000"],
+  ]);
+}
+
+const text = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
+
+Deno.test({
+  name: "after mv of a directory every file, evicted ones too, is readable under its new name",
+  ignore,
+  fn: async () => {
+    using dir = new TempDir();
+    await using daemon = await startSmall(dir.path);
+    const depot = daemon.depot, store = `${dir.path}/store`;
+    Deno.mkdirSync(`${depot}/old/sub`, { recursive: true });
+    const content = (i: number) => `content of ${i} `.repeat(100);
+    const names = Array.from({ length: 200 }, (_, i) => (i % 2 ? "sub/" : "") + `f${i}`);
+    for (const [i, name] of names.entries()) {
+      Deno.writeTextFileSync(`${depot}/old/${name}`, content(i));
+    }
+    await until("some are evicted", () => filesBelow(depot).size < 150);
+    await until("the others are stored", () => filesBelow(store).size === 200);
+    assertEquals((await run("mv", ["old", "new"], { cwd: depot })).code, 0);
+    for (const [i, name] of names.entries()) {
+      const local = await readOrFetch(daemon, `new/${name}`);
+      assertEquals(local, content(i));
+      assertEquals(await daemon.fetch(`old/${name}`), "NOTFOUND");
+    }
+    await until("all are stored under their new names", () => {
+      const stored = filesBelow(store);
+      return names.every((name, i) => text(stored.get(`new/${name}`)) === content(i));
+    });
+    assertEquals(await daemon.stop(), 0);
+  },
+});
+
+/** The file may be evicted again between the answer and the read. */
+async function readOrFetch(daemon: DaemonProcess, name: string): Promise<string> {
+  for (;;) {
+    assert((await daemon.fetch(name)).startsWith("OK "), name);
+    try {
+      return Deno.readTextFileSync(`${daemon.depot}/${name}`);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+Deno.test({
+  name: "with delete_policy tombstone a deleted file's object goes, with keep it stays",
+  ignore,
+  fn: async () => {
+    for (const policy of ["tombstone", "keep"]) {
+      using dir = new TempDir();
+      const config = { delete_policy: policy, delete_grace: 0 };
+      await using daemon = await startSmall(dir.path, config);
+      for (const name of ["a", "b"]) Deno.writeTextFileSync(`${daemon.depot}/${name}`, name);
+      const stored = () => [...filesBelow(`${dir.path}/store`).keys()].sort();
+      await until("both are stored", () => stored().length === 2);
+      await run("rm", ["a"], { cwd: daemon.depot });
+      assertEquals(await daemon.fetch("a"), "NOTFOUND");
+      if (policy === "tombstone") {
+        await until("its object is removed", () => stored().length === 1);
+      } else {
+        await new Promise((resolve) => setTimeout(resolve, 2500));
+        assertEquals(stored(), ["a", "b"]);
+      }
+      assertEquals(stored().at(-1), "b");
+      assertEquals(await daemon.fetch("a"), "NOTFOUND");
+      assertEquals(await daemon.stop(), 0);
+    }
+  },
+});

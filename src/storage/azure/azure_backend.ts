@@ -23,9 +23,10 @@ import { keyFromText } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
 import type { StoredMetadata } from "../stored_metadata.ts";
 import { etagOf, infoOf, metadataHeaders } from "./azure_answers.ts";
-import { md5, putBlocks } from "./azure_blocks.ts";
+import { putBlocks } from "./azure_blocks.ts";
 import { copyBlob } from "./azure_copy.ts";
 import { AzureListing } from "./azure_listing.ts";
+import { md5 } from "./azure_md5.ts";
 import { escapeName, isPlainName, MAX_NAME_CHARACTERS, nameOfPath } from "./azure_names.ts";
 import type { AzureRequests } from "./azure_requests.ts";
 
@@ -100,7 +101,7 @@ export class AzureBackend implements Backend {
       return { etag };
     }
     const body = await readContent(content, 0, content.size, doing);
-    const checksum = md5(body);
+    const checksum = await md5(body);
     headers.push(["x-ms-blob-type", "BlockBlob"], ["content-md5", checksum]);
     const answer = await this.#requests.send({
       method: "PUT",
@@ -251,7 +252,7 @@ export class AzureBackend implements Backend {
       throw error;
     }
     const bytes = await answer.bytes(count);
-    if (info.digest === null && count === info.size) checkMd5(answer, bytes, doing);
+    if (info.digest === null && count === info.size) await checkMd5(answer, bytes, doing);
     return { info, bytes };
   }
 
@@ -276,8 +277,8 @@ export class AzureBackend implements Backend {
 }
 
 /** A blob that others have written carries no digest of ours, but mostly its MD5. */
-function checkMd5(answer: HttpAnswer, bytes: Uint8Array, doing: string): void {
+async function checkMd5(answer: HttpAnswer, bytes: Uint8Array, doing: string): Promise<void> {
   const stored = answer.headers.get("x-ms-blob-content-md5") ?? answer.headers.get("content-md5");
-  if (stored === null || stored === "" || stored === md5(bytes)) return;
+  if (stored === null || stored === "" || stored === await md5(bytes)) return;
   throw new StorageError("corrupt", `Cannot ${doing}: its content has not the MD5 ${stored}`);
 }

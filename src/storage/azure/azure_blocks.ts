@@ -16,6 +16,7 @@ import { readContent } from "../operation.ts";
 import type { PartBudget } from "../part_budget.ts";
 import { sideBySide } from "../side_by_side.ts";
 import { etagOf } from "./azure_answers.ts";
+import { md5 } from "./azure_md5.ts";
 import type { AzureRequest, AzureRequests } from "./azure_requests.ts";
 
 /** "Scalability and performance targets for Blob storage". */
@@ -69,7 +70,7 @@ export async function putBlocks(upload: BlockUpload): Promise<string> {
     method: "PUT",
     blob: upload.blob,
     query: { comp: "blocklist" },
-    headers: [...upload.headers, ["content-md5", md5(body)]],
+    headers: [...upload.headers, ["content-md5", await md5(body)]],
     body,
     condition: upload.condition,
     doing,
@@ -77,11 +78,6 @@ export async function putBlocks(upload: BlockUpload): Promise<string> {
   });
   await answer.cancel();
   return etagOf(answer, doing);
-}
-
-/** The Base64 MD5 that the service compares with what arrives. */
-export function md5(bytes: Uint8Array): string {
-  return createHash("md5").update(bytes).digest("base64");
 }
 
 /**
@@ -110,7 +106,7 @@ async function stage(
     method: "PUT",
     blob: upload.blob,
     query: { comp: "block", blockid: id },
-    headers: [["content-md5", md5(body)]],
+    headers: [["content-md5", await md5(body)]],
     body,
     doing,
     signal,

@@ -17,15 +17,16 @@ import type { AzureRequests } from "./azure_requests.ts";
 /** First byte in UTF-8 of a character beyond U+FFFF. */
 const BEYOND_BMP = /[\xf0-\xf4]/;
 
-/** A place to go on from: Azure continues only where a page has ended, at no name. */
+/** A place to go on from: Azure goes on only where a page began, at no name. */
 interface Bookmark {
   readonly prefix: string;
-  /** Last path before the marker. */
+  /** First path on the page. */
   readonly path: string;
+  /** Leads to the page. */
   readonly marker: string;
 }
 
-/** Lists one container; remembers how far the last listing came, for one that goes on with it. */
+/** Lists one container; remembers where the last listing was, for one that goes on with it. */
 export class AzureListing {
   readonly #requests: AzureRequests;
   readonly #prefix: string;
@@ -47,38 +48,42 @@ export class AzureListing {
     for await (const page of this.#pages(under + ESCAPED_DIR + escapeStart(prefix), "", signal)) {
       kept.push(...page.objects.filter(wanted));
     }
-    kept.sort(byPath);
+    let isSorted = false;
     let last = "";
-    let { marker, path: reached } = this.#start(prefix, after);
-    for await (const page of this.#pages(under + plainStart(prefix), marker, signal)) {
+    const start = this.#start(prefix, after);
+    for await (const page of this.#pages(under + plainStart(prefix), start, signal)) {
+      const first = page.objects.find(({ path }) => isPlainName(path));
+      // Not while kept ones are still to come: who goes on from here would miss them.
+      const whole = kept.every(({ path }) => !BEYOND_BMP.test(path));
+      if (first !== undefined && whole) {
+        this.#bookmark = { prefix, path: first.path, marker: page.marker };
+      }
       for (const object of page.objects) {
         // Escaped ones were listed before.
         if (!isPlainName(object.path)) continue;
         if (BEYOND_BMP.test(object.path)) {
           if (!wanted(object)) continue;
           kept.push(object);
-          kept.sort(byPath);
+          isSorted = false;
           continue;
         }
         if (object.path <= last) throw this.#disorder(last, object.path);
-        last = reached = object.path;
+        last = object.path;
         if (!wanted(object)) continue;
-        while (kept.length > 0 && kept[0]!.path < object.path) yield kept.shift()!;
+        if (!isSorted) kept.sort(lastFirst);
+        isSorted = true;
+        while (kept.length > 0 && kept.at(-1)!.path < object.path) yield kept.pop()!;
         yield object;
       }
-      marker = page.next;
-      // Not where kept ones are still to come: who goes on from here would miss them.
-      const whole = kept.every(({ path }) => !BEYOND_BMP.test(path));
-      if (marker !== "" && whole) this.#bookmark = { prefix, path: reached, marker };
     }
-    yield* kept;
+    yield* kept.sort(lastFirst).reverse();
   }
 
-  /** Where to begin for what comes after `after`. */
-  #start(prefix: string, after: string): { marker: string; path: string } {
+  /** The marker of a page before what comes after `after`. */
+  #start(prefix: string, after: string): string {
     const bookmark = this.#bookmark;
-    if (bookmark !== null && bookmark.prefix === prefix && bookmark.path <= after) return bookmark;
-    return { marker: "", path: "" };
+    const isBefore = bookmark !== null && bookmark.prefix === prefix && bookmark.path <= after;
+    return isBefore ? bookmark.marker : "";
   }
 
   /** All pages with the prefix ("List Blobs"). */
@@ -86,7 +91,7 @@ export class AzureListing {
     prefix: string,
     marker: string,
     signal: AbortSignal,
-  ): AsyncIterable<{ objects: ListedObject[]; next: string }> {
+  ): AsyncIterable<{ marker: string; objects: ListedObject[] }> {
     for (;;) {
       const answer = await this.#requests.send({
         method: "GET",
@@ -112,8 +117,8 @@ export class AzureListing {
         const object = this.#object(element);
         if (object !== null) objects.push(object);
       }
+      yield { marker, objects };
       marker = keyFromText(xmlText(page, "NextMarker") ?? "");
-      yield { objects, next: marker };
       if (marker === "") return;
     }
   }
@@ -148,8 +153,8 @@ export class AzureListing {
   }
 }
 
-function byPath(a: ListedObject, b: ListedObject): number {
-  return a.path < b.path ? -1 : 1;
+function lastFirst(a: ListedObject, b: ListedObject): number {
+  return a.path < b.path ? 1 : -1;
 }
 
 /** The longest start of the path that can be asked for as it is. */

@@ -6,6 +6,7 @@ import { type Backend, SLICE_BYTES } from "../../src/storage/backend.ts";
 import { openBackend } from "../../src/storage/open_backend.ts";
 import { RETRY_DEFAULTS, RetryingBackend } from "../../src/storage/retrying.ts";
 import { ACCOUNT_KEY, azuriteMissing, CONTAINER, type Emulator, startAzurite } from "./azurite.ts";
+import { makeCertificates, openssl } from "./certificates.ts";
 import { conformance, fails, paths } from "./conformance.ts";
 import { bytePath, contentOf, never, someBytes, textPath } from "./contents.ts";
 
@@ -275,3 +276,57 @@ onEmulator("a server that is down is transient, and no secret is told", (_, usin
       assertEquals(Deno.inspect(error).includes("secret"), false);
     }
   }));
+
+/** A token as Microsoft's identity service makes them; the emulator looks at everything but who signed. */
+function identityToken(endsMs: number): string {
+  const part = (value: unknown) =>
+    btoa(JSON.stringify(value)).replace(/=+$/, "").replaceAll("+", "-").replaceAll("/", "_");
+  const seconds = Math.floor(Date.now() / 1000);
+  const claims = {
+    aud: "https://storage.azure.com",
+    iss: "https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/",
+    iat: seconds - 60,
+    nbf: seconds - 60,
+    exp: Math.floor(endsMs / 1000),
+  };
+  return [part({ typ: "JWT", alg: "RS256" }), part(claims), "c2lnbmF0dXJl"].join(".");
+}
+
+const untold = missing ?? (await openssl(".", "version") ? null : "no openssl");
+Deno.test({
+  name: "azure: a machine's identity is enough, over TLS with a CA of one's own" +
+    (untold === null ? "" : ` (skipped: ${untold})`),
+  ignore: untold !== null,
+  fn: async () => {
+    const dir = await Deno.makeTempDir();
+    await makeCertificates(dir);
+    const emulator = await startAzurite(dir);
+    const endsMs = Date.now() + 3_600_000;
+    // The protocol of App Service, which the identity library knows as well as that of machines.
+    const identities = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+      () => Response.json({ access_token: identityToken(endsMs), expires_on: `${endsMs / 1000}` }),
+    );
+    Deno.env.set("IDENTITY_ENDPOINT", `http://127.0.0.1:${identities.addr.port}/token`);
+    Deno.env.set("IDENTITY_HEADER", "header");
+    const config = emulator.config({ accountKey: null, caCertPath: `${dir}/ca.pem` });
+    const backend = await openBackend(config);
+    const unknown = await openBackend({ ...config, caCertPath: null });
+    try {
+      await store(backend);
+      await backend.put(textPath("large"), contentOf(someBytes(SLICE_BYTES + 1)), never);
+      await backend.copy(PATH, textPath("copy"), never);
+      assertEquals((await read(backend)).bytes, someBytes(99));
+      assertEquals(await paths(backend, ""), [PATH, "copy", "large"]);
+      assertStringIncludes((await fails("denied", () => read(unknown))).message, "ca_cert_path");
+    } finally {
+      Deno.env.delete("IDENTITY_ENDPOINT");
+      Deno.env.delete("IDENTITY_HEADER");
+      await backend.close();
+      await unknown.close();
+      await identities.shutdown();
+      await emulator.end();
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+});

@@ -55,8 +55,12 @@ export interface Emulator {
   end(): Promise<void>;
 }
 
-/** Starts the emulator with one empty container. */
-export async function startAzurite(): Promise<Emulator> {
+/**
+ * Starts the emulator with one empty container.
+ * @param certificates Directory with `leaf.pem` and `leaf.key` to speak TLS with, and so to take
+ * tokens of identities, too; null: plain HTTP.
+ */
+export async function startAzurite(certificates: string | null = null): Promise<Emulator> {
   const port = freePort();
   const dir = await Deno.makeTempDir();
   const flags = [
@@ -65,6 +69,10 @@ export async function startAzurite(): Promise<Emulator> {
     "--silent",
     "--disableTelemetry",
   ];
+  if (certificates !== null) {
+    const pem = ["--cert", `${certificates}/leaf.pem`, "--key", `${certificates}/leaf.key`];
+    flags.push("--oauth", "basic", ...pem);
+  }
   const child = new Deno.Command(NODE, {
     args: [MAIN, ...flags, "--blobHost", "127.0.0.1", "--blobPort", String(port)],
     cwd: dir,
@@ -72,10 +80,13 @@ export async function startAzurite(): Promise<Emulator> {
     stdout: "null",
     stderr: "null",
   }).spawn();
-  const endpoint = `http://127.0.0.1:${port}`;
+  const endpoint = `${certificates === null ? "http" : "https"}://127.0.0.1:${port}`;
+  const client = Deno.createHttpClient({
+    caCerts: certificates === null ? [] : [await Deno.readTextFile(`${certificates}/ca.pem`)],
+  });
   for (let tries = 0;; tries++) {
     try {
-      await (await fetch(endpoint)).body?.cancel();
+      await (await fetch(endpoint, { client })).body?.cancel();
       break;
     } catch (error) {
       if (tries === 600) throw error;
@@ -83,7 +94,7 @@ export async function startAzurite(): Promise<Emulator> {
     }
   }
   const request: Emulator["request"] = (method, path, query = {}, headers = {}, body) =>
-    signedRequest(endpoint, method, path, query, headers, body);
+    signedRequest(endpoint, client, method, path, query, headers, body);
   const created = await request("PUT", `/${CONTAINER}`, { restype: "container" });
   await created.body?.cancel();
   if (created.status !== 201) throw new Error(`Cannot make the container: ${created.status}`);
@@ -93,6 +104,7 @@ export async function startAzurite(): Promise<Emulator> {
     request,
     sas: containerSas,
     end: async () => {
+      client.close();
       child.kill("SIGTERM");
       await child.status;
       await Deno.remove(dir, { recursive: true });
@@ -127,6 +139,7 @@ export function azureConfig(endpoint: string, changes: Partial<AzureConfig> = {}
 
 function signedRequest(
   endpoint: string,
+  client: Deno.HttpClient,
   method: string,
   path: string,
   query: Record<string, string>,
@@ -150,6 +163,7 @@ function signedRequest(
     method,
     headers: [...sent, ["authorization", authorization]],
     body: body ?? null,
+    client,
   });
 }
 

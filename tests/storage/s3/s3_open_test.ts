@@ -5,6 +5,7 @@ import type { S3Config } from "../../../src/config/config.ts";
 import { StorageError } from "../../../src/storage/backend.ts";
 import { CredentialSource, credentialSource } from "../../../src/storage/s3/s3_credentials.ts";
 import { bucketAddress, openS3 } from "../../../src/storage/s3/s3_open.ts";
+import { makeCertificates, openssl } from "../certificates.ts";
 import { fails } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
 import { freePort, s3Config } from "../versitygw.ts";
@@ -157,30 +158,6 @@ Deno.test("s3: keys from files are read again when the files were replaced", asy
     await Deno.remove(dir, { recursive: true });
   }
 });
-
-/** Runs openssl; false where there is none. */
-async function openssl(cwd: string, ...args: string[]): Promise<boolean> {
-  try {
-    const command = new Deno.Command("openssl", { args, cwd, stdout: "null", stderr: "null" });
-    return (await command.output()).success;
-  } catch {
-    return false;
-  }
-}
-
-/** A CA and what it has signed for 127.0.0.1: `ca.pem`, `leaf.pem`, `leaf.key`. */
-async function makeCertificates(dir: string): Promise<void> {
-  const make = (line: string) => openssl(dir, ...line.split(" "));
-  await Deno.writeTextFile(
-    `${dir}/san`,
-    "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n",
-  );
-  await make("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca");
-  await make("req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=leaf");
-  await make(
-    "x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile san",
-  );
-}
 
 Deno.test({
   name: "s3: certificates are verified, unless the operator says otherwise",

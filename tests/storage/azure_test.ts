@@ -14,17 +14,18 @@ const missing = azuriteMissing();
 const PATH = textPath("a/b,v");
 const WRONG_KEY = btoa("w".repeat(64));
 
+// One for all: it takes longer to start than most tests take. Each test has a prefix of its own.
+const emulator = missing === null ? await startAzurite() : null;
+globalThis.addEventListener("unload", () => emulator?.kill());
+let prefixes = 0;
+
 conformance("azure", missing, async () => {
-  const emulator = await startAzurite();
-  const backend = await openBackend(emulator.config());
+  const backend = await openBackend(emulator!.config({ prefix: `test${++prefixes}` }));
   return {
     backend,
     // Staged blocks are nothing that anybody can read, and the service drops them by itself.
     leftovers: () => Promise.resolve([]),
-    end: async () => {
-      await backend.close();
-      await emulator.end();
-    },
+    end: () => backend.close(),
   };
 });
 
@@ -35,26 +36,22 @@ type Using = (
 
 function onEmulator(
   sentence: string,
-  test: (emulator: Emulator, using: Using) => Promise<void>,
+  test: (emulator: Emulator, using: Using, prefix: string) => Promise<void>,
 ): void {
   Deno.test({
     name: `azure: ${sentence}` + (missing === null ? "" : ` (skipped: ${missing})`),
     ignore: missing !== null,
     fn: async () => {
-      const emulator = await startAzurite();
+      const prefix = `test${++prefixes}`;
       const using: Using = async (changes, test) => {
-        const backend = await openBackend(emulator.config(changes));
+        const backend = await openBackend(emulator!.config({ prefix, ...changes }));
         try {
           await test(backend);
         } finally {
           await backend.close();
         }
       };
-      try {
-        await test(emulator, using);
-      } finally {
-        await emulator.end();
-      }
+      await test(emulator!, using, prefix);
     },
   });
 }
@@ -77,7 +74,7 @@ onEmulator(
 
 onEmulator(
   "a name that Azure does not keep is escaped, apart from all others",
-  (emulator, using) =>
+  (emulator, using, prefix) =>
     using({}, async (backend) => {
       const names = [
         "d/\xe9%,v",
@@ -101,7 +98,7 @@ onEmulator(
         "back%255Cslash": 14,
       };
       for (const [name, size] of Object.entries(escaped)) {
-        const path = `/${CONTAINER}/depot/.p4cache/names/d/${name}`;
+        const path = `/${CONTAINER}/${prefix}/.p4cache/names/d/${name}`;
         assertEquals((await (await emulator.request("GET", path)).bytes()).length, size, name);
       }
     }),
@@ -110,6 +107,7 @@ onEmulator(
 onEmulator("an object that another program has stored is read, and held to its MD5", async (
   emulator,
   using,
+  prefix,
 ) => {
   const send = async (
     path: string,
@@ -119,7 +117,7 @@ onEmulator("an object that another program has stored is read, and held to its M
   ) => {
     const answer = await emulator.request(
       "PUT",
-      `/${CONTAINER}/depot/${path}`,
+      `/${CONTAINER}/${prefix}/${path}`,
       query,
       headers,
       body,

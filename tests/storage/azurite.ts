@@ -53,6 +53,8 @@ export interface Emulator {
   /** A shared access signature for the container. @param permissions Letters in Azure's order. */
   sas(permissions: string, end: Date): string;
   end(): Promise<void>;
+  /** The same where nothing can be waited for: as the process ends. */
+  kill(): void;
 }
 
 /**
@@ -108,6 +110,10 @@ export async function startAzurite(certificates: string | null = null): Promise<
       child.kill("SIGTERM");
       await child.status;
       await Deno.remove(dir, { recursive: true });
+    },
+    kill: () => {
+      child.kill("SIGKILL");
+      Deno.removeSync(dir, { recursive: true });
     },
   };
 }

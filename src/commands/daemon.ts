@@ -29,7 +29,7 @@ import { removePidFile, reportReady } from "./detach.ts";
 import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
-import { checkSecretFiles, openStorage, probeStorage } from "./storage.ts";
+import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from "./storage.ts";
 
 /**
  * Runs until SIGTERM or SIGINT; returns the exit code.
@@ -51,6 +51,7 @@ export async function runDaemon(config: Config): Promise<number> {
     else health.raise("manifest_unwritable", describeError(error));
   }, config.evictPolicy);
   checkSecretFiles(config, (name) => Deno.env.get(name), log);
+  warnOfUnverified(config, log);
   const storage = await openStorage(config);
   const { primary, secondary } = storage;
   await probeStorage(config, storage, manifest.counters.total > 0, log);

@@ -20,6 +20,7 @@ import { addPrefetchCommands } from "./prefetch.ts";
 import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
+import { addStorageCommand } from "./storage_orphans.ts";
 import { addVersionCommand } from "./version.ts";
 
 const EXAMPLES = `Write-back NVMe cache for Perforce depots.
@@ -75,6 +76,7 @@ function buildProgram(
   addPrefetchCommands(program, terminal, setExitCode);
   addAccessCommand(program, setExitCode);
   addBenchCommand(program, terminal);
+  addStorageCommand(program, terminal);
   addVersionCommand(program, terminal);
   return program;
 }

@@ -11,7 +11,7 @@ import type { Logger } from "@logtape/logtape";
 import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
 import { secretFileWarning } from "../config/secret_file.ts";
-import type { Role } from "../config/settings.ts";
+import { type Role, ROLES } from "../config/settings.ts";
 import { EnvironmentError } from "../errors.ts";
 import { BackendMetrics } from "../observe/backend_metrics.ts";
 import { describeError } from "../observe/logging.ts";
@@ -46,6 +46,7 @@ export async function openStorage(config: Config): Promise<Storage> {
     const requests = requestGate(config.maxRequestsPerSecond);
     const opened = await openOne(role, backend, { up, down, requests }, metrics);
     metrics.watchCircuit(role, () => opened.isOpen);
+    metrics.setUnverified(role, isUnverified(backend));
     return opened;
   };
   const primary = await open("primary", config.primary);
@@ -99,6 +100,22 @@ export async function probeStorage(
         );
     }
   }));
+}
+
+/** Warns, at every start, of servers whose certificate is not checked. */
+export function warnOfUnverified(config: Config, log: Logger): void {
+  for (const role of ROLES) {
+    const backend = config[role];
+    if (backend === null || !isUnverified(backend)) continue;
+    log.warning(
+      `The certificate of the ${role} storage is not checked: whoever answers there can read and ` +
+        `change what is stored; give its CA in ${role}.ca_cert_path instead of verify_ssl`,
+    );
+  }
+}
+
+function isUnverified(config: BackendConfig): boolean {
+  return config.type !== "nfs" && !config.verifySsl;
 }
 
 /** Warns of secrets in files that others can read. */

@@ -43,6 +43,12 @@ export class BackendMetrics {
     labelNames: ["backend"],
     registers: [],
   });
+  readonly #unverified = new Gauge({
+    name: "p4cache_backend_tls_unverified",
+    help: "1 where the server's certificate is not checked",
+    labelNames: ["backend"],
+    registers: [],
+  });
   readonly #circuits = new Map<string, () => boolean>();
   readonly #unreachable: Gauge;
 
@@ -61,7 +67,7 @@ export class BackendMetrics {
 
   /** Adds the series to those that are told. */
   register(registry: Registry): void {
-    for (const metric of [this.#seconds, this.#inFlight, this.#unreachable]) {
+    for (const metric of [this.#seconds, this.#inFlight, this.#unreachable, this.#unverified]) {
       registry.registerMetric(metric);
     }
     for (const metric of [this.#errors, this.#throttles, this.#bytes]) {
@@ -72,6 +78,11 @@ export class BackendMetrics {
   /** Tells whether the backend's circuit is open. */
   watchCircuit(backend: string, isOpen: () => boolean): void {
     this.#circuits.set(backend, isOpen);
+  }
+
+  /** Whether anybody can pose as the backend. */
+  setUnverified(backend: string, isUnverified: boolean): void {
+    this.#unverified.set({ backend }, isUnverified ? 1 : 0);
   }
 
   /** The recorder of one backend. @param backend Its role. */

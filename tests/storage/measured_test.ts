@@ -84,5 +84,5 @@ Deno.test("the metrics of two backends are apart", () => {
   metrics.recorder("secondary");
   const registry = new Registry();
   metrics.register(registry);
-  assertEquals(registry.getMetricsAsArray().length, 6);
+  assertEquals(registry.getMetricsAsArray().length, 7);
 });

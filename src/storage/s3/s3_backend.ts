@@ -30,6 +30,7 @@ import { etagOf, infoOf, META } from "./s3_answers.ts";
 import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
 import { listKeys } from "./s3_listing.ts";
 import { putMultipart } from "./s3_multipart.ts";
+import { abortUpload, listUploads, type UnfinishedUpload } from "./s3_orphans.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
@@ -187,6 +188,18 @@ export class S3Backend implements Backend {
       prefix,
       after,
     );
+  }
+
+  /** Uploads below the prefix that were begun and never ended. */
+  unfinishedUploads(signal: AbortSignal): AsyncIterable<UnfinishedUpload> {
+    const under = this.#prefix === "" ? "" : this.#prefix + "/";
+    return listUploads(this.#requests, under, `list unfinished uploads in ${this.label}`, signal);
+  }
+
+  /** Ends one of them. */
+  async abortUpload(upload: UnfinishedUpload, signal: AbortSignal): Promise<void> {
+    const doing = `abort the upload of ${displayPath(upload.key)} in ${this.label}`;
+    await abortUpload(this.#requests, upload, doing, signal);
   }
 
   async close(): Promise<void> {

@@ -50,13 +50,19 @@ function listedKey(element: string, encoded: boolean, doing: string): ListedKey 
   if (name === null || size === null || !/^\d{1,15}$/.test(size)) {
     throw new StorageError("corrupt", `Cannot ${doing}: an entry has no key or no size`);
   }
+  return {
+    key: decodedKey(name, encoded),
+    size: Number(size),
+    etag: xmlText(element, "ETag") ?? "",
+  };
+}
+
+/** The key as an answer names it, one character per byte. @param encoded With encoding-type=url. */
+export function decodedKey(name: string, encoded: boolean): string {
+  if (!encoded) return keyFromText(name);
   // Form encoding: a plus is a space.
-  const bytes = keyFromText(encoded ? name.replaceAll("+", " ") : name);
-  const key = encoded
-    ? bytes.replace(
-      /%([0-9A-Fa-f]{2})/g,
-      (_, digits) => String.fromCharCode(parseInt(digits, 16)),
-    )
-    : bytes;
-  return { key, size: Number(size), etag: xmlText(element, "ETag") ?? "" };
+  return keyFromText(name.replaceAll("+", " ")).replace(
+    /%([0-9A-Fa-f]{2})/g,
+    (_, digits) => String.fromCharCode(parseInt(digits, 16)),
+  );
 }

@@ -9,6 +9,7 @@
  */
 
 import { createHash, type Hash } from "node:crypto";
+import { setImmediate } from "node:timers";
 import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
@@ -103,9 +104,8 @@ async function putWhole(upload: GcsUpload): Promise<[ObjectResource, string]> {
   // The bytes are held twice: as they were read, and in the body.
   const share = content.size > COUNTED_BYTES ? await budget.take(2 * content.size) : 0;
   try {
-    const bytes = await readChunk(upload, 0, content.size);
     const hash = createHash("md5");
-    await feed(hash, bytes);
+    const bytes = await readChunk(upload, 0, content.size, hash);
     const md5 = hash.digest("base64");
     const boundary = crypto.randomUUID();
     const resource = JSON.stringify({ ...upload.resource, name: upload.name, md5Hash: md5 });
@@ -150,8 +150,7 @@ async function putResumable(upload: GcsUpload): Promise<[ObjectResource, string]
       const length = Math.min(sizes.chunkBytes, content.size - offset);
       const share = await budget.take(length);
       try {
-        const bytes = await readChunk(upload, offset, length);
-        await feed(hash, bytes);
+        const bytes = await readChunk(upload, offset, length, hash);
         const md5 = offset + length === content.size ? hash.digest("base64") : null;
         const stored = await sendChunk(upload, session, offset, bytes, md5);
         if (stored === null) continue;
@@ -298,32 +297,42 @@ async function discard({ requests, name, doing }: GcsUpload, generation: string)
   await answer.cancel();
 }
 
-/** Reads whole slices and sees that they are the bytes that were hashed when the file was taken. */
+/**
+ * Reads whole slices, sees that they are the bytes that were hashed when the file was taken, and feeds
+ * them to `md5`.
+ */
 async function readChunk(
   { content, doing }: GcsUpload,
   offset: number,
   length: number,
+  md5: Hash,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await readContent(content, offset, length, doing);
-  for (let at = 0; at === 0 || at < length; at += SLICE_BYTES) {
-    const slice = bytes.subarray(at, at + SLICE_BYTES);
-    const digest = slice.length < COUNTED_BYTES
-      ? createHash("sha256").update(slice).digest()
-      // Off the event loop.
-      : new Uint8Array(await crypto.subtle.digest("SHA-256", slice));
-    const expected = content.sliceDigests[(offset + at) / SLICE_BYTES];
-    if (expected === undefined || digest.some((byte, i) => byte !== expected[i])) {
+  const digests = Array.from(
+    { length: Math.max(1, Math.ceil(length / SLICE_BYTES)) },
+    (_, i) => digestOf(bytes.subarray(i * SLICE_BYTES, (i + 1) * SLICE_BYTES)),
+  );
+  // The large ones are hashed on other threads meanwhile.
+  await feed(md5, bytes);
+  for (const [i, digest] of (await Promise.all(digests)).entries()) {
+    const expected = content.sliceDigests[offset / SLICE_BYTES + i];
+    if (expected === undefined || digest.some((byte, at) => byte !== expected[at])) {
       throw new StorageError("permanent", `Cannot ${doing}: its content is not what was hashed`);
     }
   }
   return bytes;
 }
 
+async function digestOf(slice: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  if (slice.length < COUNTED_BYTES) return createHash("sha256").update(slice).digest();
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", slice));
+}
+
 /** Hashes without holding the event loop up. */
 async function feed(hash: Hash, bytes: Uint8Array): Promise<void> {
   hash.update(bytes.subarray(0, HASH_STEP_BYTES));
   for (let at = HASH_STEP_BYTES; at < bytes.length; at += HASH_STEP_BYTES) {
-    await new Promise<void>((next) => setTimeout(next, 0));
+    await new Promise<void>((next) => setImmediate(next));
     hash.update(bytes.subarray(at, at + HASH_STEP_BYTES));
   }
 }

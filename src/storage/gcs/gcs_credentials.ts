@@ -17,6 +17,9 @@ const RENEW_BEFORE_MS = 5 * 60_000;
 /** A token that is refused when younger than this was never good, ms. */
 const SURELY_VALID_MS = 60_000;
 
+/** Longest wait for a token, ms. */
+const TIMEOUT_MS = 60_000;
+
 /** An access token. */
 export interface AccessToken {
   readonly token: string;
@@ -37,11 +40,10 @@ export class TokenSource {
   }
 
   /** @throws StorageError when there is none. */
-  async get(nowMs: number): Promise<string> {
+  get(nowMs: number): string | Promise<string> {
     const held = this.#held;
-    if (held === null) return (await this.#renew(nowMs)).token;
-    const leftMs = held.expiresMs - nowMs;
-    if (leftMs <= 0) return (await this.#renew(nowMs)).token;
+    const leftMs = held === null ? 0 : held.expiresMs - nowMs;
+    if (held === null || leftMs <= 0) return this.#renew(nowMs).then(({ token }) => token);
     // Still good: renew beside the requests; a failure shows when it has run out.
     if (leftMs <= RENEW_BEFORE_MS) this.#renew(nowMs).catch(() => {});
     return held.token;
@@ -67,20 +69,33 @@ export class TokenSource {
  * The source for a backend; null where requests go without credentials: to an `http:` endpoint, which
  * is an emulator's, unless a file is named.
  * @param send Sends the requests for tokens.
+ * @param timeoutMs Longest wait for a token.
  */
 export function tokenSource(
   config: Pick<GcsConfig, "endpoint" | "credentialsFile" | "projectId">,
   send: typeof fetch,
+  timeoutMs = TIMEOUT_MS,
 ): TokenSource | null {
   const file = config.credentialsFile;
   if (file === null && config.endpoint?.startsWith("http:")) return null;
   return new TokenSource(async () => {
     const credentials = file === null ? null : await readKeyFile(file);
+    const late = Promise.withResolvers<never>();
+    const timer = setTimeout(
+      // The library itself waits for ever.
+      () => late.reject(new Error(`timed out after ${timeoutMs / 1000} s`)),
+      timeoutMs,
+    );
     try {
       const { getGoogleToken } = await import("./google_token.ts");
-      return await getGoogleToken(credentials, config.projectId, send);
+      return await Promise.race([
+        getGoogleToken(credentials, config.projectId, send),
+        late.promise,
+      ]);
     } catch (error) {
       throw tokenError(error, file);
+    } finally {
+      clearTimeout(timer);
     }
   });
 }

@@ -14,7 +14,7 @@ import { GcsRequests } from "./gcs_requests.ts";
 
 const ENDPOINT = "https://storage.googleapis.com";
 
-/** Longest wait for a token, ms. */
+/** Longest wait for the answer to one request for a token, ms. */
 const TOKEN_TIMEOUT_MS = 30_000;
 
 const MIB = 1024 * 1024;

@@ -97,7 +97,8 @@ export class GcsRequests {
     const { base, bucket, client, tokens, userProject, limits } = this.#connection;
     const { method, doing, signal, serverBytes = 0 } = request;
     if (signal.aborted) throw stopped(doing, signal);
-    const token = tokens === null ? null : await tokens.get(Date.now());
+    const held = tokens === null ? null : tokens.get(Date.now());
+    const token = held instanceof Promise ? await unlessStopped(held, doing, signal) : held;
     const headers: [string, string][] = [["accept-encoding", "identity"]];
     if (token !== null) headers.push(["authorization", `Bearer ${token}`]);
     if (userProject !== null) headers.push(["x-goog-user-project", userProject]);
@@ -122,6 +123,15 @@ export class GcsRequests {
       conditional: request.conditional ?? false,
     });
   }
+}
+
+/** Waits, but not for longer than the operation may run. */
+function unlessStopped<T>(waiting: Promise<T>, doing: string, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => reject(stopped(doing, signal));
+    signal.addEventListener("abort", stop);
+    waiting.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 /** A JSON document as a body. */

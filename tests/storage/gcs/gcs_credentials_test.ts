@@ -6,6 +6,7 @@ import { StorageError } from "../../../src/storage/backend.ts";
 import { GcsBackend } from "../../../src/storage/gcs/gcs_backend.ts";
 import { TokenSource, tokenSource } from "../../../src/storage/gcs/gcs_credentials.ts";
 import { GcsRequests } from "../../../src/storage/gcs/gcs_requests.ts";
+import { openHttpClient } from "../../../src/storage/http_client.ts";
 import { fails } from "../conformance.ts";
 import { never, textPath } from "../contents.ts";
 import { gcsConfig } from "../fake_gcs.ts";
@@ -57,6 +58,31 @@ function sourceOf(file: string, answer: (url: string, body: string) => Response)
 }
 
 const token = (value: string) => Response.json({ access_token: value, expires_in: 3600 });
+
+/** A backend whose tokens come from the source. */
+async function withBackend(
+  tokens: TokenSource,
+  endpoint: string,
+  test: (backend: GcsBackend) => Promise<void>,
+): Promise<void> {
+  const { http, origin, close } = await openHttpClient(gcsConfig(endpoint), endpoint);
+  const config = gcsConfig(endpoint);
+  const requests = new GcsRequests({
+    base: origin,
+    bucket: config.bucket,
+    client: http,
+    tokens,
+    userProject: null,
+    limits: LIMITS,
+  });
+  const options = { ...config, wholeBytes: 1, chunkBytes: 1, chunksInFlight: 1 };
+  const backend = new GcsBackend(requests, options, close);
+  try {
+    await test(backend);
+  } finally {
+    await backend.close();
+  }
+}
 
 /** Who asks, as the signed assertion says. */
 function issuer(body: string): string {
@@ -141,7 +167,7 @@ Deno.test("gcs: without a file, application-default credentials are looked for",
       })!;
     const none = { CLOUDSDK_CONFIG: dir, METADATA_SERVER_DETECTION: "none" };
     await withEnvironment(none, async () => {
-      const error = await fails("denied", () => source().get(NOW));
+      const error = await fails("denied", async () => await source().get(NOW));
       assertStringIncludes(error.message, "GOOGLE_APPLICATION_CREDENTIALS");
     });
     const server = Deno.serve(
@@ -190,32 +216,35 @@ Deno.test("gcs: a token that is refused is replaced, unless it was never good", 
       return refusal(401, "authError", "Invalid Credentials");
     },
   );
-  const config = gcsConfig(`http://127.0.0.1:${server.addr.port}`);
-  const client = Deno.createHttpClient({});
-  const backend = new GcsBackend(
-    new GcsRequests({
-      base: config.endpoint!,
-      bucket: config.bucket,
-      client: { platform: client, direct: null },
-      tokens: source,
-      userProject: null,
-      limits: LIMITS,
-    }),
-    { ...config, wholeBytes: 1, chunkBytes: 1, chunksInFlight: 1 },
-    () => Promise.resolve(client.close()),
-  );
-  try {
+  await withBackend(source, `http://127.0.0.1:${server.addr.port}`, async (backend) => {
     // Taken long ago, so it may have been revoked since.
     await source.get(Date.now() - 3_600_000);
     await fails("transient", () => backend.head(textPath("x"), never));
     const error = await fails("denied", () => backend.head(textPath("x"), never));
     assertEquals(given, ["Bearer t1", "Bearer t2"]);
     assert(!error.message.includes("t2"));
-  } finally {
-    await backend.close();
-    await server.shutdown();
-  }
+  });
+  await server.shutdown();
 });
+
+Deno.test("gcs: a token that never comes holds nobody up", () =>
+  inTempDir(async (dir) => {
+    await keyFile(`${dir}/key.json`, "one@p");
+    const config = { endpoint: null, credentialsFile: `${dir}/key.json`, projectId: null };
+    const silent = (() => new Promise<never>(() => {})) as typeof fetch;
+    const source = tokenSource(config, silent, 50)!;
+    const error = await fails("transient", async () => await source.get(NOW));
+    assertStringIncludes(error.message, "timed out");
+    const patient = tokenSource(config, silent, 1500)!;
+    await withBackend(patient, "http://127.0.0.1:1", async (backend) => {
+      const stop = new AbortController();
+      const reading = fails("transient", () => backend.head(textPath("x"), stop.signal));
+      stop.abort();
+      assertStringIncludes((await reading).message, "stopped");
+      // The source's own time limit ends before the test does.
+      await fails("transient", async () => await patient.get(NOW));
+    });
+  }));
 
 Deno.test("gcs: an emulator is asked without credentials, anything else with some", () => {
   const source = (endpoint: string | null, credentialsFile: string | null) =>
@@ -252,7 +281,7 @@ Deno.test("gcs: why there is no token is said with what to do", () =>
         ],
       ] as const
     ) {
-      const error = await fails(kind, () => sourceOf(path, answer).get(NOW));
+      const error = await fails(kind, async () => await sourceOf(path, answer).get(NOW));
       assertMatch(error.message, said instanceof RegExp ? said : new RegExp(said));
       assert(!Deno.inspect(error, { depth: 9 }).includes(secret.slice(40, 80)));
     }
@@ -261,7 +290,7 @@ Deno.test("gcs: why there is no token is said with what to do", () =>
 Deno.test("gcs: a credentials file that is none is denied, and its text not shown", () =>
   inTempDir(async (dir) => {
     const path = `${dir}/key.json`;
-    const get = () => sourceOf(path, () => token("t")).get(NOW);
+    const get = async () => await sourceOf(path, () => token("t")).get(NOW);
     assertStringIncludes((await fails("denied", get)).message, "No such file");
     for (
       const text of ["secret!", '{"secret', "[]", '{"a":"secret"}', '{"type":"x","a":"secret"}']

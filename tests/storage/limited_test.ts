@@ -1,6 +1,7 @@
 /** The limiting decorator: the contract, and what it counts. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
+import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { SLICE_BYTES } from "../../src/storage/backend.ts";
 import { LimitedBackend } from "../../src/storage/limited.ts";
 import { RateGate } from "../../src/storage/rate_gate.ts";
@@ -86,4 +87,26 @@ Deno.test("limited: who waits and is aborted ends at once", async () => {
   const waiting = fails("transient", () => backend.head(PATH, controller.signal));
   controller.abort();
   await waiting;
+});
+
+Deno.test("limited: large and small objects take the time that the bandwidth gives them", async () => {
+  const rate = 16 * 1024 * 1024;
+  const sizes = [3 * SLICE_BYTES, ...Array.from({ length: 80 }, () => 100 * 1024)];
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  const gates = { up: new RateGate(() => rate), down: new RateGate(() => rate), requests: null };
+  const backend = new LimitedBackend(new MemoryBackend(), gates);
+  // The last part goes when all before it are paid for; a quarter of a second is free at first.
+  const leastMs = ((total - SLICE_BYTES) / rate - 0.25) * 1000;
+  const takes = async (call: (path: DepotPath, size: number) => Promise<unknown>) => {
+    const begunMs = performance.now();
+    await Promise.all(sizes.map((size, i) => call(textPath(`f${i}`), size)));
+    const tookMs = performance.now() - begunMs;
+    assert(tookMs >= leastMs, `${tookMs} ms instead of ${leastMs}`);
+  };
+  await takes((path, size) => backend.put(path, contentOf(someBytes(size)), never));
+  await takes(async (path, size) => {
+    for (let at = 0; at < size; at += SLICE_BYTES) {
+      await backend.getRange(path, at, SLICE_BYTES, { signal: never });
+    }
+  });
 });

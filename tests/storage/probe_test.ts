@@ -33,7 +33,7 @@ Deno.test("a backend that works is usable, and keeps nothing", async () => {
 Deno.test("nothing is written where nothing may be", async () => {
   const backend = failing("put", "denied");
   assertEquals(await probeBackend(backend, false, 1000), { kind: "usable" });
-  assertEquals(backend.calls.map((call) => call.operation), ["head"]);
+  assertEquals(backend.calls.map((call) => call.operation), ["getRange"]);
 });
 
 for (const kind of ["denied", "permanent", "corrupt", "absent"] as const) {
@@ -48,12 +48,12 @@ for (const kind of ["denied", "permanent", "corrupt", "absent"] as const) {
 for (const kind of ["transient", "throttled"] as const) {
   Deno.test(`a backend that is ${kind} is unreachable for now`, async () => {
     assertEquals((await probeBackend(failing("put", kind), true, 1000)).kind, "unreachable");
-    assertEquals((await probeBackend(failing("head", kind), false, 1000)).kind, "unreachable");
+    assertEquals((await probeBackend(failing("getRange", kind), false, 1000)).kind, "unreachable");
   });
 }
 
 Deno.test("a read-only backend that is denied is refused", async () => {
-  assertEquals((await probeBackend(failing("head", "denied"), false, 1000)).kind, "refused");
+  assertEquals((await probeBackend(failing("getRange", "denied"), false, 1000)).kind, "refused");
 });
 
 Deno.test("a backend that keeps its objects can be used", async () => {

@@ -127,9 +127,7 @@ export class GcsBackend implements Backend {
       : [];
     const part = await this.#read(path, offset, length, condition, doing, signal);
     // Servers that do not know the condition answer with what they have.
-    if (part === null || (ifMatch !== undefined && part.info.etag !== ifMatch)) {
-      throw changed(doing);
-    }
+    if (ifMatch !== undefined && part.info.etag !== ifMatch) throw changed(doing);
     return part;
   }
 
@@ -139,28 +137,22 @@ export class GcsBackend implements Backend {
     length: number,
     signal: AbortSignal,
   ): Promise<ObjectPart | null> {
+    // By the JSON API: the XML API knows no such condition by generation.
+    const unlike: Record<string, string> = isGeneration(etag) ? { ifGenerationNotMatch: etag } : {};
+    const info = await this.#describe(path, unlike, signal);
+    if (info === null || info.etag === etag) return null;
     const doing = this.#doing("read", path);
-    const condition: [string, string][] = isGeneration(etag)
-      ? [["x-goog-if-generation-not-match", etag]]
-      : [];
-    const part = await this.#read(path, 0, length, condition, doing, signal);
-    return part === null || part.info.etag === etag ? null : part;
+    const part = await this.#read(path, 0, length, [], doing, signal);
+    return part.info.etag === etag ? null : part;
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
-    const doing = this.#doing("read", path);
-    const key = this.#key(path, doing);
-    return await this.#unlessAbsent(key, doing, signal, async () => {
-      const answer = await this.#requests.send({
-        method: "GET",
-        path: this.#requests.paths.object(key),
-        query: { fields: RESOURCE_FIELDS },
-        permission: "storage.objects.get",
-        doing,
-        signal,
-      });
-      return infoOfResource(parseResource(await answer.text(), doing), doing);
-    });
+    const info = await this.#describe(path, {}, signal);
+    if (info !== null) return info;
+    throw new StorageError(
+      "transient",
+      `Cannot ${this.#doing("read", path)}: HTTP 304 without a condition`,
+    );
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
@@ -222,7 +214,30 @@ export class GcsBackend implements Backend {
     };
   }
 
-  /** Reads a range; null when the server says that the object did not change. */
+  /** Describes the object; null where it does not meet a condition in the query. */
+  async #describe(
+    path: DepotPath,
+    query: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): Promise<ObjectInfo | null> {
+    const doing = this.#doing("read", path);
+    const key = this.#key(path, doing);
+    return await this.#unlessAbsent(key, doing, signal, async () => {
+      const answer = await this.#requests.send({
+        method: "GET",
+        path: this.#requests.paths.object(key),
+        query: { ...query, fields: RESOURCE_FIELDS },
+        permission: "storage.objects.get",
+        doing,
+        signal,
+        expects: [304],
+      });
+      const text = await answer.text();
+      return answer.status === 304 ? null : infoOfResource(parseResource(text, doing), doing);
+    });
+  }
+
+  /** Reads a range of the object as it is now, or as the condition says. */
   async #read(
     path: DepotPath,
     offset: number,
@@ -230,7 +245,7 @@ export class GcsBackend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectPart | null> {
+  ): Promise<ObjectPart> {
     if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
     const key = this.#key(path, doing);
     const answer = await this.#unlessAbsent(key, doing, signal, () =>
@@ -241,12 +256,8 @@ export class GcsBackend implements Backend {
         permission: "storage.objects.get",
         doing,
         signal,
-        expects: [304, 416],
+        expects: [416],
       }));
-    if (answer.status === 304) {
-      await answer.cancel();
-      return null;
-    }
     if (answer.status === 416) {
       await answer.cancel();
       const info = await this.head(path, signal);

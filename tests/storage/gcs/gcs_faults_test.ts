@@ -164,6 +164,18 @@ Deno.test("gcs: another version than asked for is corrupt even if the server doe
   });
 });
 
+Deno.test("gcs: an object that did not change is not sent again", async () => {
+  const seen: string[] = [];
+  await withServer(({ url }) => {
+    seen.push(`${url.pathname} ${url.searchParams.get("ifGenerationNotMatch")}`);
+    return new Response(null, { status: 304 });
+  }, async (backend) => {
+    assertEquals(await backend.getIfChanged(PATH, "7", 1_000_000, never), null);
+    await fails("transient", () => head(backend));
+  });
+  assertEquals(seen[0], "/storage/v1/b/depot-bucket/o/depot%2Fa%2Fb%2Cv 7");
+});
+
 Deno.test("gcs: the bytes of a foreign object are compared with the MD5 that is known", async () => {
   const bytes = someBytes(10);
   for (const same of [true, false]) {

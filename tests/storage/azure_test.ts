@@ -310,6 +310,7 @@ Deno.test({
     const config = emulator.config({ accountKey: null, caCertPath: `${dir}/ca.pem` });
     const backend = await openBackend(config);
     const unknown = await openBackend({ ...config, caCertPath: null });
+    const unverified = await openBackend({ ...config, caCertPath: null, verifySsl: false });
     try {
       await store(backend);
       await backend.put(textPath("large"), contentOf(someBytes(SLICE_BYTES + 1)), never);
@@ -317,11 +318,13 @@ Deno.test({
       assertEquals((await read(backend)).bytes, someBytes(99));
       assertEquals(await paths(backend, ""), [PATH, "copy", "large"]);
       assertStringIncludes((await fails("denied", () => read(unknown))).message, "ca_cert_path");
+      await unverified.copy(PATH, textPath("copy"), never);
     } finally {
       Deno.env.delete("IDENTITY_ENDPOINT");
       Deno.env.delete("IDENTITY_HEADER");
       await backend.close();
       await unknown.close();
+      await unverified.close();
       await identities.shutdown();
       await emulator.end();
       await Deno.remove(dir, { recursive: true });

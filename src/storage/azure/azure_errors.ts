@@ -103,8 +103,9 @@ export function refusalError(refusal: Refusal): StorageError {
 }
 
 function kindOf(status: number, code: string, refusal: Refusal): StorageErrorKind {
-  if (status === 404 && code === "BlobNotFound") return "absent";
-  if (refusal.conditional && CONDITION.has(code)) return "conflict";
+  const isAbsent = status === 404 && code === "BlobNotFound";
+  if (refusal.conditional && (isAbsent || CONDITION.has(code))) return "conflict";
+  if (isAbsent) return "absent";
   if (CORRUPT.has(code)) return "corrupt";
   if (THROTTLED.has(code) || status === 429) return "throttled";
   const refused = status === 401 || status === 403;

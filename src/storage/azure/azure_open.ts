@@ -34,7 +34,7 @@ export async function openAzure(
   }
   const client = await openHttpClient(config, address.origin);
   const credentials = credentialSource(config, address.account);
-  const reached = { ...address, origin: client.origin };
+  const reached = { ...address, reachedAt: client.origin };
   const requests = new AzureRequests(reached, credentials, client.http, limits);
   const { prefix, accessTier, multipartThresholdMib, partSizeMib, partConcurrency } = config;
   const options = {
@@ -80,6 +80,7 @@ export function containerAddress(
   const base = given === "" && !isDomain ? `/${account}` : given;
   return {
     origin: url.origin,
+    reachedAt: url.origin,
     basePath: `${base}/${uriEncode(container, false)}`,
     account,
     container,

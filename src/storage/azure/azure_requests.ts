@@ -21,6 +21,8 @@ const VERSION = "2021-12-02";
 export interface ContainerAddress {
   /** `https://host[:port]`. */
   readonly origin: string;
+  /** What requests are sent to: the origin, or a way to it. */
+  readonly reachedAt: string;
   /** URI-encoded path of the container: `/container`, or `/account/container`. */
   readonly basePath: string;
   readonly account: string;
@@ -85,7 +87,7 @@ export class AzureRequests {
     let query = queryString(request.query ?? {});
     if (credentials.kind === "sas") query += (query === "" ? "" : "&") + credentials.query;
     const answer = await exchange(
-      this.#address.origin + path + (query === "" ? "" : "?" + query),
+      this.#address.reachedAt + path + (query === "" ? "" : "?" + query),
       { method, headers, body: request.body ?? null, client: this.#client },
       { limits: this.#limits, serverBytes: request.serverBytes ?? 0, doing, signal },
     );

@@ -120,7 +120,8 @@ Deno.test("azure: a missing right is told by its letter", () =>
   ));
 
 Deno.test("azure: a condition that does not hold is a conflict, however it is said", async () => {
-  for (const [status, code] of [[412, "ConditionNotMet"], [409, "BlobAlreadyExists"]] as const) {
+  const refusals = [[412, "ConditionNotMet"], [409, "BlobAlreadyExists"], [404, "BlobNotFound"]];
+  for (const [status, code] of refusals as [number, string][]) {
     await withServer(() => refusal(status, code), async (backend) => {
       const content = contentOf(someBytes(10));
       for (const condition of [{ ifAbsent: true } as const, { ifMatch: '"e"' }]) {

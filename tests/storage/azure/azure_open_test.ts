@@ -151,7 +151,13 @@ async function withServer(
 /** Asks for one blob's head. */
 async function head(origin: string, credentials: CredentialSource): Promise<number> {
   const client = Deno.createHttpClient({});
-  const address = { origin, basePath: `/${CONTAINER}`, account: ACCOUNT, container: CONTAINER };
+  const address = {
+    origin,
+    reachedAt: origin,
+    basePath: `/${CONTAINER}`,
+    account: ACCOUNT,
+    container: CONTAINER,
+  };
   const requests = new AzureRequests(
     address,
     credentials,

@@ -1,7 +1,7 @@
 /**
  * One Azure Blob request: addressed, authorised, sent, and its refusal told.
  *
- * By hand, over the platform's `fetch`: Microsoft's storage package needs five times the CPU time for
+ * By hand: Microsoft's storage package needs more than six times the CPU time for
  * a small blob.
  *
  * @module

@@ -14,6 +14,7 @@ import { addBenchCommand } from "./bench.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDrainCommands } from "./drain.ts";
+import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
@@ -67,7 +68,7 @@ function buildProgram(
     setExitCode(await runFlags(args, program));
   });
   addConfigCommand(program, terminal);
-  addShimCommand(program, terminal);
+  addShimCommand(program, terminal, setExitCode);
   addStatusCommand(program, terminal);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
@@ -75,6 +76,7 @@ function buildProgram(
   addQueueCommand(program, terminal);
   addPrefetchCommands(program, terminal, setExitCode);
   addAccessCommand(program, setExitCode);
+  addExecCommand(program, terminal, setExitCode);
   addBenchCommand(program, terminal);
   addStorageCommand(program, terminal);
   addVersionCommand(program, terminal);

@@ -8,13 +8,20 @@ import { dirname, resolve } from "node:path/posix";
 import type { Command } from "commander";
 import { readAsset } from "../assets.ts";
 import { EnvironmentError } from "../errors.ts";
+import { addShimCheck } from "./shim_check.ts";
 import type { Terminal } from "./terminal.ts";
 
-const DEFAULT_TARGET = "/usr/local/lib/libp4shim.so";
+/** Where the library is installed unless another place is given. */
+export const DEFAULT_TARGET = "/usr/local/lib/libp4shim.so";
 
-/** Adds `shim install [--to PATH]`. */
-export function addShimCommand(program: Command, terminal: Terminal): void {
+/** Adds `shim install [--to PATH]` and `shim check`. */
+export function addShimCommand(
+  program: Command,
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): void {
   const shim = program.command("shim").description("the library that p4d is started with");
+  addShimCheck(shim, terminal, setExitCode);
   shim.command("install")
     .description("write libp4shim.so")
     .option("--to <path>", `where to write it (default: ${DEFAULT_TARGET})`)

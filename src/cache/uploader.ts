@@ -65,7 +65,7 @@ export interface UploaderParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly backend: Backend;
-  /** Whether the backend was found unreachable and is only probed. */
+  /** Whether the backend was found unreachable, or asked for rest, and is only probed. */
   readonly isBackendDown: () => boolean;
   readonly isExcluded: (path: string) => boolean;
   readonly renames: Pick<DirectoryRenames, "isHeld">;

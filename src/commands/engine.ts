@@ -115,7 +115,7 @@ export function buildEngine(
   const uploader = new Uploader({
     ...shared,
     backend: primary,
-    isBackendDown: () => primary.isOpen,
+    isBackendDown: () => primary.isResting,
     renames,
     moved,
     engineMetrics,

@@ -90,6 +90,11 @@ export class RetryingBackend extends DecoratedBackend {
     return this.#circuit.state === CircuitState.Open;
   }
 
+  /** Whether operations fail at once, for that reason or because the provider asked for it. */
+  get isResting(): boolean {
+    return this.isOpen || this.#quietMs() > this.#options.backoff.maxMs;
+  }
+
   override put(
     path: DepotPath,
     content: Content,
@@ -187,7 +192,7 @@ export class RetryingBackend extends DecoratedBackend {
    * @throws StorageError throttled when that is longer than an operation may wait.
    */
   async #keepQuiet(signal: AbortSignal): Promise<void> {
-    const leftMs = this.#quietUntilMs - performance.now();
+    const leftMs = this.#quietMs();
     if (leftMs <= 0) return;
     const { backoff } = this.#options;
     if (leftMs > backoff.maxMs) {
@@ -202,6 +207,11 @@ export class RetryingBackend extends DecoratedBackend {
     // Not all at the same instant.
     await pause(leftMs + Math.random() * backoff.firstMs, signal);
     if (signal.aborted) throw stopped(`use ${this.label}`, signal);
+  }
+
+  /** How long the provider is to be left alone yet; 0 or less when it is not. */
+  #quietMs(): number {
+    return this.#quietUntilMs - performance.now();
   }
 
   /** One attempt through the circuit. */

@@ -151,7 +151,9 @@ Deno.test("retrying: a provider that asks for more patience than there is gets n
     throw new StorageError("throttled", "slow down", { retryAfterMs: 60_000 });
   };
   const backend = new RetryingBackend(inner, QUICK);
+  assertEquals(backend.isResting, false);
   await fails("throttled", () => backend.head(PATH, never));
+  assertEquals([backend.isResting, backend.isOpen], [true, false]);
   for (let i = 0; i < 20; i++) {
     const error = await fails("throttled", () => backend.head(PATH, never));
     assert(error.options.retryAfterMs! > 50_000 && error.message.includes("left alone"));

@@ -168,9 +168,18 @@ export class DepotFiles {
     return { fd, stat: statAt(this.#statView, 0) };
   }
 
-  /** Reads up to `length` bytes at `offset`; fewer only at the end of the file. */
-  async read(fd: number, path: string, offset: number, length: number): Promise<Bytes> {
-    const out = new Uint8Array(length);
+  /**
+   * Reads up to `length` bytes at `offset`; fewer only at the end of the file.
+   * @param room Memory for them, of at least `length` bytes; new unless given.
+   */
+  async read(
+    fd: number,
+    path: string,
+    offset: number,
+    length: number,
+    room: Bytes = new Uint8Array(length),
+  ): Promise<Bytes> {
+    const out = room.length === length ? room : room.subarray(0, length);
     const call = this.#calls.p4files_pread(fd, out, BigInt(length), BigInt(offset));
     const n = Number(await holding(call, out));
     if (n < 0) throw new FileError(-n, "read", path);

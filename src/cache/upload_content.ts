@@ -43,7 +43,7 @@ export interface LargeContent extends Content {
 }
 
 /**
- * Opens and hashes a file of any size, one slice in memory at a time.
+ * Opens and hashes a file of any size, two slices in memory at a time.
  * @throws FileError, {@link FileChanged}, {@link FileBeingWritten}
  */
 export async function openContent(files: DepotFiles, path: string): Promise<LargeContent> {
@@ -52,33 +52,49 @@ export async function openContent(files: DepotFiles, path: string): Promise<Larg
     const now = files.statOpen(fd, path);
     if (now.size !== stat.size || now.mtimeNs !== stat.mtimeNs) throw new FileChanged();
   };
-  const read = async (offset: number, length: number) => {
-    const bytes = await files.read(fd, path, offset, length);
+  const read = async (offset: number, length: number, room?: Uint8Array<ArrayBuffer>) => {
+    const bytes = await files.read(fd, path, offset, length, room);
     if (bytes.length !== length) throw new FileChanged();
     assertSame();
     return bytes;
   };
   try {
     if (files.isBeingWritten(fd)) throw new FileBeingWritten();
-    const sliceDigests: Uint8Array[] = [];
-    for (let i = 0; i < sliceCount(stat.size); i++) {
-      const offset = i * SLICE_BYTES;
-      const bytes = await read(offset, Math.min(SLICE_BYTES, stat.size - offset));
-      sliceDigests.push(sliceDigest(bytes));
-    }
+    const sliceDigests = await hashSlices(stat.size, read);
     return {
       size: stat.size,
       digest: contentDigest(sliceDigests),
       sliceDigests,
       mtimeNs: stat.mtimeNs,
       mode: stat.mode & PERMISSIONS,
-      read,
+      read: (offset, length) => read(offset, length),
       close: () => files.closeFile(fd),
     };
   } catch (error) {
     files.closeFile(fd);
     throw error;
   }
+}
+
+/** Hashes one slice while the next is read, in two buffers that are used again and again. */
+async function hashSlices(
+  size: number,
+  read: (offset: number, length: number, room: Uint8Array<ArrayBuffer>) => Promise<Uint8Array>,
+): Promise<Uint8Array[]> {
+  const count = sliceCount(size);
+  const rooms = [0, 1].map(() => new Uint8Array(Math.min(SLICE_BYTES, size)));
+  const readSlice = (i: number) => {
+    const offset = i * SLICE_BYTES;
+    return read(offset, Math.min(SLICE_BYTES, size - offset), rooms[i % 2]!);
+  };
+  const digests: Uint8Array[] = [];
+  let next = readSlice(0);
+  for (let i = 0; i < count; i++) {
+    const bytes = await next;
+    if (i + 1 < count) next = readSlice(i + 1);
+    digests.push(sliceDigest(bytes));
+  }
+  return digests;
 }
 
 /** Whether the error says that there is no file to upload at the path any more. */

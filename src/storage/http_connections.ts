@@ -1,10 +1,10 @@
 /**
- * Kept HTTP/1.1 connections to one server, for the many small requests of a cache: the runtime's
- * `fetch` spends more on a 4 KiB object than the server does (docs/architecture.md has the figures).
+ * Kept HTTP/1.1 connections to one server: the runtime's `fetch` spends more on a 4 KiB object than
+ * the server does (docs/architecture.md has the figures), and copies a large body twice.
  *
- * Only what is safe to send twice and small to hold comes here: requests without body or with a
- * short one, by a method that is idempotent (RFC 9110 §9.2.2). Proxies, client certificates,
- * unverified servers and large bodies are left to `fetch`.
+ * Only what is safe to send twice comes here: requests without condition, by a method that is
+ * idempotent (RFC 9110 §9.2.2). Proxies, client certificates and unverified servers are left to
+ * `fetch`.
  *
  * One request a connection at a time; its answer is read whole before the connection is kept for the
  * next. Limits of time are looked at by one timer for all connections.
@@ -14,8 +14,8 @@
 
 import { AnswerReader, type WireAnswer } from "./http_wire.ts";
 
-/** Longest request body that is sent here, bytes. */
-export const MAX_DIRECT_BODY_BYTES = 256 * 1024;
+/** Bodies up to this size are sent in one piece with the head, bytes. */
+const SMALL_BODY_BYTES = 64 * 1024;
 
 /** Connections kept for reuse. */
 const MAX_IDLE = 256;
@@ -64,7 +64,7 @@ interface Connection {
   /** When it is given up: the limit of its request, or of being idle. */
   deadlineMs: number;
   overdue: boolean;
-  /** Ends what waits for a write: closing a connection does not. */
+  /** Ends the wait for it: closing a connection ends no write. */
   onDrop: () => void;
 }
 
@@ -97,8 +97,10 @@ export class HttpConnections {
   }
 
   /** Whether a request may go this way. */
-  takes({ method, body }: Pick<WireRequest, "method" | "body">): boolean {
-    return method !== "POST" && (body === null || body.length <= MAX_DIRECT_BODY_BYTES);
+  takes({ method, headers }: Pick<WireRequest, "method" | "headers">): boolean {
+    if (method !== "PUT") return method !== "POST";
+    // Stored by the first sending, it would be refused at the second.
+    return !headers.some(([name]) => name === "if-match" || name === "if-none-match");
   }
 
   /**
@@ -111,18 +113,18 @@ export class HttpConnections {
     limits: WireLimits,
     signal: AbortSignal,
   ): Promise<WireAnswer> {
-    const bytes = encode(request, this.#host);
+    const pieces = encode(request, this.#host);
     const kept = this.#takeIdle();
     if (kept !== null) {
       try {
-        return await this.#exchange(kept, request.method, bytes, limits, signal);
+        return await this.#exchange(kept, request.method, pieces, limits, signal);
       } catch (error) {
         // The server closed it while it was idle: nothing was answered, so it is sent anew.
         if (!(error instanceof Ended)) throw error;
       }
     }
     const fresh = await this.#open(limits.headMs);
-    return await this.#exchange(fresh, request.method, bytes, limits, signal);
+    return await this.#exchange(fresh, request.method, pieces, limits, signal);
   }
 
   close(): void {
@@ -132,25 +134,30 @@ export class HttpConnections {
   async #exchange(
     connection: Connection,
     method: string,
-    bytes: Uint8Array,
+    pieces: readonly Uint8Array[],
     limits: WireLimits,
     signal: AbortSignal,
   ): Promise<WireAnswer> {
     const { conn, reader } = connection;
     const dropped = Promise.withResolvers<never>();
     connection.onDrop = () => dropped.reject(new NoProgress("the connection was given up"));
-    dropped.promise.catch(() => {}); // looked at during the write only
+    dropped.promise.catch(() => {}); // the answer may have come
     const stop = () => this.#drop(connection);
     signal.addEventListener("abort", stop);
     connection.deadlineMs = Date.now() + limits.headMs;
     let keep = false;
     try {
       if (signal.aborted) throw signal.reason;
-      await Promise.race([writeAll(conn, bytes), dropped.promise]);
-      const answer = await reader.read(method, limits.maxBytes, () => {
+      // The answer is waited for from the start: a refusal may come before the body's end, and a
+      // write that failed shows in what comes instead.
+      let written = false;
+      writeAll(conn, pieces).then(() => written = true, () => {});
+      const reading = reader.read(method, limits.maxBytes, () => {
         connection.deadlineMs = Date.now() + limits.idleMs;
       });
-      keep = answer.keepAlive;
+      reading.catch(() => {}); // not looked at when the connection is given up
+      const answer = await Promise.race([reading, dropped.promise]);
+      keep = answer.keepAlive && written;
       return answer;
     } catch (error) {
       if (connection.overdue) throw new NoProgress("no progress in time");
@@ -231,8 +238,8 @@ export class HttpConnections {
 /** What could end a header early, or is no ASCII. */
 const NOT_ALLOWED = /[^\x20-\x7e\t]/;
 
-/** Head and body in one piece: one system call, and one packet where they fit. */
-function encode({ method, target, headers, body }: WireRequest, host: string): Uint8Array {
+/** A small body goes with the head: one system call, and one packet where they fit. */
+function encode({ method, target, headers, body }: WireRequest, host: string): Uint8Array[] {
   let head = `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\nuser-agent: p4-cache\r\n`;
   for (const [name, value] of headers) {
     if (name === "host" || name === "content-length") continue;
@@ -243,14 +250,19 @@ function encode({ method, target, headers, body }: WireRequest, host: string): U
   }
   if (body !== null || method === "PUT") head += `content-length: ${body?.length ?? 0}\r\n`;
   head += "\r\n";
+  if (body !== null && body.length > SMALL_BODY_BYTES) {
+    return [new TextEncoder().encode(head), body];
+  }
   const bytes = new Uint8Array(head.length + (body?.length ?? 0));
   new TextEncoder().encodeInto(head, bytes);
   if (body !== null) bytes.set(body, head.length);
-  return bytes;
+  return [bytes];
 }
 
-async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+async function writeAll(conn: Deno.Conn, pieces: readonly Uint8Array[]): Promise<void> {
+  for (const bytes of pieces) {
+    for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+  }
 }
 
 /** Whether the error is the other side's going away. */

@@ -240,3 +240,52 @@ Deno.test("no header can smuggle another one in", async () => {
   }
   assertEquals(server.requests, []);
 });
+
+Deno.test("an answer that comes before the whole body was taken is the answer", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const connections = new HttpConnections(new URL(`http://127.0.0.1:${port}`), []);
+  const put = { ...GET, method: "PUT", body: new Uint8Array(32 * 1024 * 1024) };
+  const sending = connections.send(put, LIMITS, never);
+  const conn = await listener.accept();
+  await conn.read(new Uint8Array(4096));
+  await conn.write(new TextEncoder().encode("HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno"));
+  const { status, body } = await sending;
+  assertEquals([status, new TextDecoder().decode(body)], [403, "no"]);
+  conn.close();
+  connections.close();
+});
+
+Deno.test("a large body arrives whole, and the connection is used again", async () => {
+  const sizes: number[] = [];
+  const stop = new AbortController();
+  const server = Deno.serve(
+    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
+    async (request, { remoteAddr }) => {
+      sizes.push((await request.arrayBuffer()).byteLength);
+      return new Response(String((remoteAddr as Deno.NetAddr).port));
+    },
+  );
+  const connections = new HttpConnections(new URL(`http://127.0.0.1:${server.addr.port}`), []);
+  const put = { ...GET, method: "PUT", body: new Uint8Array(9_000_000) };
+  const ports = [];
+  for (let i = 0; i < 2; i++) {
+    const { body } = await connections.send(put, LIMITS, never);
+    ports.push(new TextDecoder().decode(body));
+  }
+  assertEquals(sizes, [9_000_000, 9_000_000]);
+  assertEquals(ports[0], ports[1]);
+  connections.close();
+  stop.abort();
+  await server.finished;
+});
+
+Deno.test("what must not be sent twice is left to others", () => {
+  const connections = new HttpConnections(new URL("http://127.0.0.1:1"), []);
+  const headers: [string, string][] = [["if-none-match", "*"]];
+  assertEquals(connections.takes({ method: "GET", headers }), true);
+  assertEquals(connections.takes({ method: "PUT", headers }), false);
+  assertEquals(connections.takes({ method: "PUT", headers: [] }), true);
+  assertEquals(connections.takes({ method: "POST", headers: [] }), false);
+  connections.close();
+});

@@ -23,6 +23,8 @@ export interface EvictionCandidate {
   readonly trashId: number;
   readonly size: number;
   readonly mtimeNs: bigint;
+  /** Permission bits. */
+  readonly mode: number;
 }
 
 /** How it went with one file. */
@@ -35,6 +37,9 @@ export type EvictionOutcome =
   | "denied"
   | "conflict"
   | "failed";
+
+/** Of one packed candidate, before its path. */
+const HEAD_BYTES = 30;
 
 const OUTCOMES: readonly EvictionOutcome[] = [
   "taken",
@@ -77,16 +82,17 @@ export class EvictionBatch {
   ): Promise<EvictionBatch> {
     const library = openHelper(SYMBOLS);
     let length = 0;
-    for (const candidate of candidates) length += 26 + candidate.path.length;
+    for (const candidate of candidates) length += HEAD_BYTES + candidate.path.length;
     const packed = new Uint8Array(length);
     const view = new DataView(packed.buffer);
     let at = 0;
-    for (const { path, trashId, size, mtimeNs } of candidates) {
+    for (const { path, trashId, size, mtimeNs, mode } of candidates) {
       view.setBigUint64(at, BigInt(trashId), true);
       view.setBigInt64(at + 8, BigInt(size), true);
       view.setBigInt64(at + 16, mtimeNs, true);
-      view.setUint16(at + 24, path.length, true);
-      at += 26;
+      view.setUint32(at + 24, mode, true);
+      view.setUint16(at + 28, path.length, true);
+      at += HEAD_BYTES;
       for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
     }
     const results = new Int32Array(candidates.length);

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { IN_HEAD = 30 };
+
 typedef struct {
     int fd; /* -1 when not taken */
     uint64_t id;
@@ -27,7 +29,8 @@ static void id_name(uint64_t id, char name[24]) {
 }
 
 static int same_version(const p4_stat *a, const p4_stat *b) {
-    return a->size == b->size && a->mtime_ns == b->mtime_ns;
+    /* The mode too: of a chmod(2) that found the file before the rename, no event in the depot tells. */
+    return a->size == b->size && a->mtime_ns == b->mtime_ns && (a->mode & 07777) == (b->mode & 07777);
 }
 
 /* Renames trash/<id> back to its path; the name may have been taken by a new file. */
@@ -42,7 +45,7 @@ static int32_t put_back(p4_evict *batch, candidate *file) {
     return rc == -EEXIST || rc == -ENOENT ? P4_EVICT_CONFLICT : rc;
 }
 
-static int32_t take(p4_evict *batch, candidate *file, int64_t size, int64_t mtime_ns) {
+static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
     p4_stat now;
     int fd = p4files_open(batch->root, file->path, &now);
     if (fd < 0) return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
@@ -56,7 +59,7 @@ static int32_t take(p4_evict *batch, candidate *file, int64_t size, int64_t mtim
         p4_fill_stat(fd, &file->version, &error);
         if (error)
             result = error;
-        else if (file->version.size != size || file->version.mtime_ns != mtime_ns)
+        else if (!same_version(&file->version, uploaded))
             result = P4_EVICT_CHANGED;
     }
     if (result == P4_EVICT_TAKEN) {
@@ -110,18 +113,19 @@ int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64
     const uint8_t *end = in + in_len;
     while (in < end && batch->count < results_cap) {
         candidate *file = &batch->files[batch->count];
-        int64_t size, mtime_ns;
+        p4_stat uploaded = {0};
         uint16_t length;
-        if (end - in < 26) break;
+        if (end - in < IN_HEAD) break;
         memcpy(&file->id, in, 8);
-        memcpy(&size, in + 8, 8);
-        memcpy(&mtime_ns, in + 16, 8);
-        memcpy(&length, in + 24, 2);
-        if (end - in - 26 < length) break;
+        memcpy(&uploaded.size, in + 8, 8);
+        memcpy(&uploaded.mtime_ns, in + 16, 8);
+        memcpy(&uploaded.mode, in + 24, 4);
+        memcpy(&length, in + 28, 2);
+        if (end - in - IN_HEAD < length) break;
         file->fd = -1;
-        file->path = strndup((const char *)in + 26, length);
-        in += 26 + length;
-        results[batch->count++] = file->path ? take(batch, file, size, mtime_ns) : -ENOMEM;
+        file->path = strndup((const char *)in + IN_HEAD, length);
+        in += IN_HEAD + length;
+        results[batch->count++] = file->path ? take(batch, file, &uploaded) : -ENOMEM;
     }
     *out = batch;
     return (int32_t)batch->count;

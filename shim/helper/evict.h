@@ -32,7 +32,7 @@ enum {
     P4_EVICT_CONFLICT = 6 /* could not be put back: the name is taken; it stays in the trash */
 };
 
-/* in: per file u64 trash id, i64 size, i64 mtime ns, u16 length, path. results[i]: P4_EVICT_* or
+/* in: per file u64 trash id, i64 size, i64 mtime ns, u32 permission bits, u16 length, path. results[i]: P4_EVICT_* or
  * -errno. The trash is the directory `trash` of the depot; ids are its file names, in decimal. */
 P4_EXPORT int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
                                 int32_t *results, uint32_t results_cap, p4_evict **out);

@@ -211,9 +211,9 @@ export class Evictor {
       const { promise: done, resolve: end } = Promise.withResolvers<void>();
       const eviction = { touched: false, done };
       activity.evictions.set(path, eviction);
-      const { size, mtimeNs } = record.version;
+      const { size, mtimeNs, mode } = record.version;
       const trashId = manifest.addTrash(path);
-      files.push({ path, trashId, size, mtimeNs, record, eviction, end });
+      files.push({ path, trashId, size, mtimeNs, mode, record, eviction, end });
       planned += size;
       const enough = planned >= wantedBytes && files.length >= wantedFiles;
       if (files.length === BATCH_FILES || enough) return { files, after: key };

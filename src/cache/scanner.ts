@@ -10,6 +10,7 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
+import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
@@ -117,7 +118,7 @@ export class Scanner {
           }
           if (record.kind !== "file" || isExcluded(record.path)) continue;
           result.files++;
-          if (!this.#isKnown(record.path, record.size, record.mtimeNs)) {
+          if (!this.#isKnown(record)) {
             result.changed++;
             intake.changed(record.path, record.size);
           }
@@ -130,13 +131,13 @@ export class Scanner {
     return result;
   }
 
-  #isKnown(path: DepotPath, size: number, mtimeNs: bigint): boolean {
+  #isKnown({ path, size, mtimeNs, mode }: WalkRecord): boolean {
     const record = this.#parts.manifest.get(path);
     if (record === null) return false;
     if (record.row.state !== CLEAN) return record.row.size === size;
     // No version: the C++ implementation's row; verified before it is evicted (M3).
     if (record.version === null) return record.row.size === size;
-    return isVersion(record.version, size, mtimeNs);
+    return isVersion(record.version, size, mtimeNs, mode);
   }
 
   async #dropMissing(result: ScanResult): Promise<void> {

@@ -14,6 +14,9 @@
 
 import { CLEAN, DIRTY, type FileRow, type Version } from "./schema.ts";
 
+/** The permission bits of a mode, without the type of file. */
+const PERMISSIONS = 0o7777;
+
 /** What the manifest knows of one path. */
 export interface FileRecord {
   readonly row: FileRow;
@@ -58,6 +61,7 @@ export function accessed(before: FileRecord, nowSeconds: number): FileRecord {
  * Whether the file as it is on disk still is the version in the bucket.
  * Not ctime or inode: both change when a depot is copied to another machine.
  */
-export function isVersion(version: Version, size: number, mtimeNs: bigint): boolean {
-  return version.size === size && version.mtimeNs === mtimeNs;
+export function isVersion(version: Version, size: number, mtimeNs: bigint, mode: number): boolean {
+  return version.size === size && version.mtimeNs === mtimeNs &&
+    version.mode === (mode & PERMISSIONS);
 }

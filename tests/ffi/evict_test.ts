@@ -11,6 +11,7 @@ interface Depot {
     trashId: number;
     size: number;
     mtimeNs: bigint;
+    mode: number;
   };
 }
 
@@ -24,8 +25,8 @@ async function withDepot(test: (depot: Depot) => Promise<void>): Promise<void> {
       files,
       write: (name, content) => Deno.writeTextFileSync(`${dir}/${name}`, content),
       candidate: (name, trashId) => {
-        const { size, mtimeNs } = files.stat(name)!;
-        return { path: name, trashId, size, mtimeNs };
+        const { size, mtimeNs, mode } = files.stat(name)!;
+        return { path: name, trashId, size, mtimeNs, mode };
       },
     });
   } finally {
@@ -70,6 +71,22 @@ Deno.test("a file that is open, hard-linked, changed or gone is never taken", ()
       assertEquals(Deno.readTextFileSync(`${dir}/${name}`), name);
     }
     assertEquals([...Deno.readDirSync(`${dir}/trash`)], []);
+  }));
+
+Deno.test("a file whose mode changed, before or during its eviction, stays", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    for (const name of ["before", "during"]) write(name, name);
+    const candidates = ["before", "during"].map((n, i) => candidate(n, i + 1));
+    Deno.chmodSync(`${dir}/before`, 0o444);
+    const batch = await EvictionBatch.begin(files.root, "trash", candidates);
+    assertEquals(batch.outcomes, ["changed", "taken"]);
+    // The trash name stands for a path that was looked up before the rename.
+    Deno.chmodSync(`${dir}/trash/2`, 0o444);
+    assertEquals(await batch.check(), ["changed", "changed"]);
+    await batch.finish([false, false]);
+    for (const name of ["before", "during"]) {
+      assertEquals(files.stat(name)!.mode & 0o7777, 0o444);
+    }
   }));
 
 Deno.test("a file put back is where it was, with its bytes", () =>

@@ -13,7 +13,7 @@ import { FileError } from "../../ffi/file_error.ts";
 import { type DepotFiles, EDQUOT, ENOSPC, type FileStat, isRegular } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
-import { restored } from "../manifest/transitions.ts";
+import { restored, seen } from "../manifest/transitions.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { FetchAnswer } from "../server/shim_server.ts";
@@ -185,9 +185,11 @@ export class Restorer {
     upToDate: Promise<void>,
   ): Promise<number> {
     const attempt = async () => {
+      // An upload of a file that was removed since: its object may replace the one that is fetched.
+      const isReplaced = this.#parts.activity.uploads.has(path);
       const fetched = await this.#fetch(path, backend);
       await upToDate;
-      return this.#place(path, fetched);
+      return this.#place(path, fetched, isReplaced);
     };
     try {
       return await attempt();
@@ -265,8 +267,9 @@ export class Restorer {
   }
 
   /** Links the verified content at its path and records it; returns the size of what is there. */
-  #place(path: DepotPath, { info, digest, content }: Fetched): number {
-    const { files, manifest, renames, nowSeconds, onRestored, previousAccess } = this.#parts;
+  #place(path: DepotPath, { info, digest, content }: Fetched, isReplaced: boolean): number {
+    const { files, manifest, renames, activity, nowSeconds, onRestored, previousAccess } =
+      this.#parts;
     // Below a directory that was renamed away: p4d will ask for the new path.
     if (manifest.isTombstoned(path) || renames.isAway(path)) {
       if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
@@ -300,7 +303,14 @@ export class Restorer {
       digest,
       etag: info.etag,
     };
-    manifest.set(path, restored(version, nowSeconds()), previousAccess(path));
+    const before = manifest.get(path);
+    if (isReplaced || before !== null || activity.uploads.has(path)) {
+      // A file was here whose removal nobody saw yet. What the bucket has in the end may be that one.
+      activity.touch(path);
+      manifest.set(path, seen(before, placed.size, nowSeconds()));
+    } else {
+      manifest.set(path, restored(version, nowSeconds()), previousAccess(path));
+    }
     onRestored();
     return placed.size;
   }

@@ -20,6 +20,9 @@ import { type DepotPath, displayPath } from "./depot_path.ts";
 /** Longest time after which a request that was given up can take effect, s. */
 export const SETTLE_SECONDS = 600;
 
+/** The manifest's database of notes. */
+const TABLE = "unsettled";
+
 /** Time between two looks for notes that are due, ms. */
 const LOOK_MS = 30_000;
 
@@ -45,12 +48,14 @@ export class Unsettled {
   readonly #limited = createRepeatLimiter(REPEAT_MS);
   /** Whether there may be notes: without any, looking costs nothing. */
   #any: boolean;
+  /** Notes made so far: tells whether one came during a look. */
+  #made = 0;
   #timer: number | null = null;
   #looking: Promise<void> | null = null;
 
   constructor(parts: UnsettledParts) {
     this.#parts = parts;
-    this.#table = parts.manifest.table("unsettled");
+    this.#table = parts.manifest.table(TABLE);
     this.#any = this.#table.size() > 0;
   }
 
@@ -69,10 +74,9 @@ export class Unsettled {
 
   /** A request for the path's object ended, and nobody knows how. */
   note(path: string): void {
-    const value = new Uint8Array(8);
-    new DataView(value.buffer).setBigUint64(0, BigInt(this.#parts.nowSeconds()));
-    this.#table.set(path, value);
+    this.#table.set(path, encodeTime(this.#parts.nowSeconds()));
     this.#any = true;
+    this.#made++;
   }
 
   has(path: string): boolean {
@@ -85,11 +89,16 @@ export class Unsettled {
     const { manifest, nowSeconds, settleSeconds, log } = this.#parts;
     try {
       await manifest.commit();
-      this.#any = false;
+      const made = this.#made;
+      let found = false;
       for (let after = "";;) {
         const page = await this.#table.after(after);
-        if (page.length === 0) return;
-        this.#any = true;
+        if (page.length === 0) {
+          // Only now: until the end of the look, evictions must find the notes.
+          if (!found && this.#made === made) this.#any = false;
+          return;
+        }
+        found = true;
         for (const { key, value } of page) {
           if (this.#abort.signal.aborted) return;
           const noted = Number(new DataView(value.slice().buffer).getBigUint64(0));
@@ -98,7 +107,6 @@ export class Unsettled {
         after = page.at(-1)!.key;
       }
     } catch (error) {
-      this.#any = true;
       if (this.#abort.signal.aborted) return;
       const line = this.#limited("Cannot look at objects with requests of unknown outcome");
       if (line !== null) log.warning(`${line}: ${describeError(error)}`);
@@ -131,9 +139,33 @@ export class Unsettled {
   }
 }
 
+/**
+ * After a crash: each file that was dirty may have had an upload on its way that takes effect over the
+ * next one. Durable when it resolves; nothing is uploaded before.
+ */
+export async function noteCutOff(manifest: Manifest, nowSeconds: number): Promise<void> {
+  const table = manifest.table(TABLE);
+  for (let after = "";;) {
+    const page = await manifest.dirtyAfter(after);
+    if (page.length === 0) break;
+    for (const { path } of page) table.set(path, encodeTime(nowSeconds));
+    await manifest.commit();
+    after = page.at(-1)!.key;
+  }
+}
+
+function encodeTime(seconds: number): Uint8Array {
+  const value = new Uint8Array(8);
+  new DataView(value.buffer).setBigUint64(0, BigInt(seconds));
+  return value;
+}
+
 /** Whether the object holds the version, as far as the backend can tell. */
 export function isObjectOf(version: Version, info: ObjectInfo): boolean {
   if (info.size !== version.size) return false;
+  // The same bytes with a mode or time from before a chmod(2) or touch(1) are another version.
+  if (info.mode !== null && info.mode !== version.mode) return false;
+  if (info.mtimeNs !== null && info.mtimeNs !== version.mtimeNs) return false;
   if (info.digest !== null && version.digest !== "") return info.digest === version.digest;
   return info.etag !== "" && info.etag === version.etag;
 }

@@ -113,7 +113,7 @@ export async function runDaemon(config: Config): Promise<number> {
   watcher?.close();
   await engine.scanner.stop();
   await background.done;
-  await manifest.commit();
+  await manifest.setRunning(false);
   await engine.accessLog?.flush();
   await reporting.stop();
   await engine.accessLog?.close();

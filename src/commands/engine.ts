@@ -22,7 +22,7 @@ import { Remover } from "../cache/remover.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { emptyTrash } from "../cache/trash.ts";
-import { SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
+import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -72,6 +72,8 @@ export async function recover(
   }
   await manifest.settleOrder();
   await emptyTrash(files, manifest, trashNames, log);
+  if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
+  await manifest.setRunning(true);
 }
 
 /** Builds the engine; nothing runs yet. */

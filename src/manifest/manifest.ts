@@ -57,7 +57,7 @@ const COMMIT_GAP_MS = 4;
 /** Wait before a failed commit is tried again, ms. */
 const COMMIT_RETRY_MS = 1000;
 
-const COUNTERS_KEY = "counters";
+const COUNTERS_KEY = "counters", RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<Kv, "database" | "get" | "apply" | "scan" | "info" | "close">;
@@ -94,6 +94,8 @@ export class Manifest {
   readonly #ranks: EvictRanks;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
+  /** Whether the daemon that had it open last did not come to its end: see {@link setRunning}. */
+  readonly wasCutOff: boolean;
 
   /**
    * @param kv The open environment; closed with the manifest, or here when this throws.
@@ -126,6 +128,7 @@ export class Manifest {
       this.#onCommitError = onCommitError;
       const info = this.#kv.info(this.#db.files);
       this.#lastTxn = info.lastTxn;
+      this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
       const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
       const known = parseCounters(saved);
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== info.lastTxn;
@@ -140,6 +143,15 @@ export class Manifest {
       this.#kv.close();
       throw error;
     }
+  }
+
+  /** Records, durably, that a daemon works on the depot, or that it came to its end. */
+  setRunning(isRunning: boolean): Promise<void> {
+    const { batch } = this.#staged;
+    if (isRunning) batch.put(this.#db.meta, RUNNING_KEY, NO_BYTES);
+    else batch.delete(this.#db.meta, RUNNING_KEY);
+    this.#wake();
+    return this.commit();
   }
 
   /** The record of a path, or null when it is not tracked. */

@@ -18,6 +18,7 @@
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     meta         "counters"                JSON: totals, so that a start counts no rows
+ *                  "running"                 empty: there while a daemon runs, and after a crash
  *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts
  *
  * Invariants (tests name them)

@@ -1,0 +1,47 @@
+/**
+ * What p4d believes: the depot as it would be if no file were ever evicted. Programs' system calls are
+ * entered here in the instant they take effect, and the promises are checked against it.
+ *
+ * @module
+ */
+
+/** A file as p4d sees it; the same object while it is renamed, linked, evicted and restored. */
+export interface LogicalFile {
+  content: Uint8Array<ArrayBuffer>;
+  mode: number;
+}
+
+/** See the module. */
+export class Ledger {
+  readonly files = new Map<string, LogicalFile>();
+  /** Evicted files that are being deleted: the daemon was asked, and has not answered. */
+  readonly removing = new Set<string>();
+  /** Told of each path whose file changed, came or went. */
+  onChange: (path: string) => void = () => {};
+  readonly #births = new Map<string, number>();
+
+  get(path: string): LogicalFile | null {
+    return this.files.get(path) ?? null;
+  }
+
+  set(path: string, file: LogicalFile): void {
+    if (!this.files.has(path)) this.#births.set(path, this.birth(path) + 1);
+    this.files.set(path, file);
+    this.onChange(path);
+  }
+
+  remove(path: string): void {
+    this.files.delete(path);
+    this.onChange(path);
+  }
+
+  /** Raised each time a file comes to be at the path where none was. */
+  birth(path: string): number {
+    return this.#births.get(path) ?? 0;
+  }
+
+  write(file: LogicalFile, content: Uint8Array<ArrayBuffer>): void {
+    file.content = content;
+    for (const [path, other] of this.files) if (other === file) this.onChange(path);
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * `shim/helper/evict.c` over the simulated disk, one system call at a time. The steps, and their order,
+ * are those of the C file; change both together.
+ *
+ * @module
+ */
+
+import type { EvictionBatch, EvictionCandidate, EvictionOutcome } from "../../../ffi/evict.ts";
+import { type Disk, Errno, type OpenFile, statOf } from "./disk.ts";
+import type { ProcessLife } from "./process.ts";
+import type { Steps } from "./scheduler.ts";
+import { renameOver } from "./sim_files.ts";
+
+interface Taken {
+  readonly candidate: EvictionCandidate;
+  readonly trashPath: string;
+  readonly open: OpenFile;
+}
+
+interface Batch {
+  readonly disk: Disk;
+  readonly life: ProcessLife;
+  readonly files: (Taken | null)[];
+  readonly outcomes: EvictionOutcome[];
+}
+
+/** p4evict_begin. */
+export function* beginEviction(
+  life: ProcessLife,
+  disk: Disk,
+  trashDir: string,
+  candidates: readonly EvictionCandidate[],
+): Steps<Pick<EvictionBatch, "check" | "finish">> {
+  const batch: Batch = { disk, life, files: [], outcomes: [] };
+  for (const candidate of candidates) {
+    const open: OpenFile[] = [];
+    const outcome = yield* take(batch, trashDir, candidate, open);
+    const [file] = open;
+    batch.outcomes.push(outcome);
+    if (outcome !== "taken" && file !== undefined) disk.close(file);
+    batch.files.push(
+      outcome === "taken"
+        ? { candidate, trashPath: `${trashDir}/${candidate.trashId}`, open: file! }
+        : null,
+    );
+    life.scheduler.note(`daemon: evict ${candidate.path} #${candidate.trashId}: ${outcome}`);
+  }
+  return {
+    check: () => life.thread("evict check", checkSteps(batch)),
+    finish: (letGo) => life.thread("evict finish", finishSteps(batch, letGo)),
+  };
+}
+
+function* take(
+  { disk }: Batch,
+  trashDir: string,
+  { path, trashId, ...uploaded }: EvictionCandidate,
+  open: OpenFile[],
+): Steps<EvictionOutcome> {
+  yield null;
+  const entry = disk.find(path);
+  const inode = disk.file(path);
+  if (entry === null || inode === null) return "gone";
+  if (disk.breakLease(inode)) return "failed";
+  const file = disk.open(entry, false, true);
+  open.push(file);
+  if (inode.nlink !== 1) return "linked";
+  yield null;
+  if (!disk.lease(file)) return "in_use";
+  yield null;
+  const now = statOf(inode);
+  if (!isSameVersion(now, uploaded)) return "changed";
+  yield null;
+  const trashPath = `${trashDir}/${trashId}`;
+  try {
+    if (!renameOver(disk, path, trashPath)) return "failed";
+  } catch {
+    return "gone";
+  }
+  yield null;
+  if (disk.file(trashPath) !== inode) {
+    return putBack(disk, trashPath, path) === "conflict" ? "conflict" : "changed";
+  }
+  return "taken";
+}
+
+type VersionFields = Pick<EvictionCandidate, "size" | "mtimeNs" | "mode">;
+
+function isSameVersion(a: VersionFields, b: VersionFields): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && (a.mode & 0o7777) === (b.mode & 0o7777);
+}
+
+function putBack(disk: Disk, trashPath: string, path: string): "back" | "conflict" {
+  try {
+    return renameOver(disk, trashPath, path) ? "back" : "conflict";
+  } catch {
+    return "conflict";
+  }
+}
+
+/** p4evict_check. */
+function* checkSteps({ files, outcomes }: Batch): Steps<EvictionOutcome[]> {
+  for (const [i, file] of files.entries()) {
+    if (file === null) continue;
+    yield null;
+    const { inode } = file.open;
+    const now = statOf(inode);
+    yield null;
+    if (inode.lease === null || inode.lease.breaking) outcomes[i] = "in_use";
+    else if (!isSameVersion(now, file.candidate)) outcomes[i] = "changed";
+    else if (now.nlink !== 1) outcomes[i] = "linked";
+  }
+  return [...outcomes];
+}
+
+/** p4evict_finish. */
+function* finishSteps(
+  { disk, life, files, outcomes }: Batch,
+  letGo: readonly boolean[],
+): Steps<EvictionOutcome[]> {
+  for (const [i, file] of files.entries()) {
+    if (file === null) continue;
+    yield null;
+    const { lease } = file.open.inode;
+    if (letGo[i] && lease !== null && !lease.breaking) {
+      yield null;
+      try {
+        disk.unlink(file.trashPath, true);
+        outcomes[i] = "taken";
+      } catch (error) {
+        if (!(error instanceof Errno)) throw error;
+        outcomes[i] = "failed";
+      }
+      life.counts.evicted++;
+      life.scheduler.note(`daemon: let go ${file.candidate.path}`);
+    } else {
+      yield null;
+      if (putBack(disk, file.trashPath, file.candidate.path) === "conflict") {
+        outcomes[i] = "conflict";
+      } else if (outcomes[i] === "taken") outcomes[i] = "in_use";
+      life.scheduler.note(`daemon: put back ${file.candidate.path}: ${outcomes[i]}`);
+    }
+    yield null;
+    disk.close(file.open);
+  }
+  return [...outcomes];
+}

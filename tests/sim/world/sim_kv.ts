@@ -1,0 +1,108 @@
+/**
+ * `ffi/kv.ts` in memory: what is committed survives the daemon, a transaction is whole or not there.
+ *
+ * @module
+ */
+
+import { type KvEntry, KvError } from "../../../ffi/kv.ts";
+import type { ManifestStore } from "../../../src/manifest/manifest.ts";
+import type { ProcessLife } from "./process.ts";
+import type { Steps } from "./scheduler.ts";
+
+/** Entries of one answer to a scan. */
+const SCAN_ENTRIES = 5;
+
+const EIO = 5;
+
+/** What is on the platter: databases by name, sorted keys by the scan. */
+export interface Environment {
+  readonly names: string[];
+  readonly databases: Map<string, Uint8Array>[];
+  lastTxn: bigint;
+}
+
+export function newEnvironment(): Environment {
+  return { names: [], databases: [], lastTxn: 0n };
+}
+
+/** See the module. */
+export class SimKv implements ManifestStore {
+  /** One in so many commits fails; 0: none. */
+  failureIn = 0;
+  /** Called after each transaction. */
+  onCommit: (environment: Environment) => void = () => {};
+  readonly #life: ProcessLife;
+  readonly #environment: Environment;
+
+  constructor(life: ProcessLife, environment: Environment) {
+    this.#life = life;
+    this.#environment = environment;
+  }
+
+  database(name: string): number {
+    const { names, databases } = this.#environment;
+    const known = names.indexOf(name);
+    if (known >= 0) return known;
+    names.push(name);
+    return databases.push(new Map()) - 1;
+  }
+
+  get(db: number, key: string): Uint8Array | null {
+    return this.#life.call(() => this.#environment.databases[db]!.get(key) ?? null);
+  }
+
+  apply(batch: Uint8Array): Promise<bigint> {
+    return this.#life.thread("commit", this.#applySteps(batch));
+  }
+
+  *#applySteps(batch: Uint8Array): Steps<bigint> {
+    yield null;
+    if (this.failureIn > 0 && this.#life.random.oneIn(this.failureIn)) {
+      throw new KvError(-EIO, "Cannot write the LMDB environment: EIO");
+    }
+    const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength);
+    for (let at = 0; at < batch.length;) {
+      const [op, db] = [batch[at]!, batch[at + 1]!];
+      const keyEnd = at + 8 + view.getUint16(at + 2, true);
+      const end = keyEnd + view.getUint32(at + 4, true);
+      const key = String.fromCharCode(...batch.subarray(at + 8, keyEnd));
+      const database = this.#environment.databases[db]!;
+      if (op === 1) database.set(key, batch.slice(keyEnd, end));
+      else if (op === 2) database.delete(key);
+      else database.clear();
+      at = end;
+    }
+    const txn = ++this.#environment.lastTxn;
+    this.onCommit(this.#environment);
+    yield null;
+    return txn;
+  }
+
+  scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {
+    return this.#life.thread("scan", this.#scanSteps(db, start, inclusive));
+  }
+
+  *#scanSteps(db: number, start: Uint8Array, inclusive: boolean): Steps<KvEntry[]> {
+    yield null;
+    const from = String.fromCharCode(...start);
+    const database = this.#environment.databases[db]!;
+    const keys = [...database.keys()].filter((key) => inclusive ? key >= from : key > from).sort();
+    const entries = keys.slice(0, SCAN_ENTRIES).map((key) => ({
+      key: Uint8Array.from(key, (c) => c.charCodeAt(0)),
+      value: database.get(key)!,
+    }));
+    yield null;
+    return entries;
+  }
+
+  info(db: number) {
+    return this.#life.call(() => ({
+      entries: this.#environment.databases[db]!.size,
+      lastTxn: this.#environment.lastTxn,
+      mapBytes: 1e9,
+      usedBytes: 1e6,
+    }));
+  }
+
+  close(): void {}
+}

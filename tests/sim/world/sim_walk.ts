@@ -1,0 +1,43 @@
+/**
+ * What `shim/helper/walk.c` lists, over the simulated disk: directory by directory, while programs go
+ * on changing it.
+ *
+ * @module
+ */
+
+import type { WalkRecord } from "../../../ffi/walk.ts";
+import { asDepotPath, type Disk, statOf } from "./disk.ts";
+
+/** Files reported at once. */
+const PAGE = 4;
+
+/** Yields null between system calls, and pages of records. */
+export function* walkSteps(
+  disk: Disk,
+  start: string,
+): Generator<WalkRecord[] | null, void, void> {
+  let page: WalkRecord[] = [];
+  const waiting = [start];
+  for (let dir = waiting.pop(); dir !== undefined; dir = waiting.pop()) {
+    const prefix = dir === "" ? "" : `${dir}/`;
+    const entries = disk.list(dir);
+    yield null;
+    for (const { name, isDirectory } of entries) {
+      const path = prefix + name;
+      if (path === ".p4cache") continue;
+      if (isDirectory) {
+        waiting.push(path);
+        continue;
+      }
+      const inode = disk.file(path);
+      yield null;
+      if (inode === null) continue;
+      page.push({ kind: "file", path: asDepotPath(path), errno: 0, ...statOf(inode) });
+      if (page.length === PAGE) {
+        yield page;
+        page = [];
+      }
+    }
+  }
+  if (page.length > 0) yield page;
+}

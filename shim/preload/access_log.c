@@ -17,7 +17,8 @@
 
 #include "shim.h"
 
-enum { BUFFER = 8192 };
+/* Bytes sent in one piece. */
+enum { DATAGRAM = 8192 };
 static const int64_t OLD_NS = 1000000000;
 
 /* Longest wait at the end for a daemon that is behind with receiving, ms. */
@@ -36,65 +37,74 @@ static char cwd[P4_MAX_PATH];
 static size_t cwd_length;
 static int cwd_inside;
 
-static char buffer[BUFFER];
-static size_t used, last; /* last: where the newest path begins */
-static int64_t oldest_ns, sent_ns;
-static unsigned noted, records, dropped;
-static char locked;
+struct p4_log p4_log;
 
 /* Room for names that have to be looked at; used under the lock, as stacks may be tiny. */
 static char raw[2 * P4_MAX_PATH];
 
 static int try_lock(void) {
     for (int i = 0; i < SPINS; i++)
-        if (!__atomic_test_and_set(&locked, __ATOMIC_ACQUIRE)) return 1;
+        if (!__atomic_test_and_set(&p4_log.locked, __ATOMIC_ACQUIRE)) return 1;
     return 0;
 }
-static void unlock(void) { __atomic_clear(&locked, __ATOMIC_RELEASE); }
+static void unlock(void) { __atomic_clear(&p4_log.locked, __ATOMIC_RELEASE); }
 
-static void drop(unsigned n) { __atomic_add_fetch(&dropped, n, __ATOMIC_RELAXED); }
+static void drop(unsigned n) { __atomic_add_fetch(&p4_log.dropped, n, __ATOMIC_RELAXED); }
 
 /* Tells how many were dropped, and waits for no answer. */
 static void report_dropped(void) {
-    unsigned n = __atomic_exchange_n(&dropped, 0, __ATOMIC_RELAXED);
+    unsigned n = __atomic_exchange_n(&p4_log.dropped, 0, __ATOMIC_RELAXED);
     char request[32];
     int length = n ? snprintf(request, sizeof request, "DROPPED %u\n", n) : 0;
     int fd = length ? p4_begin_asking(request, (size_t)length, 0) : -1;
     if (fd >= 0) syscall(SYS_close, fd);
 }
 
-/* One datagram; waits for room in the daemon's queue if told to. */
-static int send_datagram(int wait_ms) {
+/* A socket whose peer is the daemon's, so that poll knows whose queue it is; or -1. */
+static int connect_to_log(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, p4_depot.access_socket, sizeof address.sun_path);
+    if (!address.sun_path[0]) return -1;
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) return 0;
-    int sent = 0;
-    /* Connected, poll knows whose queue it is. */
-    if (!connect(fd, (struct sockaddr *)&address, sizeof address)) {
-        sent = send(fd, buffer, used, MSG_NOSIGNAL) >= 0;
-        struct pollfd writable = {.fd = fd, .events = POLLOUT};
-        if (!sent && errno == EAGAIN && wait_ms && poll(&writable, 1, wait_ms) > 0)
-            sent = send(fd, buffer, used, MSG_NOSIGNAL) >= 0;
-    }
+    if (fd < 0 || !connect(fd, (struct sockaddr *)&address, sizeof address)) return fd;
     syscall(SYS_close, fd);
+    return -1;
+}
+
+/* Sends whole paths, piece by piece; waits for room in the daemon's queue if told to. Bytes sent. */
+static unsigned send_pieces(int fd, int wait_ms) {
+    unsigned sent = 0;
+    while (sent < p4_log.used) {
+        const char *from = p4_log.buffer + sent;
+        unsigned length = p4_log.used - sent;
+        if (length > DATAGRAM) length = (unsigned)((char *)memrchr(from, '\n', DATAGRAM) - from) + 1;
+        if (send(fd, from, length, MSG_NOSIGNAL) >= 0) {
+            sent += length;
+            continue;
+        }
+        struct pollfd writable = {.fd = fd, .events = POLLOUT};
+        if (errno != EAGAIN || !wait_ms || poll(&writable, 1, wait_ms) <= 0) break;
+    }
     return sent;
 }
 
 /* Sends what there is. What cannot be sent stays, unless it must go. */
 __attribute__((noinline)) static void send_buffer(int must_go, int wait_ms) {
-    if (!used) return;
-    int saved = errno;
-    int sent = p4_depot.access_socket[0] && send_datagram(wait_ms);
-    oldest_ns = p4_now_ns();
-    if (sent) {
-        sent_ns = oldest_ns;
-        if (__atomic_load_n(&dropped, __ATOMIC_RELAXED)) report_dropped();
+    if (!p4_log.used) return;
+    int saved = errno, fd = connect_to_log();
+    unsigned sent = fd < 0 ? 0 : send_pieces(fd, wait_ms);
+    if (fd >= 0) syscall(SYS_close, fd);
+    p4_log.tried_ns = p4_log.oldest_ns = p4_now_ns();
+    if (sent && __atomic_load_n(&p4_log.dropped, __ATOMIC_RELAXED)) report_dropped();
+    if (must_go && sent < p4_log.used) {
+        unsigned lost = 0;
+        for (unsigned at = sent; at < p4_log.used; at++) lost += p4_log.buffer[at] == '\n';
+        drop(lost);
+        sent = p4_log.used;
     }
-    if (sent || must_go) {
-        if (!sent) drop(records);
-        used = last = records = 0;
-    }
+    memmove(p4_log.buffer, p4_log.buffer + sent, p4_log.used - sent);
+    p4_log.used -= sent;
+    p4_log.last = p4_log.last_length = 0;
     errno = saved;
 }
 
@@ -115,79 +125,81 @@ __attribute__((noinline)) static void look_where_we_are(void) {
     cwd_seen = changes;
 }
 
-static void append(const char *prefix, size_t prefix_length, const char *name, size_t name_length) {
-    size_t length = prefix_length + name_length;
-    /* The clock costs as much as the rest: not every name looks at it. */
-    if (used + length + 1 > BUFFER) send_buffer(1, 0);
-    if (!used) oldest_ns = p4_now_ns();
-    last = used;
-    memcpy(buffer + used, prefix, prefix_length);
-    memcpy(buffer + used + prefix_length, name, name_length);
-    buffer[used + length] = '\n';
-    used += length + 1;
-    records++;
-    if (used < LITTLE || ++noted % 8 == 0) {
-        int64_t now_ns = p4_now_ns();
-        if (now_ns - oldest_ns > OLD_NS || now_ns - sent_ns > OLD_NS) send_buffer(0, 0);
-    }
+/* Sends what is old. The clock costs as much as the rest: not every name looks at it. */
+static void send_if_old(void) {
+    if (p4_log.used >= LITTLE && ++p4_log.noted % 32) return;
+    int64_t now_ns = p4_now_ns();
+    if (now_ns - p4_log.oldest_ns > OLD_NS || now_ns - p4_log.tried_ns > OLD_NS) send_buffer(0, 0);
 }
 
-/* The same for a name with "." or ".." or "//" in it. */
-__attribute__((noinline)) static void append_odd(const char *prefix, const char *name) {
-    int n = snprintf(raw, sizeof raw, "%s/%s%s", p4_depot.real, prefix, name);
-    struct p4_desk *desk = p4_take_desk();
-    if (!desk) return drop(1);
-    size_t length = n > 0 && n < (int)sizeof raw ? p4_relative(desk, AT_FDCWD, raw) : 0;
-    if (length) append("", 0, desk->relative, length);
-    p4_leave_desk(desk);
-}
-
-/* Whether a name may not be plain: has "/." or "//". Eight bytes at a time; may err towards yes. */
-static int may_be_odd(const char *name, size_t length) {
-    const uint64_t ones = 0x0101010101010101, slashes = 0x2f * ones;
-    size_t at = 0;
-    if (*name == '.') return 1;
-    for (; at + 9 <= length; at += 8) {
-        uint64_t here, next;
-        memcpy(&here, name + at, 8);
-        memcpy(&next, name + at + 1, 8);
-        here ^= slashes;
-        next = (next | ones) ^ slashes; /* '.' | 1 is '/' */
-        if ((here - ones) & ~here & (next - ones) & ~next & (ones << 7)) return 1;
+/* Puts a name after those that are there; there is room. Its length, or 0 when it must be looked at: it has
+ * "/." or "//" or a newline in it. Eight bytes at a time; may err towards looking. */
+static unsigned put(char *out, const char *name, uint64_t before) {
+    const uint64_t ones = 0x0101010101010101, high = ones << 7;
+    for (unsigned at = 0; at < P4_MAX_CACHED;) {
+        if (!P4_READS_WORDS || ((uintptr_t)(name + at) & 4095) > 4088) { /* the next page may not be the path's */
+            char c = out[at] = name[at];
+            if (!c) return at;
+            if (c == '\n' || (before == '/' && (c | 1) == '/')) return 0;
+            before = (unsigned char)c;
+            at++;
+            continue;
+        }
+        uint64_t word = *(const p4_word *)(name + at);
+        *(p4_word *)(out + at) = word;
+        uint64_t end = (word - ones) & ~word & high;
+        uint64_t line = word ^ ones * '\n';
+        uint64_t slash = (word << 8 | before) ^ ones * '/', dot = (word | ones) ^ ones * '/'; /* '.' | 1 */
+        uint64_t odd = ((line - ones) & ~line) | ((slash - ones) & ~slash & (dot - ones) & ~dot);
+        odd &= high;
+        if (end) { /* what follows it does not count */
+            odd &= (end & -end) - 1;
+            return odd ? 0 : at + (unsigned)__builtin_ctzll(end) / 8;
+        }
+        if (odd) return 0;
+        before = word >> 56;
+        at += 8;
     }
-    for (; at + 1 < length; at++)
-        if (name[at] == '/' && (name[at + 1] | 1) == '/') return 1;
     return 0;
 }
 
-/* Notes a name below a directory below the depot. */
-static void note(const char *prefix, size_t prefix_length, const char *name) {
-    size_t length = strlen(name);
-    size_t total = prefix_length + length;
-    if (used == last + total + 1 && !memcmp(buffer + last + prefix_length, name, length) &&
-        !memcmp(buffer + last, prefix, prefix_length))
-        return; /* the same once more */
-    if (P4_UNLIKELY(may_be_odd(name, length))) {
-        append_odd(prefix, name);
-    } else if (total && total <= P4_MAX_CACHED && !memchr(name, '\n', length)) {
-        append(prefix, prefix_length, name, length);
-    }
+/* The same for a name that has to be looked at. */
+__attribute__((noinline)) static unsigned put_odd(char *out, const char *prefix, const char *name) {
+    int n = snprintf(raw, sizeof raw, "%s/%s%s", p4_depot.real, prefix, name);
+    struct p4_desk *desk = p4_take_desk();
+    if (!desk) return 0;
+    size_t length = n > 0 && n < (int)sizeof raw ? p4_relative(desk, AT_FDCWD, raw) : 0;
+    memcpy(out, desk->relative, length);
+    p4_leave_desk(desk);
+    return (unsigned)length;
 }
 
-void p4_note_access(int dirfd, const char *path) {
-    const char *below = NULL;
-    if (*path == '/') {
-        if (!(below = p4_below_depot(path))) return;
-    } else if (dirfd != AT_FDCWD) {
+static void note(const char *prefix, unsigned prefix_length, const char *name) {
+    if (p4_log.used + 2 * P4_MAX_CACHED + 16 > P4_LOG_BYTES) send_buffer(1, 0);
+    if (prefix_length > P4_MAX_CACHED) return;
+    char *out = p4_log.buffer + p4_log.used;
+    memcpy(out, prefix, prefix_length);
+    unsigned length = put(out + prefix_length, name, '/');
+    length = length ? prefix_length + length : put_odd(out, prefix, name);
+    if (!length || length > P4_MAX_CACHED) return;
+    if (p4_log.used && length == p4_log.last_length && !memcmp(out, p4_log.buffer + p4_log.last, length))
         return;
-    }
+    if (!p4_log.used) p4_log.oldest_ns = p4_now_ns();
+    out[length] = '\n';
+    p4_log.last = p4_log.used;
+    p4_log.last_length = length;
+    p4_log.used += length + 1;
+    send_if_old();
+}
+
+void p4_note_path(const char *path, unsigned part) {
     if (p4_quiet) return;
     if (!try_lock()) return drop(1);
-    if (below) {
-        note("", 0, below);
+    if (part) {
+        note("", 0, path + part);
     } else {
         if (cwd_seen != __atomic_load_n(&cwd_changes, __ATOMIC_ACQUIRE)) look_where_we_are();
-        if (cwd_inside) note(cwd, cwd_length, path);
+        if (cwd_inside) note(cwd, (unsigned)cwd_length, path);
     }
     unlock();
 }
@@ -200,7 +212,7 @@ void p4_flush_accesses(void) {
 
 /* A child begins with nothing noted: its parent sends what it noted. */
 static void in_child(void) {
-    used = last = records = dropped = 0;
+    p4_log.used = p4_log.last = p4_log.dropped = 0;
     unlock();
 }
 

@@ -42,9 +42,11 @@ __attribute__((constructor)) static void configure(void) {
     /* A setuid program must not be led by its caller's environment. */
     if (!depot || *depot != '/' || getauxval(AT_SECURE)) return;
     int saved = errno;
-    if (!append_plain(p4_depot.given, &p4_depot.given_len, depot) && p4_depot.given_len) {
+    size_t length = 0;
+    if (!append_plain(p4_depot.given, &length, depot) && length) {
+        p4_depot.given_len = (unsigned)length;
         if (!realpath(depot, p4_depot.real)) strcpy(p4_depot.real, p4_depot.given);
-        p4_depot.real_len = strlen(p4_depot.real);
+        p4_depot.real_len = (unsigned)strlen(p4_depot.real);
         p4_depot.timeout_ns = seconds_from_env("P4CACHE_TIMEOUT", 60 * 1000000000ll);
         p4_depot.negative_ttl_ns = seconds_from_env("P4CACHE_NEGATIVE_TTL", 2 * 1000000000ll);
         socket_path(p4_depot.shim_socket, "P4CACHE_SOCK", "shim.sock");

@@ -11,25 +11,70 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shim.h"
 
 typedef int (*open_call)(int dirfd, const char *path, int flags, mode_t mode);
 
-static int plain_open(int dirfd, const char *path, int flags, mode_t mode) {
+/* What lies between the program and the kernel on the way of most opens is one function: every indirect
+ * call, and every frame that is open across a system call, is a jump that the processor cannot predict. */
+#define IN_LINE static inline __attribute__((always_inline))
+
+IN_LINE int plain_open(int dirfd, const char *path, int flags, mode_t mode) {
     (void)dirfd;
     return P4_REAL("open", int (*)(const char *, int, ...))(path, flags, mode);
 }
-static int plain_open64(int dirfd, const char *path, int flags, mode_t mode) {
+IN_LINE int plain_open64(int dirfd, const char *path, int flags, mode_t mode) {
     (void)dirfd;
     return P4_REAL("open64", int (*)(const char *, int, ...))(path, flags, mode);
 }
-static int plain_openat(int dirfd, const char *path, int flags, mode_t mode) {
+IN_LINE int plain_openat(int dirfd, const char *path, int flags, mode_t mode) {
     return P4_REAL("openat", int (*)(int, const char *, int, ...))(dirfd, path, flags, mode);
 }
-static int plain_openat64(int dirfd, const char *path, int flags, mode_t mode) {
+IN_LINE int plain_openat64(int dirfd, const char *path, int flags, mode_t mode) {
     return P4_REAL("openat64", int (*)(int, const char *, int, ...))(dirfd, path, flags, mode);
+}
+
+enum which { OPEN, OPEN64, OPENAT, OPENAT64 };
+
+/* Of each, whether the next definition after ours is the C library's own: 0 when that is not known yet. */
+static signed char is_next[4];
+
+__attribute__((noinline)) static int learn(enum which which) {
+    static const char *const names[] = {"open", "open64", "openat", "openat64"};
+    int is = p4_next_is_libc(names[which]) ? 1 : -1;
+    __atomic_store_n(&is_next[which], is, __ATOMIC_RELAXED);
+    return is;
+}
+
+/* Whether the system call alone is what the C library would do: it is in a process with one thread, where
+ * nobody can cancel this one. */
+IN_LINE int may_go_direct(enum which which) {
+#ifdef __x86_64__
+    if (P4_UNLIKELY(!p4_has_one_thread) || P4_UNLIKELY(!*p4_has_one_thread)) return 0;
+    int is = __atomic_load_n(&is_next[which], __ATOMIC_RELAXED);
+    return P4_LIKELY(is > 0) || (is == 0 && learn(which) > 0);
+#else
+    (void)which;
+    return 0;
+#endif
+}
+
+/* openat(2) without the C library: -errno when it fails. */
+IN_LINE long kernel_open(int dirfd, const char *path, int flags, mode_t mode) {
+#ifdef __x86_64__
+    long rc;
+    register long r10 __asm__("r10") = mode;
+    __asm__ volatile("syscall"
+                     : "=a"(rc)
+                     : "a"(SYS_openat), "D"((long)dirfd), "S"(path), "d"((long)flags), "r"(r10)
+                     : "rcx", "r11", "memory");
+    return rc;
+#else
+    return syscall(SYS_openat, dirfd, path, flags, mode);
+#endif
 }
 
 static int needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
@@ -62,7 +107,7 @@ static int open_or_create(open_call call, int dirfd, const char *path, int flags
     return fd;
 }
 
-__attribute__((noinline)) static int open_any(open_call call, int dirfd, const char *path, int flags,
+static int open_any(open_call call, int dirfd, const char *path, int flags,
                                               mode_t mode) {
     return flags & O_CREAT ? open_or_create(call, dirfd, path, flags, mode)
                            : open_existing(call, dirfd, path, flags, mode);
@@ -72,11 +117,13 @@ __attribute__((noinline)) static int open_any(open_call call, int dirfd, const c
 __attribute__((noinline)) static int keep_written(open_call call, int fd, int dirfd, const char *path,
                                                   int flags, mode_t mode) {
     if (!p4_may_be_evicted(dirfd, path)) return fd;
+    int before = errno;
     for (int try = 0; try < P4_TRIES; try++) {
         if (!p4_was_replaced(fd, dirfd, path)) return fd;
         close(fd);
         fd = open_any(call, dirfd, path, flags & ~O_EXCL, mode);
         if (fd < 0) return fd;
+        errno = before;
     }
     if (!p4_was_replaced(fd, dirfd, path)) return fd;
     close(fd);
@@ -84,8 +131,9 @@ __attribute__((noinline)) static int keep_written(open_call call, int fd, int di
     return -1;
 }
 
-static int shim_open(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    if (!p4_depot.active || is_special(flags)) return call(dirfd, path, flags, mode);
+/* The open of a file that is not there, or may be made. */
+__attribute__((noinline)) static int open_slowly(open_call call, int dirfd, const char *path, int flags,
+                                                 mode_t mode) {
     int before = errno;
     int fd = open_any(call, dirfd, path, flags, mode);
     if (fd < 0) return fd;
@@ -95,9 +143,45 @@ static int shim_open(open_call call, int dirfd, const char *path, int flags, mod
     return fd;
 }
 
+__attribute__((noinline)) static int direct_open_failed(open_call call, int dirfd, const char *path,
+                                                        int flags, mode_t mode, int error) {
+    if (error == ENOENT && p4_depot.active && !is_special(flags))
+        return open_slowly(call, dirfd, path, flags, mode);
+    errno = error;
+    return -1;
+}
+
+__attribute__((noinline)) static int open_by_libc(open_call call, int dirfd, const char *path, int flags,
+                                                  mode_t mode) {
+    int before = errno;
+    int fd = call(dirfd, path, flags, mode);
+    if (fd >= 0 || errno != ENOENT || !p4_depot.active || is_special(flags)) return fd;
+    errno = before;
+    return open_slowly(call, dirfd, path, flags, mode);
+}
+
+IN_LINE int shim_open(enum which which, open_call call, int dirfd, const char *path, int flags,
+                      mode_t mode) {
+    int fd;
+    if (P4_UNLIKELY(flags & O_CREAT) && p4_depot.active && !is_special(flags))
+        return open_slowly(call, dirfd, path, flags, mode);
+    if (P4_LIKELY(may_go_direct(which))) {
+        long rc = kernel_open(dirfd, path, flags, mode);
+        if (P4_UNLIKELY(rc < 0)) return direct_open_failed(call, dirfd, path, flags, mode, (int)-rc);
+        fd = (int)rc;
+    } else {
+        fd = open_by_libc(call, dirfd, path, flags, mode);
+        if (fd < 0) return fd;
+    }
+    if (P4_UNLIKELY(!p4_depot.active) || P4_UNLIKELY(is_special(flags))) return fd;
+    p4_note_access(dirfd, path);
+    if (P4_LIKELY((flags & O_ACCMODE) == O_RDONLY)) return fd;
+    return keep_written(call, fd, dirfd, path, flags, mode);
+}
+
 #define MODE_ARGUMENT(flags)                                                                       \
     mode_t mode = 0;                                                                               \
-    if (needs_mode(flags)) {                                                                       \
+    if (P4_UNLIKELY(needs_mode(flags))) {                                                                  \
         va_list rest;                                                                              \
         va_start(rest, flags);                                                                     \
         mode = va_arg(rest, mode_t);                                                               \
@@ -106,51 +190,51 @@ static int shim_open(open_call call, int dirfd, const char *path, int flags, mod
 
 P4_API int open(const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_open, AT_FDCWD, path, flags, mode);
+    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, mode);
 }
 P4_API int open64(const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_open64, AT_FDCWD, path, flags, mode);
+    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, mode);
 }
 /* Their older names, which the C library exports too. */
 int __open(const char *path, int flags, ...);
 int __open64(const char *path, int flags, ...);
 P4_API int __open(const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_open, AT_FDCWD, path, flags, mode);
+    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, mode);
 }
 P4_API int __open64(const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_open64, AT_FDCWD, path, flags, mode);
+    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, mode);
 }
 P4_API int openat(int dirfd, const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_openat, dirfd, path, flags, mode);
+    return shim_open(OPENAT, plain_openat, dirfd, path, flags, mode);
 }
 P4_API int openat64(int dirfd, const char *path, int flags, ...) {
     MODE_ARGUMENT(flags)
-    return shim_open(plain_openat64, dirfd, path, flags, mode);
+    return shim_open(OPENAT64, plain_openat64, dirfd, path, flags, mode);
 }
 
 /* The names under which fortified programs call open without O_CREAT. */
 P4_API int __open_2(const char *path, int flags) {
-    return shim_open(plain_open, AT_FDCWD, path, flags, 0);
+    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, 0);
 }
 P4_API int __open64_2(const char *path, int flags) {
-    return shim_open(plain_open64, AT_FDCWD, path, flags, 0);
+    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, 0);
 }
 P4_API int __openat_2(int dirfd, const char *path, int flags) {
-    return shim_open(plain_openat, dirfd, path, flags, 0);
+    return shim_open(OPENAT, plain_openat, dirfd, path, flags, 0);
 }
 P4_API int __openat64_2(int dirfd, const char *path, int flags) {
-    return shim_open(plain_openat64, dirfd, path, flags, 0);
+    return shim_open(OPENAT64, plain_openat64, dirfd, path, flags, 0);
 }
 
 P4_API int creat(const char *path, mode_t mode) {
-    return shim_open(plain_open, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return shim_open(OPEN, plain_open, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 P4_API int creat64(const char *path, mode_t mode) {
-    return shim_open(plain_open64, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
 /* ---- streams: they open inside the C library, which our open does not see ---- */
@@ -170,7 +254,7 @@ static int begin_stream(const char *path, const char *mode, int *guard) {
         flags |= O_WRONLY;
     if (*mode != 'r' && memchr(mode, 'x', letters)) return p4_is_free(AT_FDCWD, path);
     if (*mode == 'w') return 1;
-    *guard = shim_open(plain_open64, AT_FDCWD, path, flags, 0666);
+    *guard = shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, 0666);
     return *guard >= 0;
 }
 

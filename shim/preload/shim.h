@@ -6,12 +6,14 @@
  */
 #ifndef P4_SHIM_H
 #define P4_SHIM_H
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
 #define P4_API __attribute__((visibility("default")))
+#define P4_LIKELY(x) __builtin_expect(!!(x), 1)
 #define P4_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 /* Longest path of the depot that is cached, bytes: the daemon's limit. Longer ones are always local. */
@@ -21,20 +23,56 @@ struct p4_desk;
 
 /* ---- depot.c: which paths are the depot's ---- */
 
-/* The depot as configured; set once, before any thread. */
+/* The depot as configured; set once, before any thread. What every open looks at is in one cache line. */
 extern struct p4_depot {
-    int active;
-    int two_names; /* whether the next two differ */
-    char given[P4_MAX_PATH]; /* as in P4CACHE_DEPOT, made lexically plain */
-    size_t given_len;
-    char real[P4_MAX_PATH]; /* without symbolic links */
-    size_t real_len;
-    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
+    _Alignas(64) int active;
+    int two_names;     /* whether `given` and `real` differ */
     int lists_evicted; /* P4CACHE_LIST */
-    dev_t device;      /* of the depot's directory, to know it again */
+    unsigned given_len, real_len;
+    char given[P4_MAX_PATH]; /* as in P4CACHE_DEPOT, made lexically plain */
+    char real[P4_MAX_PATH];  /* without symbolic links */
+    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
+    dev_t device;                              /* of the depot's directory, to know it again */
     ino_t inode;
     int64_t timeout_ns, negative_ttl_ns;
 } p4_depot;
+
+typedef uint64_t __attribute__((aligned(1), may_alias)) p4_word;
+
+/* Words are read a little past the ends of texts, though never past the page: a check of addresses does not
+ * know that this is all right. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { P4_READS_WORDS = 0 };
+#else
+enum { P4_READS_WORDS = 1 };
+#endif
+
+/* Whether what is at `path`, however short, begins with the text. Texts of common length take no branch
+ * that depends on them: after a system call, each costs as much as ten words. */
+static inline __attribute__((always_inline)) int
+p4_begins_with(const char *path, const char *text, unsigned length) {
+    if (P4_READS_WORDS && P4_LIKELY(((uintptr_t)path & 4095) <= 4096 - 64) &&
+        P4_LIKELY(length >= 8 && length <= 56)) {
+        uint64_t differs = 0;
+        for (unsigned word = 0; word < 56; word += 8) {
+            unsigned from = word + 8 <= length ? word : length - 8;
+            differs |= *(const p4_word *)(path + from) ^ *(const p4_word *)(text + from);
+        }
+        return !differs;
+    }
+    for (unsigned at = 0; at < length; at++)
+        if (path[at] != text[at]) return 0;
+    return 1;
+}
+
+/* Length of the depot's name and the slash after it, if the path begins with it; else 0. */
+static inline unsigned p4_depot_part(const char *path) {
+    unsigned given = p4_depot.given_len, real = p4_depot.real_len;
+    if (p4_begins_with(path, p4_depot.given, given) && path[given] == '/') return given + 1;
+    if (P4_UNLIKELY(p4_depot.two_names) && p4_begins_with(path, p4_depot.real, real) && path[real] == '/')
+        return real + 1;
+    return 0;
+}
 
 /* The part of an absolute path after the depot, or NULL; the path is taken as it is. No system call. */
 const char *p4_below_depot(const char *path);
@@ -131,9 +169,38 @@ void p4_negative_remove(uint64_t key);
 
 /* ---- access_log.c: what was opened ---- */
 
+/* What was opened and is not yet sent, newline after newline. */
+enum { P4_LOG_BYTES = 32768 };
+extern struct p4_log {
+    _Alignas(64) char locked;
+    unsigned noted, dropped;
+    unsigned used, last, last_length; /* last: where the newest path begins */
+    int64_t oldest_ns, tried_ns;
+    char buffer[P4_LOG_BYTES];
+} p4_log;
+
+/* Notes a path that begins with the depot's name (`part` bytes), or is relative to the working directory. */
+void p4_note_path(const char *path, unsigned part);
+
 /* Notes an opened file if it is the depot's; cheap. Names relative to a directory descriptor are not
  * noted: to know where they are would take a system call at every open. */
-void p4_note_access(int dirfd, const char *path);
+static inline __attribute__((always_inline)) void p4_note_access(int dirfd, const char *path) {
+    unsigned part = 0;
+    if (P4_LIKELY(*path == '/')) {
+        part = p4_depot_part(path);
+        if (!part) return;
+        if (P4_LIKELY(!__atomic_test_and_set(&p4_log.locked, __ATOMIC_ACQUIRE))) {
+            const char *name = path + part, *last = p4_log.buffer + p4_log.last;
+            unsigned length = p4_log.last_length;
+            int same = length && p4_begins_with(name, last, length) && !name[length];
+            __atomic_clear(&p4_log.locked, __ATOMIC_RELEASE);
+            if (same) return; /* the same once more */
+        }
+    } else if (dirfd != AT_FDCWD) {
+        return;
+    }
+    p4_note_path(path, part);
+}
 /* Sends what was noted. */
 void p4_flush_accesses(void);
 
@@ -186,6 +253,12 @@ enum { P4_TRIES = 32 };
 /* The next definition of a symbol after ours; looked up once. Ends the program when there is none:
  * the symbol was called, so the C library has it. */
 void *p4_real(void **slot, const char *name);
+
+/* Whether that definition is the C library's own, not another preloaded one's. */
+int p4_next_is_libc(const char *name);
+
+/* The C library's word for it (glibc 2.32 and later; else NULL): not zero while there is one thread. */
+extern const char *p4_has_one_thread;
 
 #define P4_REAL(name, type)                                                                        \
     ((type)({                                                                                      \

@@ -1,0 +1,149 @@
+/**
+ * What the preload library costs: `deno task bench:shim [OTHER_SHIM.so]`.
+ *
+ * Each row is measured without a shim, with ours and, where its path is given, with another one, in turns,
+ * in one run against one daemon with a local directory as storage. Of all turns the lowest figure counts:
+ * what other programs on the machine add is not the library's.
+ *
+ * @module
+ */
+
+import { BINARY, DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
+
+const TURNS = 7;
+
+/** How many files are missed, once each, in a turn. */
+const MISSES = 500;
+
+interface Row {
+  readonly name: string;
+  readonly operation: string;
+  /** Path; for each turn and shim another one where a file can be missed but once. */
+  readonly path: (unique: string) => string;
+  readonly count: number;
+  /** What ours may add, ns; for a duration as a whole, the most it may be. */
+  readonly target: number | null;
+  readonly isWhole?: boolean;
+}
+
+const [other] = Deno.args;
+using dir = new TempDir();
+const depot = `${dir.path}/depot`, store = `${dir.path}/store`, bench = `${dir.path}/bench`;
+for (const path of [depot, store, `${depot}/main`, `${store}/main`]) Deno.mkdirSync(path);
+for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${depot}/main/warm${i}`, "warm");
+Deno.writeTextFileSync(`${dir.path}/outside`, "");
+const source = new URL("./c/shim_bench.c", import.meta.url).pathname;
+const built = await run("gcc", ["-O2", "-w", "-o", bench, source]);
+if (built.code !== 0) throw new Error(`Cannot build the measuring program: ${built.stderr}`);
+
+/** Files in the storage only, of 4 KiB. */
+function evict(unique: string): string {
+  const content = new Uint8Array(4096);
+  for (let i = 0; i < MISSES; i++) Deno.writeFileSync(`${store}/main/${unique}-${i}`, content);
+  return `${depot}/main/${unique}-`;
+}
+
+const ROWS: readonly Row[] = [
+  {
+    name: "open + close, in the depot, one file",
+    operation: "open",
+    path: () => `${depot}/main/warm1`,
+    count: 2000,
+    target: 25,
+  },
+  {
+    name: "open + close, in the depot, a hundred files",
+    operation: "open many",
+    path: () => `${depot}/main/warm`,
+    count: 2000,
+    target: 25,
+  },
+  {
+    name: "open + close, outside",
+    operation: "open",
+    path: () => `${dir.path}/outside`,
+    count: 2000,
+    target: 10,
+  },
+  {
+    name: "stat, in the depot",
+    operation: "stat",
+    path: () => `${depot}/main/warm1`,
+    count: 2000,
+    target: 10,
+  },
+  {
+    name: "stat of a file that was absent just now",
+    operation: "stat",
+    path: () => `${depot}/main/none`,
+    count: 2000,
+    target: 150,
+  },
+  {
+    name: "start of /bin/true",
+    operation: "start",
+    path: () => "/bin/true",
+    count: 3,
+    target: 60_000,
+  },
+  {
+    name: "first open of an absent file, p50",
+    operation: "each",
+    path: (unique) => `${depot}/main/absent-${unique}-`,
+    count: MISSES,
+    target: 100_000,
+    isWhole: true,
+  },
+  {
+    name: "first open of an evicted file (4 KiB), p50",
+    operation: "each",
+    path: evict,
+    count: MISSES,
+    target: null,
+    isWhole: true,
+  },
+];
+
+/** ns, in one turn under one shim. */
+async function measure(row: Row, shim: string | null, unique: string): Promise<number> {
+  const env: Record<string, string> = { P4CACHE_DEPOT: depot, P4CACHE_NEGATIVE_TTL: "600" };
+  if (shim !== null) env[row.operation === "start" ? "PRELOAD" : "LD_PRELOAD"] = shim;
+  const args = [row.operation, row.path(unique), String(row.count)];
+  return Number((await run(bench, args, { env })).stdout.split(" ")[0]);
+}
+
+const shims = [null, SHIM, ...(other === undefined ? [] : [other])];
+await using _daemon = await DaemonProcess.start(depot, [
+  "--read-only",
+  "--primary-type",
+  "nfs",
+  "--primary-path",
+  store,
+]);
+console.log(
+  `${BINARY}, ${SHIM}${other === undefined ? "" : `, ${other}`}\nns each, the lowest of ${TURNS}:`,
+);
+const head = [
+  "",
+  "no shim",
+  "ours",
+  "adds",
+  "may",
+  ...(other === undefined ? [] : ["other", "ours/other"]),
+];
+const line = (cells: readonly string[]) =>
+  cells.map((cell, i) => i === 0 ? cell.padEnd(46) : cell.padStart(12)).join("");
+console.log(line(head));
+for (const row of ROWS) {
+  const lowest = shims.map(() => Infinity);
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const [i, shim] of shims.entries()) {
+      lowest[i] = Math.min(lowest[i]!, await measure(row, shim, `${turn}-${i}`));
+    }
+  }
+  const [none, ours, theirs] = lowest as [number, number, number?];
+  const adds = row.isWhole === true ? ours : ours - none;
+  const cells = [row.name, none, ours, adds, row.target ?? "-"];
+  if (theirs !== undefined) cells.push(theirs, (ours / theirs).toFixed(3));
+  console.log(line(cells.map((cell) => typeof cell === "number" ? cell.toFixed(1) : cell)));
+}

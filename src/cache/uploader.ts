@@ -50,6 +50,9 @@ const LONGEST_DELAY_MS = 60_000;
 /** Look at the queue this often though nothing is said to be dirty, ms. */
 const QUIET_MS = 10_000;
 
+/** Wait after the first of many files, so that they are taken together, ms. */
+const GATHER_MS = 20;
+
 /** Time between two probes of a backend that is down, ms. */
 const PROBE_MS = 1000;
 
@@ -156,6 +159,7 @@ export class Uploader {
     while (!this.#stopping) {
       try {
         this.#woken = false;
+        if (after === "") await this.#settle();
         const page = await manifest.dirtyAfter(after);
         if (after === "") this.#oldest = page[0]?.seconds ?? null;
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
@@ -177,8 +181,21 @@ export class Uploader {
     }
   }
 
+  /**
+   * Has what was written just now in the queue. A manifest that cannot be written must not keep the
+   * files that are in the queue already from their upload.
+   */
+  async #settle(): Promise<void> {
+    const { manifest, pollIntervalMs } = this.#parts;
+    if (manifest.pending === 0) return;
+    let timer = 0;
+    const late = new Promise((resolve) => timer = setTimeout(resolve, pollIntervalMs));
+    await Promise.race([manifest.commit().catch(() => {}), late]);
+    clearTimeout(timer);
+  }
+
   async #idle(): Promise<void> {
-    if (this.#woken || this.#stopping) return pause(1);
+    if (this.#woken || this.#stopping) return pause(GATHER_MS);
     let timer = 0;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -188,6 +205,7 @@ export class Uploader {
     });
     clearTimeout(timer);
     this.#wake = null;
+    if (!this.#stopping) await pause(GATHER_MS);
   }
 
   #isDue(path: DepotPath): boolean {

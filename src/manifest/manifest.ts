@@ -51,8 +51,11 @@ export interface Table {
   size(): number;
 }
 
-/** Least time between two commits, ms: lets changes gather into few transactions. */
-const COMMIT_GAP_MS = 4;
+/**
+ * Longest time that changes gather while nobody waits for them, ms: each commit syncs the disk that
+ * p4d writes to, so few and large ones leave it the most.
+ */
+const GATHER_MS = 100;
 
 /** Wait before a failed commit is tried again, ms. */
 const COMMIT_RETRY_MS = 1000;
@@ -68,12 +71,14 @@ interface Stage {
   readonly tables: Map<number, Map<string, Uint8Array | null>>;
   readonly batch: KvBatch;
   readonly done: PromiseWithResolvers<void>;
+  /** Whether somebody waits until it is durable. */
+  isAwaited: boolean;
 }
 
 function newStage(): Stage {
   const done = Promise.withResolvers<void>();
   done.promise.catch(() => {}); // waited for only by those who need durability
-  return { records: new Map(), tables: new Map(), batch: new KvBatch(), done };
+  return { records: new Map(), tables: new Map(), batch: new KvBatch(), done, isAwaited: false };
 }
 
 /** See the module's description. Paths are one character per byte. */
@@ -85,6 +90,7 @@ export class Manifest {
   #staged = newStage();
   #committing: Stage | null = null;
   #loop: Promise<void> | null = null;
+  #hurry: (() => void) | null = null;
   #closed = false;
   #lastTxn: bigint;
   #nextTrashId: number;
@@ -371,9 +377,13 @@ export class Manifest {
     return { usedBytes, mapBytes };
   }
 
-  /** Resolves when everything staged so far is durable. */
+  /** Resolves when everything staged so far is durable; has that done now. */
   commit(): Promise<void> {
-    if (this.#staged.batch.count > 0) return this.#staged.done.promise;
+    if (this.#staged.batch.count > 0) {
+      this.#staged.isAwaited = true;
+      this.#hurry?.();
+      return this.#staged.done.promise;
+    }
     return this.#committing?.done.promise ?? Promise.resolve();
   }
 
@@ -382,8 +392,8 @@ export class Manifest {
   }
 
   async #commitLoop(): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, COMMIT_GAP_MS));
-    while (this.#staged.batch.count > 0) {
+    do {
+      await this.#gather();
       const stage = this.#staged;
       this.#staged = newStage();
       this.#committing = stage;
@@ -392,9 +402,21 @@ export class Manifest {
       await this.#applyUntilDone(stage);
       this.#committing = null;
       stage.done.resolve();
-      if (!this.#closed) await new Promise((resolve) => setTimeout(resolve, COMMIT_GAP_MS));
-    }
+    } while (this.#staged.batch.count > 0);
     this.#loop = null;
+  }
+
+  /** Waits for more changes, until somebody waits for those that are there. */
+  async #gather(): Promise<void> {
+    if (this.#closed || this.#staged.isAwaited) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = null;
   }
 
   async #applyUntilDone(stage: Stage): Promise<void> {

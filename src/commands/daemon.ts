@@ -54,7 +54,9 @@ export async function runDaemon(config: Config): Promise<number> {
   warnOfUnverified(config, log);
   const storage = await openStorage(config);
   const { primary, secondary } = storage;
-  await probeStorage(config, storage, manifest.counters.total > 0, log);
+  // What another program wrote is counted only later.
+  const hasState = manifest.counters.total > 0 || manifest.needsRecount;
+  await probeStorage(config, storage, hasState, log);
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   await recover(files, manifest, trashNames, log);

@@ -22,10 +22,12 @@ import { EnvironmentError } from "../errors.ts";
 import { openManifest } from "../manifest/open_manifest.ts";
 import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
+import { ServiceManager } from "../observe/service_manager.ts";
+import { stateLine } from "../observe/stats_line.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
-import { removePidFile, reportReady } from "./detach.ts";
+import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
@@ -40,6 +42,8 @@ export async function runDaemon(config: Config): Promise<number> {
   const output = await configureLogging(config);
   const log = getLog("daemon");
   const stopped = stopSignal();
+  const env = (name: string) => Deno.env.get(name);
+  const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
   Deno.addSignalListener("SIGHUP", () => output.reopen());
   const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
   // Before anything is made: without the right to watch, the depot is left untouched.
@@ -50,7 +54,7 @@ export async function runDaemon(config: Config): Promise<number> {
     if (error === null) health.clear("manifest_unwritable");
     else health.raise("manifest_unwritable", describeError(error));
   }, config.evictPolicy);
-  checkSecretFiles(config, (name) => Deno.env.get(name), log);
+  checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
   const storage = await openStorage(config);
   const { primary, secondary } = storage;
@@ -99,9 +103,11 @@ export async function runDaemon(config: Config): Promise<number> {
       `storage ${primary.label}${secondary === null ? "" : `, then ${secondary.label}`}`,
   );
   reportReady(config);
+  manager.ready(() => stateLine(gauges(config, engine), health.conditions));
 
   const signal = await stopped;
   log.info(`${signal}: stopping`);
+  manager.stopping();
   background.stop();
   await control.close();
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
@@ -124,6 +130,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await storage.close();
   files.close();
   removePidFile(config);
+  manager.close();
   log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
   return 0;
 }

@@ -21,6 +21,11 @@ export function isDetached(): boolean {
   return Deno.env.has(STARTER);
 }
 
+/** The process that waits for our readiness; null where nobody detached us. */
+export function starterPid(): number | null {
+  return isDetached() ? Number(Deno.env.get(STARTER)) : null;
+}
+
 /** Called by the copy first of all: a hang-up of the terminal no longer reaches it. */
 export function leaveTerminal(): void {
   startSession();

@@ -2,24 +2,16 @@
 
 import { assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { runProgram } from "../../src/commands/program.ts";
-import { credentialSource } from "../../src/storage/s3/s3_credentials.ts";
-import { bucketAddress } from "../../src/storage/s3/s3_open.ts";
-import { S3Requests } from "../../src/storage/s3/s3_requests.ts";
 import { EMPTY_DIGEST } from "../../src/storage/s3/s3_signer.ts";
 import { never } from "../storage/contents.ts";
-import { type Server, startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
+import { requestsTo, type Server, startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 
 const binary = versitygwBinary();
 const missing = binary === null ? " (skipped: no versitygw; set VERSITYGW_BIN)" : "";
 
 /** Begins an upload of the key and leaves it. */
 async function leaveUpload(server: Server, key: string): Promise<void> {
-  const config = server.config();
-  const platform = Deno.createHttpClient({});
-  const client = { platform, direct: null };
-  const limits = { idleMs: 30_000, slowestBytesPerSecond: 1024 };
-  const credentials = credentialSource(config, () => undefined);
-  const requests = new S3Requests(bucketAddress(config), credentials, client, limits);
+  const { requests, close } = requestsTo(server.config());
   const answer = await requests.send({
     method: "POST",
     key,
@@ -29,7 +21,7 @@ async function leaveUpload(server: Server, key: string): Promise<void> {
     signal: never,
   });
   await answer.cancel();
-  platform.close();
+  close();
 }
 
 Deno.test({

@@ -6,12 +6,9 @@
  */
 
 import type { S3Config } from "../../src/config/config.ts";
-import { credentialSource } from "../../src/storage/s3/s3_credentials.ts";
-import { bucketAddress } from "../../src/storage/s3/s3_open.ts";
-import { S3Requests } from "../../src/storage/s3/s3_requests.ts";
 import { EMPTY_DIGEST } from "../../src/storage/s3/s3_signer.ts";
 import { never } from "./contents.ts";
-import { freePort, s3Config, toolBinary } from "./versitygw.ts";
+import { freePort, requestsTo, s3Config, toolBinary } from "./versitygw.ts";
 
 /** The server's binary: MINIO_BIN, else what the test task has built; null when there is none. */
 export function minioBinary(): string | null {
@@ -76,11 +73,7 @@ export class MinioServer {
 
   /** Waits until the server answers. */
   async #createBucket(config: S3Config): Promise<void> {
-    const platform = Deno.createHttpClient({});
-    const client = { platform, direct: null };
-    const limits = { idleMs: 30_000, slowestBytesPerSecond: 1024 };
-    const credentials = credentialSource(config, () => undefined);
-    const requests = new S3Requests(bucketAddress(config), credentials, client, limits);
+    const { requests, close } = requestsTo(config);
     const request = { key: null, payloadDigest: EMPTY_DIGEST, doing: "create the bucket" };
     for (let tries = 0;; tries++) {
       try {
@@ -91,6 +84,6 @@ export class MinioServer {
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }
-    platform.close();
+    close();
   }
 }

@@ -5,6 +5,9 @@
  */
 
 import type { S3Config } from "../../src/config/config.ts";
+import { credentialSource } from "../../src/storage/s3/s3_credentials.ts";
+import { bucketAddress } from "../../src/storage/s3/s3_open.ts";
+import { S3Requests } from "../../src/storage/s3/s3_requests.ts";
 
 const ACCESS_KEY = "testaccess", SECRET_KEY = "testsecret";
 export const BUCKET = "depot-bucket";
@@ -99,6 +102,18 @@ export function s3Config(endpoint: string, changes: Partial<S3Config> = {}): S3C
     partConcurrency: 4,
     ...changes,
   };
+}
+
+/** Sends single requests to the configured bucket. */
+export function requestsTo(config: S3Config): { requests: S3Requests; close(): void } {
+  const platform = Deno.createHttpClient({});
+  const requests = new S3Requests(
+    bucketAddress(config),
+    credentialSource(config, () => undefined),
+    { platform, direct: null },
+    { idleMs: 30_000, slowestBytesPerSecond: 1024 },
+  );
+  return { requests, close: () => platform.close() };
 }
 
 /** A port that nothing listens on. */

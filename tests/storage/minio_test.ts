@@ -2,6 +2,8 @@
 
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { openBackend } from "../../src/storage/open_backend.ts";
+import { hex, sliceDigest } from "../../src/storage/content_digest.ts";
+import { checkReported, checksumHeader } from "../../src/storage/s3/s3_answers.ts";
 import { copyObject } from "../../src/storage/s3/s3_copy.ts";
 import { conformance, fails } from "./conformance.ts";
 import { contentOf, never, someBytes, textPath } from "./contents.ts";
@@ -116,3 +118,28 @@ onServer("what is too large for one request is copied in parts", async (server) 
     await backend.close();
   }
 });
+
+onServer(
+  "a checksum that goes with an object is checked and told by the server",
+  async (server) => {
+    const { requests, close } = requestsTo(server.config());
+    const [bytes, other] = [someBytes(1000, 1), someBytes(1000, 2)];
+    const put = (digest: Uint8Array) => ({
+      method: "PUT" as const,
+      key: `checksum-${++subjects}`,
+      body: bytes,
+      payloadDigest: hex(sliceDigest(bytes)),
+      amzHeaders: [checksumHeader(digest)],
+      doing: "store",
+      signal: never,
+    });
+    try {
+      const answer = await requests.send(put(sliceDigest(bytes)));
+      await answer.cancel();
+      checkReported(answer, sliceDigest(bytes), "store");
+      await fails("corrupt", () => requests.send(put(sliceDigest(other))));
+    } finally {
+      close();
+    }
+  },
+);

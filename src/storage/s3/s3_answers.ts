@@ -11,6 +11,28 @@ import { readMetadata } from "../stored_metadata.ts";
 /** What the names of our metadata begin with, as headers. */
 export const META = "x-amz-meta-p4cache-";
 
+/** Not deno-std's: it detaches the memory of a digest that node:crypto made. */
+function base64(digest: Uint8Array): string {
+  return btoa(String.fromCharCode(...digest));
+}
+
+const CHECKSUM = "x-amz-checksum-sha256";
+
+/** The header that has the server check and keep the SHA-256 of an object. */
+export function checksumHeader(digest: Uint8Array): [string, string] {
+  return [CHECKSUM, base64(digest)];
+}
+
+/** Compares a SHA-256 that the server reports with what was sent. @throws StorageError corrupt */
+export function checkReported(answer: HttpAnswer, digest: Uint8Array, doing: string): void {
+  const reported = answer.headers.get(CHECKSUM);
+  if (reported === null || reported === base64(digest)) return;
+  throw new StorageError(
+    "corrupt",
+    `Cannot ${doing}: the server has SHA-256 ${reported}, what was sent ${base64(digest)}`,
+  );
+}
+
 /** The object's tag. @throws StorageError corrupt when there is none. */
 export function etagOf(answer: HttpAnswer, doing: string): string {
   const etag = answer.headers.get("etag");

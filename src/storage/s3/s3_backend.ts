@@ -1,10 +1,13 @@
 /**
  * Objects in an S3 bucket, or in one of a server that speaks S3's protocol.
  *
- * Every request is signed over the SHA-256 of its body (SigV4, `x-amz-content-sha256`), which the
- * server computes again from what arrived: an accepted put is the bytes that were hashed when the
- * file was read. MD5 ETags are therefore not computed. Uploads in parts are in addition looked at
- * when joined.
+ * Integrity: every request is signed over the SHA-256 of its body (SigV4, `x-amz-content-sha256`),
+ * which the server computes again from what arrived: an accepted put is the bytes that were hashed
+ * when the file was read. A SHA-256 that the server reports is compared; AWS is asked to keep one
+ * (not others: some refuse the header). An MD5 is not computed to compare it with the ETag: it would
+ * cost more than all the rest of a small put, say less than the signature, and an ETag is no MD5
+ * where keys of a KMS are used. Uploads in parts are looked at when joined. What is read is verified
+ * against its digest by whoever restores it.
  *
  * @module
  */
@@ -26,7 +29,7 @@ import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from ".
 import { readContent } from "../operation.ts";
 import { PartBudget } from "../part_budget.ts";
 import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
-import { etagOf, infoOf, META } from "./s3_answers.ts";
+import { checkReported, checksumHeader, etagOf, infoOf, META } from "./s3_answers.ts";
 import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
 import { listKeys } from "./s3_listing.ts";
 import { putMultipart } from "./s3_multipart.ts";
@@ -43,6 +46,8 @@ export interface S3BackendOptions {
   readonly prefix: string;
   /** `x-amz-…` headers that go with every object that is stored. */
   readonly storingHeaders: readonly (readonly [string, string])[];
+  /** Whether the server takes and keeps a SHA-256 of an object that is sent whole. */
+  readonly keepsChecksums: boolean;
   /** Largest object that is sent whole. */
   readonly wholeBytes: number;
   /** Bytes of each part; whole slices. */
@@ -82,17 +87,20 @@ export class S3Backend implements Backend {
     const amzHeaders = this.#storedHeaders(path, content);
     if (content.size > this.#options.wholeBytes) {
       const upload = { requests: this.#requests, key, amzHeaders, condition, doing, signal };
-      await putMultipart(upload, content, this.#options, this.#budget);
-      return { etag: await this.#checkJoined(path, content, doing, signal) };
+      const etag = await putMultipart(upload, content, this.#options, this.#budget);
+      return { etag: await this.#checkJoined(path, etag, content, doing, signal) };
     }
     // Small ones are bounded by their number, and most.
     const share = content.size > SLICE_BYTES ? await this.#budget.take(content.size) : 0;
     try {
       const body = await readContent(content, 0, content.size, doing);
-      const payloadDigest = payloadDigestOf(content, body);
+      const digest = body.length > SLICE_BYTES ? sliceDigest(body) : content.sliceDigests[0]!;
+      if (this.#options.keepsChecksums) amzHeaders.push(checksumHeader(digest));
+      const payloadDigest = hex(digest);
       const request = { key, amzHeaders, body, payloadDigest, condition, doing, signal };
       const answer = await this.#requests.send({ ...request, method: "PUT" });
       await answer.cancel();
+      checkReported(answer, digest, doing);
       return { etag: etagOf(answer, doing) };
     } finally {
       if (share > 0) this.#budget.give(share);
@@ -270,20 +278,24 @@ export class S3Backend implements Backend {
 
   async #checkJoined(
     path: DepotPath,
+    etag: string,
     content: Content,
     doing: string,
     signal: AbortSignal,
   ): Promise<string> {
     const info = await this.head(path, signal);
-    if (info.size === content.size && info.digest === content.digest) return info.etag;
+    const isSame = info.size === content.size && info.digest === content.digest &&
+      unquoted(info.etag) === unquoted(etag);
+    if (isSame) return info.etag;
     throw new StorageError(
       "corrupt",
-      `Cannot ${doing}: after joining it has ${info.size} bytes and digest ${info.digest}, not ` +
-        `${content.size} and ${content.digest}`,
+      `Cannot ${doing}: after joining it is ${info.etag} of ${info.size} bytes and digest ` +
+        `${info.digest}, not ${etag} of ${content.size} and ${content.digest}`,
     );
   }
 }
 
-function payloadDigestOf(content: Content, body: Uint8Array): string {
-  return hex(body.length > SLICE_BYTES ? sliceDigest(body) : content.sliceDigests[0]!);
+/** Some servers quote the tag in headers only. */
+function unquoted(etag: string): string {
+  return etag.replaceAll('"', "");
 }

@@ -85,7 +85,12 @@ const DENIED = new Set([
   "NotSignedUp",
   "RequestTimeTooSkewed",
 ]);
-const CORRUPT = new Set(["BadDigest", "XAmzContentSHA256Mismatch", "InvalidDigest"]);
+const CORRUPT = new Set([
+  "BadDigest",
+  "XAmzContentSHA256Mismatch",
+  "XAmzContentChecksumMismatch",
+  "InvalidDigest",
+]);
 const THROTTLED = new Set(["SlowDown", "Throttling", "ThrottlingException", "TooManyRequests"]);
 const TRANSIENT = new Set([
   "InternalError",

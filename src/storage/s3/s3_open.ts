@@ -29,6 +29,7 @@ export async function openS3(config: S3Config, limits = limitsOf(config)): Promi
     bucket,
     prefix,
     storingHeaders: storingHeaders(config),
+    keepsChecksums: isAws(new URL(address.origin)),
     wholeBytes: multipartThresholdMib * MIB,
     partBytes: partSizeMib * MIB,
     partsInFlight: partConcurrency,
@@ -91,9 +92,13 @@ function addressAt(
   >,
 ): BucketAddress {
   // The certificate of *.s3.region.amazonaws.com covers no further dot.
-  const auto = /\.amazonaws\.com(\.cn)?$/.test(url.hostname) && !bucket.includes(".");
+  const auto = isAws(url) && !bucket.includes(".");
   const inHost = style === "virtual" || (style === "auto" && auto);
   const host = inHost ? `${bucket}.${url.host}` : url.host;
   const basePath = url.pathname.replace(/\/+$/, "") + (inHost ? "" : "/" + bucket);
   return { origin: `${url.protocol}//${host}`, host, basePath, bucket, region };
+}
+
+function isAws(url: URL): boolean {
+  return /\.amazonaws\.com(\.cn)?$/.test(url.hostname);
 }

@@ -3,6 +3,7 @@
 import { assertAlmostEquals, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { S3Config } from "../../../src/config/config.ts";
 import type { Backend } from "../../../src/storage/backend.ts";
+import { sliceDigest } from "../../../src/storage/content_digest.ts";
 import { openS3 } from "../../../src/storage/s3/s3_open.ts";
 import { fails, paths } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
@@ -336,6 +337,38 @@ Deno.test("s3: parts that were joined to another size are corrupt", async () => 
   await withServer(answer, async (backend) => {
     await fails("corrupt", () => backend.put(PATH, LARGE, never));
   });
+});
+
+Deno.test("s3: an object that was joined to another than the answer said is corrupt", async () => {
+  const { answer } = multipart((request) =>
+    request.method === "HEAD"
+      ? new Response(null, {
+        headers: {
+          etag: '"other-3"',
+          "content-length": String(LARGE.size),
+          "x-amz-meta-p4cache-digest": LARGE.digest,
+        },
+      })
+      : undefined
+  );
+  await withServer(answer, async (backend) => {
+    await fails("corrupt", () => backend.put(PATH, LARGE, never));
+  });
+});
+
+Deno.test("s3: a checksum that is not that of the bytes sent is corrupt", async () => {
+  for (
+    const [checksum, isSame] of [
+      [btoa("x".repeat(32)), false],
+      [btoa(String.fromCharCode(...sliceDigest(someBytes(10)))), true],
+    ] as const
+  ) {
+    const headers = { etag: '"e"', "x-amz-checksum-sha256": checksum };
+    await withServer(() => new Response(null, { headers }), async (backend) => {
+      if (isSame) assertEquals(await put(backend), { etag: '"e"' });
+      else await fails("corrupt", () => put(backend));
+    });
+  }
 });
 
 Deno.test("s3: what is wanted of stored objects is asked for, and nothing else", async () => {

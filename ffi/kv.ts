@@ -8,6 +8,7 @@ import { type Bytes, cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {
   p4kv_open: { parameters: ["buffer", "u64", "u32", "buffer"], result: "i32" },
+  p4kv_reopen: { parameters: ["pointer", "u64"], result: "i32", nonblocking: true },
   p4kv_database: { parameters: ["pointer", "buffer"], result: "i32" },
   p4kv_get: { parameters: ["pointer", "i32", "buffer", "u32", "buffer", "u32"], result: "i64" },
   p4kv_apply: {
@@ -37,7 +38,7 @@ export class KvError extends Error {
 
 /** LMDB's codes that callers tell apart (lmdb.h). */
 export const KV_CORRUPTED = -30796, KV_VERSION_MISMATCH = -30794, KV_INVALID = -30793;
-export const KV_MAP_FULL = -30792;
+export const KV_PANIC = -30795, KV_MAP_FULL = -30792;
 
 /** One entry of a scan; the arrays are views that stay valid. */
 export interface KvEntry {
@@ -97,6 +98,12 @@ export class Kv {
     const length = this.#library.symbols.p4kv_describe(code, text, text.length);
     const why = new TextDecoder().decode(text.subarray(0, length));
     return new KvError(code, `Cannot ${doing} the LMDB environment ${this.#dir}: ${why}`);
+  }
+
+  /** Closes the environment and opens it again with another size; see kv.h. */
+  async reopen(mapBytes: number): Promise<void> {
+    const rc = await this.#library.symbols.p4kv_reopen(this.#handle, BigInt(mapBytes));
+    if (rc !== 0) throw this.#error(rc, "reopen");
   }
 
   /** Opens or creates a named database ("" is the unnamed one); returns its number. */

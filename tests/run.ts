@@ -17,6 +17,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: "prometheus",
   setcap: "libcap2-bin",
   rsync: "rsync",
+  "mkfs.ext4": "e2fsprogs",
+  "mkfs.xfs": "xfsprogs",
 };
 
 /** Programs that tests drive, built once by the Go tool chain. */
@@ -28,7 +30,7 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
 };
 
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
-const KERNEL = ["ffi", "shim"], FAULTS = ["faults"], END_TO_END = ["e2e"];
+const KERNEL = ["disk", "ffi", "shim"], FAULTS = ["faults"], END_TO_END = ["e2e"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,11 +13,14 @@
 enum { MAX_DATABASES = 32 };
 
 struct p4_kv {
-    MDB_env *env;
+    MDB_env *env; /* NULL after a reopen that failed */
     MDB_txn *reader; /* reset between gets, renewed for each */
     MDB_dbi dbi[MAX_DATABASES];
+    char *names[MAX_DATABASES];
     int32_t count;
-    int read_only;
+    uint32_t options;
+    char *dir;
+    pthread_rwlock_t in_use; /* written by reopen, read by everything else */
 };
 
 /* LMDB returns 0, a positive errno, or a negative code of its own. */
@@ -42,50 +46,107 @@ static int check_length(MDB_env *env, int read_only) {
     return ftruncate(fd, (off_t)(needed * stat.ms_psize)) ? errno : 0;
 }
 
-int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t options, p4_kv **out) {
-    p4_kv *kv = calloc(1, sizeof *kv);
-    if (!kv) return -ENOMEM;
-    kv->read_only = (options & P4KV_READ_ONLY) != 0;
+static int is_read_only(const p4_kv *kv) { return (kv->options & P4KV_READ_ONLY) != 0; }
+
+static void close_env(p4_kv *kv) {
+    if (kv->reader) mdb_txn_abort(kv->reader);
+    kv->reader = NULL;
+    if (kv->env) mdb_env_close(kv->env);
+    kv->env = NULL;
+}
+
+static int open_env(p4_kv *kv, uint64_t map_bytes) {
     int rc = mdb_env_create(&kv->env);
     if (rc) {
-        free(kv);
-        return code(rc);
+        kv->env = NULL;
+        return rc;
     }
     if (!rc) rc = mdb_env_set_maxdbs(kv->env, MAX_DATABASES);
     if (!rc) rc = mdb_env_set_mapsize(kv->env, map_bytes);
-    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (kv->read_only ? MDB_RDONLY : 0) |
-                     (options & P4KV_RELAXED ? MDB_NOMETASYNC : 0);
-    if (!rc) rc = mdb_env_open(kv->env, dir, flags, 0644);
-    if (!rc) rc = check_length(kv->env, kv->read_only);
+    int read_only = is_read_only(kv);
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (read_only ? MDB_RDONLY : 0) |
+                     (kv->options & P4KV_RELAXED ? MDB_NOMETASYNC : 0);
+    if (!rc) rc = mdb_env_open(kv->env, kv->dir, flags, 0644);
+    if (!rc) rc = check_length(kv->env, read_only);
     /* Readers of a process that died leave slots behind that would pin old pages. */
     int dead;
-    if (!rc && !kv->read_only) rc = mdb_reader_check(kv->env, &dead);
+    if (!rc && !read_only) rc = mdb_reader_check(kv->env, &dead);
+    if (rc) close_env(kv);
+    return rc;
+}
+
+static int open_database(p4_kv *kv, const char *name, MDB_dbi *dbi) {
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(kv->env, NULL, is_read_only(kv) ? MDB_RDONLY : 0, &txn);
+    if (rc) return rc;
+    rc = mdb_dbi_open(txn, *name ? name : NULL, is_read_only(kv) ? 0 : MDB_CREATE, dbi);
     if (rc) {
-        mdb_env_close(kv->env);
-        free(kv);
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    return mdb_txn_commit(txn);
+}
+
+static int begin_use(p4_kv *kv) {
+    pthread_rwlock_rdlock(&kv->in_use);
+    if (kv->env) return 0;
+    pthread_rwlock_unlock(&kv->in_use);
+    return MDB_PANIC;
+}
+
+static void end_use(p4_kv *kv) { pthread_rwlock_unlock(&kv->in_use); }
+
+static void free_kv(p4_kv *kv) {
+    for (int32_t i = 0; i < kv->count; i++) free(kv->names[i]);
+    pthread_rwlock_destroy(&kv->in_use);
+    free(kv->dir);
+    free(kv);
+}
+
+int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t options, p4_kv **out) {
+    p4_kv *kv = calloc(1, sizeof *kv);
+    if (!kv) return -ENOMEM;
+    kv->options = options;
+    pthread_rwlock_init(&kv->in_use, NULL);
+    kv->dir = strdup(dir);
+    int rc = kv->dir ? open_env(kv, map_bytes) : ENOMEM;
+    if (rc) {
+        free_kv(kv);
         return code(rc);
     }
     *out = kv;
     return 0;
 }
 
-int32_t p4kv_database(p4_kv *kv, const char *name) {
-    if (kv->count == MAX_DATABASES) return -ENFILE;
-    MDB_txn *txn;
-    int rc = mdb_txn_begin(kv->env, NULL, kv->read_only ? MDB_RDONLY : 0, &txn);
-    if (rc) return code(rc);
-    rc = mdb_dbi_open(txn, *name ? name : NULL, kv->read_only ? 0 : MDB_CREATE, &kv->dbi[kv->count]);
-    if (rc) {
-        mdb_txn_abort(txn);
-        return code(rc);
+int32_t p4kv_reopen(p4_kv *kv, uint64_t map_bytes) {
+    pthread_rwlock_wrlock(&kv->in_use);
+    close_env(kv);
+    int rc = open_env(kv, map_bytes);
+    for (int32_t i = 0; !rc && i < kv->count; i++) {
+        rc = open_database(kv, kv->names[i], &kv->dbi[i]);
+        if (rc) close_env(kv);
     }
-    rc = mdb_txn_commit(txn);
-    return rc ? code(rc) : kv->count++;
+    pthread_rwlock_unlock(&kv->in_use);
+    return code(rc);
 }
 
-int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, uint8_t *out,
-                 uint32_t cap) {
-    if (db < 0 || db >= kv->count) return -EINVAL;
+int32_t p4kv_database(p4_kv *kv, const char *name) {
+    if (kv->count == MAX_DATABASES) return -ENFILE;
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    char *copy = strdup(name);
+    rc = copy ? open_database(kv, name, &kv->dbi[kv->count]) : ENOMEM;
+    end_use(kv);
+    if (rc) {
+        free(copy);
+        return code(rc);
+    }
+    kv->names[kv->count] = copy;
+    return kv->count++;
+}
+
+static int64_t get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, uint8_t *out,
+                   uint32_t cap) {
     int rc = kv->reader ? mdb_txn_renew(kv->reader)
                         : mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &kv->reader);
     if (rc) return code(rc);
@@ -97,6 +158,16 @@ int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, ui
         if (v.mv_size <= cap) memcpy(out, v.mv_data, v.mv_size);
     }
     mdb_txn_reset(kv->reader);
+    return result;
+}
+
+int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, uint8_t *out,
+                 uint32_t cap) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    int64_t result = begin_use(kv);
+    if (result) return result;
+    result = get(kv, db, key, key_len, out, cap);
+    end_use(kv);
     return result;
 }
 
@@ -115,10 +186,10 @@ static int apply_one(MDB_txn *txn, p4_kv *kv, const uint8_t *head, const uint8_t
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id) {
+static int apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id) {
     MDB_txn *txn;
     int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
-    if (rc) return code(rc);
+    if (rc) return rc;
     *txn_id = mdb_txn_id(txn);
     for (uint64_t at = 0; !rc && at < ops_len;) {
         uint16_t key_len = 0;
@@ -137,19 +208,30 @@ int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *tx
     }
     if (rc) {
         mdb_txn_abort(txn);
-        return code(rc);
+        return rc;
     }
-    return code(mdb_txn_commit(txn));
+    return mdb_txn_commit(txn);
+}
+
+int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id) {
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = apply(kv, ops, ops_len, txn_id);
+    end_use(kv);
+    return code(rc);
 }
 
 int32_t p4kv_sync(p4_kv *kv) {
-    int dead, rc = mdb_reader_check(kv->env, &dead);
-    return code(rc ? rc : mdb_env_sync(kv->env, 1));
+    int dead, rc = begin_use(kv);
+    if (rc) return rc;
+    rc = mdb_reader_check(kv->env, &dead);
+    if (!rc) rc = mdb_env_sync(kv->env, 1);
+    end_use(kv);
+    return code(rc);
 }
 
-int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
-                  uint32_t inclusive, uint8_t *out, uint64_t cap) {
-    if (db < 0 || db >= kv->count) return -EINVAL;
+static int64_t scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
+                    uint32_t inclusive, uint8_t *out, uint64_t cap) {
     MDB_txn *txn;
     MDB_cursor *cursor;
     int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
@@ -186,6 +268,16 @@ int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_le
     return (int64_t)used;
 }
 
+int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_t start_len,
+                  uint32_t inclusive, uint8_t *out, uint64_t cap) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    int64_t result = begin_use(kv);
+    if (result) return result;
+    result = scan(kv, db, start, start_len, inclusive, out, cap);
+    end_use(kv);
+    return result;
+}
+
 /* Where the data file is mapped: LMDB does not tell, but every page begins with its number. */
 static int find_map(MDB_txn *txn, MDB_dbi dbi, size_t page_size, char **map) {
     MDB_cursor *cursor;
@@ -203,40 +295,56 @@ static int find_map(MDB_txn *txn, MDB_dbi dbi, size_t page_size, char **map) {
     return rc;
 }
 
-int32_t p4kv_trim(p4_kv *kv, int32_t db) {
-    if (db < 0 || db >= kv->count) return -EINVAL;
+static int trim(p4_kv *kv, int32_t db) {
     MDB_txn *txn;
     MDB_envinfo env;
     MDB_stat stat;
     char *map = NULL;
     int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
-    if (rc) return code(rc);
+    if (rc) return rc;
     rc = mdb_env_info(kv->env, &env);
     if (!rc) rc = mdb_env_stat(kv->env, &stat);
     if (!rc) rc = find_map(txn, kv->dbi[db], stat.ms_psize, &map);
     mdb_txn_abort(txn);
     if (rc == MDB_NOTFOUND) return 0;
-    if (rc) return code(rc);
+    if (rc) return rc;
     size_t used = (size_t)(env.me_last_pgno + 1) * stat.ms_psize;
-    return madvise(map, used, MADV_DONTNEED) ? -errno : 0;
+    return madvise(map, used, MADV_DONTNEED) ? errno : 0;
 }
 
-int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
+int32_t p4kv_trim(p4_kv *kv, int32_t db) {
     if (db < 0 || db >= kv->count) return -EINVAL;
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = trim(kv, db);
+    end_use(kv);
+    return code(rc);
+}
+
+static int get_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
     MDB_txn *txn;
     MDB_stat stat;
     MDB_envinfo env;
     int rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
-    if (rc) return code(rc);
+    if (rc) return rc;
     rc = mdb_stat(txn, kv->dbi[db], &stat);
     mdb_txn_abort(txn);
     if (!rc) rc = mdb_env_info(kv->env, &env);
-    if (rc) return code(rc);
+    if (rc) return rc;
     info[0] = stat.ms_entries;
     info[1] = env.me_last_txnid;
     info[2] = env.me_mapsize;
     info[3] = (uint64_t)(env.me_last_pgno + 1) * stat.ms_psize;
     return 0;
+}
+
+int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
+    if (db < 0 || db >= kv->count) return -EINVAL;
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = get_info(kv, db, info);
+    end_use(kv);
+    return code(rc);
 }
 
 int32_t p4kv_describe(int32_t c, uint8_t *out, uint32_t cap) {
@@ -248,7 +356,6 @@ int32_t p4kv_describe(int32_t c, uint8_t *out, uint32_t cap) {
 }
 
 void p4kv_close(p4_kv *kv) {
-    if (kv->reader) mdb_txn_abort(kv->reader);
-    mdb_env_close(kv->env);
-    free(kv);
+    close_env(kv);
+    free_kv(kv);
 }

@@ -5,7 +5,8 @@
  *    (unless opened relaxed). The owner calls it from one place at a time (any thread; begin and commit are in the call).
  * 2. Reads see the last committed transaction. p4kv_get is for the owner's thread only (it keeps
  *    one renewed read transaction); p4kv_scan may run on any thread.
- * 3. Errors are -errno, or LMDB's own codes (MDB_*, all below -30000).
+ * 3. p4kv_reopen may be called at any time from the owner's place; it waits for calls in progress.
+ * 4. Errors are -errno, or LMDB's own codes (MDB_*, all below -30000).
  */
 #ifndef P4_KV_H
 #define P4_KV_H
@@ -23,6 +24,11 @@ enum { P4KV_READ_ONLY = 1, P4KV_RELAXED = 2 };
 /* Opens (creates) the environment in directory `dir` with room for `map_bytes`; 0 for a reader means
  * what the writer said. */
 P4_EXPORT int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t options, p4_kv **out);
+
+/* Closes the environment and opens it again, with another size: after MDB_MAP_FULL, and after
+ * MDB_PANIC, when LMDB takes no more writes because one of its own failed. Database numbers stay.
+ * On failure it is closed: every call fails with MDB_PANIC until this succeeds. */
+P4_EXPORT int32_t p4kv_reopen(p4_kv *kv, uint64_t map_bytes);
 
 /* Opens (creates) a named database; "" is the unnamed one. Returns its number, or an error. */
 P4_EXPORT int32_t p4kv_database(p4_kv *kv, const char *name);

@@ -35,6 +35,7 @@ import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { Intake } from "./intake.ts";
 import type { Pins } from "./pins.ts";
+import type { Reserve } from "./reserve.ts";
 import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
 import type { Unsettled } from "./unsettled.ts";
 
@@ -43,6 +44,9 @@ const BATCH_FILES = 512;
 
 /** Least time between lease and second look: what an opener needs from lookup to lease check, ms. */
 const GRACE_MS = 2;
+
+/** Longest wait for a commit while files are in the trash, ms: whoever opens one waits too. */
+const COMMIT_MS = 5000;
 
 /** Share of the low watermark at which eviction stops (contract). */
 const TARGET_SHARE = 0.9;
@@ -61,6 +65,7 @@ export interface EvictorParts {
   readonly intake: Intake;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
   readonly metrics: Metrics;
   readonly engineMetrics: EngineMetrics;
   readonly health: Health;
@@ -127,14 +132,18 @@ export class Evictor {
 
   /** What has to go now; null when nothing has to. */
   #goal(): Goal | null {
-    const { manifest, files, health, lowWatermarkBytes, minFreeBytes, minFreeInodes } = this.#parts;
+    const { manifest, files, health, reserve } = this.#parts;
+    const { lowWatermarkBytes, minFreeBytes, minFreeInodes } = this.#parts;
     const cached = manifest.counters.bytes;
     const over = cached > lowWatermarkBytes ? cached - lowWatermarkBytes * TARGET_SHARE : 0;
     if (over === 0) health.clear("cache_over");
     let bytes = 0, inodes = 0;
+    if (!reserve.hold()) bytes = reserve.neededBytes;
     if (minFreeBytes > 0 || minFreeInodes > 0) {
       const { freeBytes, freeInodes, totalInodes } = files.space();
-      if (freeBytes < minFreeBytes) bytes = minFreeBytes * FLOOR_TARGET_SHARE - freeBytes;
+      if (freeBytes < minFreeBytes) {
+        bytes = Math.max(bytes, minFreeBytes * FLOOR_TARGET_SHARE - freeBytes);
+      }
       // btrfs and others count no inodes: they report none at all.
       const counted = totalInodes > 0;
       if (counted && freeInodes < minFreeInodes) {
@@ -253,7 +262,10 @@ export class Evictor {
         evictedFiles++;
         evictedBytes += file.size;
       }
-      if (evictedFiles > 0) await manifest.commit();
+      if (evictedFiles > 0 && !await this.#isDurable()) {
+        this.#takeBack(files, letGo);
+        evictedFiles = evictedBytes = 0;
+      }
       const outcomes = await batch.finish(letGo);
       settled = true;
       for (const [i, file] of files.entries()) {
@@ -268,6 +280,28 @@ export class Evictor {
         if (!settled && file.eviction.touched) this.#recordTouched(file);
         file.end();
       }
+    }
+  }
+
+  /** Commits what was decided; false when that takes so long that openers must not wait for it. */
+  async #isDurable(): Promise<boolean> {
+    let timer = 0;
+    const late = new Promise<false>((resolve) => timer = setTimeout(resolve, COMMIT_MS, false));
+    const done = await Promise.race([this.#parts.manifest.commit().then(() => true), late]);
+    clearTimeout(timer);
+    return done;
+  }
+
+  /**
+   * Nothing is let go after all. Should the commit still succeed, a crash before the next one leaves the
+   * files at their paths and unknown: the scan uploads them again.
+   */
+  #takeBack(files: readonly Chosen[], letGo: boolean[]): void {
+    const { manifest } = this.#parts;
+    for (const [i, { path, record }] of files.entries()) {
+      // A record there is of a newer file, whose event came meanwhile.
+      if (letGo[i] && manifest.get(path) === null) manifest.set(path, record);
+      letGo[i] = false;
     }
   }
 

@@ -16,10 +16,11 @@ import { Maintenance } from "../admin/maintenance.ts";
 import { adminRoutes } from "../admin/routes.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
+import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
-import { openManifest } from "../manifest/open_manifest.ts";
+import { isDiskFull, openManifest } from "../manifest/open_manifest.ts";
 import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
@@ -50,9 +51,11 @@ export async function runDaemon(config: Config): Promise<number> {
   const watcher = config.readOnly ? null : openWatcher(files);
   const state = prepareStateDir(files, config.depotPath);
   const health = new Health(getLog("health"));
+  const reserve = new Reserve(`${state.path}/reserve`, files);
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
-    if (error === null) health.clear("manifest_unwritable");
-    else health.raise("manifest_unwritable", describeError(error));
+    if (error === null) return health.clear("manifest_unwritable");
+    health.raise("manifest_unwritable", describeError(error));
+    if (isDiskFull(error)) reserve.release();
   }, config.evictPolicy);
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
@@ -64,7 +67,7 @@ export async function runDaemon(config: Config): Promise<number> {
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   await recover(files, manifest, trashNames, log);
-  const engine = buildEngine(config, files, manifest, primary, secondary, health);
+  const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve);
   engine.metrics.addBackends(storage.metrics);
   await engine.renames.load();
   const server = await ShimServer.listen(
@@ -114,6 +117,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await server.close();
   await accesses?.close();
   await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
+  manifest.giveUp();
   await engine.renames.stop();
   await Promise.all([engine.evictor.stop(), engine.garbage.stop(), engine.unsettled.stop()]);
   watcher?.stop();
@@ -121,7 +125,7 @@ export async function runDaemon(config: Config): Promise<number> {
   watcher?.close();
   await engine.scanner.stop();
   await background.done;
-  await manifest.setRunning(false);
+  await manifest.setRunning(false).catch(() => {}); // the log said so already
   await engine.accessLog?.flush();
   await reporting.stop();
   await engine.accessLog?.close();

@@ -19,6 +19,7 @@ import { Intake } from "../cache/intake.ts";
 import { MovedFiles } from "../cache/moved_files.ts";
 import { Pins } from "../cache/pins.ts";
 import { Remover } from "../cache/remover.ts";
+import type { Reserve } from "../cache/reserve.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { emptyTrash } from "../cache/trash.ts";
@@ -84,6 +85,7 @@ export function buildEngine(
   primary: RetryingBackend,
   secondary: Backend | null,
   health: Health,
+  reserve: Pick<Reserve, "hold" | "neededBytes">,
 ): Engine {
   const activity = new Activity();
   const isExcluded = createExclusion(config.exclude);
@@ -153,6 +155,7 @@ export function buildEngine(
     intake,
     pins,
     unsettled,
+    reserve,
     metrics,
     engineMetrics,
     health,

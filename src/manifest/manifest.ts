@@ -9,7 +9,7 @@
  * @module
  */
 
-import { type Kv, KvBatch, type KvEntry } from "../../ffi/kv.ts";
+import { type Kv, KV_MAP_FULL, KV_PANIC, KvBatch, type KvEntry, KvError } from "../../ffi/kv.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
@@ -63,7 +63,10 @@ const COMMIT_RETRY_MS = 1000;
 const COUNTERS_KEY = "counters", RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
-export type ManifestStore = Pick<Kv, "database" | "get" | "apply" | "scan" | "info" | "close">;
+export type ManifestStore = Pick<
+  Kv,
+  "database" | "get" | "apply" | "scan" | "info" | "reopen" | "close"
+>;
 
 interface Stage {
   readonly records: Map<string, FileRecord | null>;
@@ -92,7 +95,9 @@ export class Manifest {
   #loop: Promise<void> | null = null;
   #hurry: (() => void) | null = null;
   #closed = false;
+  #givingUp = false;
   #lastTxn: bigint;
+  #mapBytes: number;
   #nextTrashId: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
@@ -135,6 +140,7 @@ export class Manifest {
       const info = this.#kv.info(this.#db.files);
       this.#lastTxn = info.lastTxn;
       this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
+      this.#mapBytes = info.mapBytes;
       const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
       const known = parseCounters(saved);
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== info.lastTxn;
@@ -399,9 +405,13 @@ export class Manifest {
       this.#committing = stage;
       const txn = this.#lastTxn + 1n;
       stage.batch.put(this.#db.meta, COUNTERS_KEY, this.#encodeCounters(txn));
-      await this.#applyUntilDone(stage);
+      try {
+        await this.#applyUntilDone(stage);
+        stage.done.resolve();
+      } catch (error) {
+        stage.done.reject(error);
+      }
       this.#committing = null;
-      stage.done.resolve();
     } while (this.#staged.batch.count > 0);
     this.#loop = null;
   }
@@ -426,10 +436,27 @@ export class Manifest {
         if (failed) this.#onCommitError(null);
         return;
       } catch (error) {
+        if (await this.#mended(error)) continue;
         failed = true;
         this.#onCommitError(error);
+        if (this.#givingUp) throw error;
         await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
       }
+    }
+  }
+
+  /** Opens the environment anew where that helps: larger when it is full, or after LMDB gave up on it. */
+  async #mended(error: unknown): Promise<boolean> {
+    if (!(error instanceof KvError)) return false;
+    const isFull = error.code === KV_MAP_FULL;
+    if (!isFull && error.code !== KV_PANIC) return false;
+    try {
+      const mapBytes = isFull ? this.#mapBytes * 2 : this.#mapBytes;
+      await this.#kv.reopen(mapBytes);
+      this.#mapBytes = mapBytes;
+      return isFull; // after a panic the cause may last: not at once
+    } catch {
+      return false;
     }
   }
 
@@ -439,10 +466,18 @@ export class Manifest {
     return new TextEncoder().encode(JSON.stringify(saved));
   }
 
-  /** Commits what is staged and closes the environment. */
+  /**
+   * From now on a commit that fails is not tried again: the program ends. What was staged is lost as in
+   * a crash, and found by the scan at the next start.
+   */
+  giveUp(): void {
+    this.#givingUp = true;
+  }
+
+  /** Commits what is staged, where that is possible, and closes the environment. */
   async close(): Promise<void> {
-    this.#closed = true;
-    await this.commit();
+    this.#closed = this.#givingUp = true;
+    await this.commit().catch(() => {}); // told to onCommitError
     await this.#loop;
     this.#kv.close();
   }

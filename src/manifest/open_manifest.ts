@@ -12,8 +12,18 @@ import type { EvictPolicy } from "./rank.ts";
 const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
   "manifest (every file in the depot is then uploaded again)";
 
-/** Address space for the data file; only what is used takes room on disk. */
-const MAP_BYTES = 1024 ** 4;
+/**
+ * Address space for the data file, the most that the process may have; only what is used takes room on
+ * disk, and it grows where it was less.
+ */
+const MAP_BYTES = [1024 ** 4, 64 * 1024 ** 3, 1024 ** 3];
+
+const ENOMEM = -12, ENOSPC = -28, EDQUOT = -122;
+
+/** Whether the manifest could not be written because the disk is full. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof KvError && (error.code === ENOSPC || error.code === EDQUOT);
+}
 
 /**
  * Opens or creates the environment in an existing directory.
@@ -27,11 +37,22 @@ export function openManifest(
   policy: EvictPolicy = "lru",
 ): Manifest {
   try {
-    return new Manifest(new Kv(dir, MAP_BYTES), storageKey, onCommitError, policy);
+    return new Manifest(openKv(dir), storageKey, onCommitError, policy);
   } catch (error) {
     if (!(error instanceof KvError)) throw error;
     throw new EnvironmentError(`${error.message}${advice(error.code)}`);
   }
+}
+
+function openKv(dir: string): Kv {
+  for (const mapBytes of MAP_BYTES.slice(0, -1)) {
+    try {
+      return new Kv(dir, mapBytes);
+    } catch (error) {
+      if (!(error instanceof KvError) || error.code !== ENOMEM) throw error;
+    }
+  }
+  return new Kv(dir, MAP_BYTES.at(-1)!);
 }
 
 function advice(code: number): string {

@@ -15,12 +15,13 @@ import { createExclusion } from "../../src/cache/exclusion.ts";
 import { Intake } from "../../src/cache/intake.ts";
 import { MovedFiles } from "../../src/cache/moved_files.ts";
 import { Pins } from "../../src/cache/pins.ts";
+import { Reserve } from "../../src/cache/reserve.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
 import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
-import { openManifest } from "../../src/manifest/open_manifest.ts";
+import { isDiskFull, openManifest } from "../../src/manifest/open_manifest.ts";
 import type { EvictPolicy } from "../../src/manifest/rank.ts";
 import { EngineMetrics } from "../../src/observe/engine_metrics.ts";
 import { Health } from "../../src/observe/health.ts";
@@ -82,6 +83,7 @@ export class Engine {
   copies = 0;
   /** Tests may hold back events here. */
   upToDate: () => Promise<void> = () => this.intake.barrier();
+  readonly reserve: Reserve;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly health = new Health(getLog("test"));
@@ -98,9 +100,11 @@ export class Engine {
       Deno.mkdirSync(`${this.dir}/.p4cache/${name}`, { recursive: true });
     }
     this.files = new DepotFiles(this.dir);
+    this.reserve = new Reserve(`${this.dir}/.p4cache/reserve`, this.files);
     this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
       if (error === null) this.health.clear("manifest_unwritable");
       else this.health.raise("manifest_unwritable", String(error));
+      if (isDiskFull(error)) this.reserve.release();
     }, options.evictPolicy ?? "lru2");
     const log = getLog("test");
     this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => NO_GAUGES);
@@ -173,6 +177,7 @@ export class Engine {
       intake: this.intake,
       pins: this.pins,
       unsettled: this.unsettled,
+      reserve: this.reserve,
       lowWatermarkBytes: options.lowWatermarkBytes ?? LOW_WATERMARK_BYTES,
       minFreeBytes: options.minFreeBytes ?? 0,
       minFreeInodes: options.minFreeInodes ?? 0,

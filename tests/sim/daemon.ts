@@ -80,6 +80,9 @@ export function simulatedConfig(lowWatermarkBytes: number): Config {
 /** Uploads in flight at once at most, by the settings above: small, one batch, large. */
 export const UPLOADS_AT_MOST = 3 + 3 + 3;
 
+/** The disk of the world has room for the manifest. */
+const NO_RESERVE = { hold: () => true, neededBytes: 0 };
+
 /** The parts of the world that outlive the daemon. */
 export interface Machine {
   readonly life: ProcessLife;
@@ -136,7 +139,15 @@ export class SimDaemon {
       await recover(files, manifest, trashNames, log);
       const health = new Health(getLog("health"));
       const primary = new RetryingBackend(this.#backend);
-      const engine = buildEngine(this.#config, files, manifest, primary, null, health);
+      const engine = buildEngine(
+        this.#config,
+        files,
+        manifest,
+        primary,
+        null,
+        health,
+        NO_RESERVE,
+      );
       const watching = engine.intake.run(this.#watcher as unknown as Watcher, engine.scanner);
       watching.catch((error) => this.#ended(error, deaths));
       startBackground(this.#config, engine, log).done

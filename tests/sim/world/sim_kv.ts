@@ -51,6 +51,11 @@ export class SimKv implements ManifestStore {
     return this.#life.call(() => this.#environment.databases[db]!.get(key) ?? null);
   }
 
+  /** Never full, and never given up. */
+  reopen(): Promise<void> {
+    return Promise.resolve();
+  }
+
   apply(batch: Uint8Array): Promise<bigint> {
     return this.#life.thread("commit", this.#applySteps(batch));
   }

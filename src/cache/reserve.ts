@@ -1,0 +1,70 @@
+/**
+ * Disk space set aside for the manifest. On a full disk LMDB may be unable to write the very record that
+ * an eviction needs before it may free anything; then the reserve is given up, and taken again when
+ * there is room.
+ *
+ * @module
+ */
+
+import type { DepotFiles } from "../../ffi/files.ts";
+
+/** Share of the filesystem, and its bounds. */
+const SHARE = 1 / 1000, LEAST_BYTES = 1024 ** 2, MOST_BYTES = 64 * 1024 ** 2;
+
+/** Free space, in reserves, at which it is taken again. */
+const ROOM = 3;
+
+/** See the module's description. */
+export class Reserve {
+  readonly #path: string;
+  readonly #files: Pick<DepotFiles, "space">;
+  readonly #bytes: number;
+  #isHeld = false;
+
+  /** @param path Absolute; on the depot's filesystem. One that an earlier daemon left is replaced. */
+  constructor(path: string, files: Pick<DepotFiles, "space">) {
+    this.#path = path;
+    this.#files = files;
+    const share = Math.round(files.space().totalBytes * SHARE);
+    this.#bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, share));
+    remove(path);
+    this.hold();
+  }
+
+  get isHeld(): boolean {
+    return this.#isHeld;
+  }
+
+  /** Free space that is needed to take it again, bytes. */
+  get neededBytes(): number {
+    return ROOM * this.#bytes;
+  }
+
+  /** Takes it, where there is room; says whether it is held then. */
+  hold(): boolean {
+    if (this.#isHeld) return true;
+    if (this.#files.space().freeBytes < this.neededBytes) return false;
+    try {
+      // Written, not only sized: a hole takes no room.
+      Deno.writeFileSync(this.#path, new Uint8Array(this.#bytes));
+      this.#isHeld = true;
+    } catch {
+      remove(this.#path); // no room after all, or read-only: tried again at the next look
+    }
+    return this.#isHeld;
+  }
+
+  /** Gives it up. */
+  release(): void {
+    if (this.#isHeld) remove(this.#path);
+    this.#isHeld = false;
+  }
+}
+
+function remove(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch {
+    // None there; or a filesystem that takes no writes, which others report.
+  }
+}

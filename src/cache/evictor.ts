@@ -271,6 +271,8 @@ export class Evictor {
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) this.#kept(file, outcomes[i]!);
         else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
+        // A new file came to the path after the decision, and may have gone again.
+        else if (file.eviction.touched) this.#recordTouched(file);
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
       return { files: evictedFiles, bytes: evictedBytes };

@@ -64,11 +64,12 @@ export class Intake {
 
   /** Nothing is at the path any more, and it was not us who took it away. */
   gone(path: DepotPath): void {
-    const { manifest, activity, moved, renames } = this.#parts;
+    const { manifest, activity, moved, renames, isExcluded } = this.#parts;
+    if (isExcluded(path)) return;
     activity.touch(path);
     // The eviction in flight has the file in the trash; being touched, it puts it back.
     if (activity.evictions.has(path)) return;
-    if (manifest.get(path) === null) return;
+    // Without a row too: an upload or eviction that found no file may have dropped it a moment ago.
     moved.forget(path);
     manifest.set(path, null);
     const deletedAtSeconds = renames.deletionTime(path);

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { DepotFiles } from "../../ffi/files.ts";
+import { type DepotFiles, isRegular } from "../../ffi/files.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -118,10 +118,12 @@ export class Scanner {
           }
           if (record.kind !== "file" || isExcluded(record.path)) continue;
           result.files++;
-          if (!this.#isKnown(record)) {
-            result.changed++;
-            intake.changed(record.path, record.size);
-          }
+          if (this.#isKnown(record)) continue;
+          // Looked at again: what the walk saw may have been deleted, and recorded so, since.
+          const there = files.stat(record.path);
+          if (there === null || !isRegular(there)) continue;
+          result.changed++;
+          intake.changed(record.path, there.size);
         }
         if (manifest.pending > MAX_PENDING) await manifest.commit();
       }

@@ -98,6 +98,7 @@ class World {
       effectsPerDeath: random.pick([0, 2000, 300]),
     };
     this.#losesEventsIn = random.pick([0, 1000]);
+    this.#promises.seesAll = this.#losesEventsIn === 0 && this.#hostility.effectsPerDeath === 0;
     this.#changesStorageIn = random.pick([0, 1500]);
     this.#daemon = new SimDaemon(
       { life: this.#life, disk: this.#disk, ledger: this.#ledger, bucket: this.#bucket },

@@ -4,7 +4,8 @@
  *
  * P1  What p4d wrote is on the disk, in the trash on its way back, or in the bucket: for each file.
  * P2  What is at a path is what p4d wrote there: whole, the latest version, with its mode.
- * P3  NOTFOUND only for what p4d never had or removed (checked by the programs, at each answer).
+ * P3  NOTFOUND only for what p4d never had or removed (checked by the programs, at each answer); what
+ *     it removed stays away, when the daemon saw everything.
  * P5  What is in memory is bounded.
  *
  * @module
@@ -30,6 +31,8 @@ export class Promises {
   readonly #ledger: Ledger;
   readonly #bucket: Bucket;
   readonly #suspects = new Set<string>();
+  /** Whether the daemon is never killed and no event lost: then no deleted file may come back. */
+  seesAll = false;
   /** Deleted files that came back, as they may when nobody saw the delete. */
   cameBack = 0;
 
@@ -107,6 +110,12 @@ export class Promises {
 
   /** From now on p4d sees it. */
   #adopt(path: string, there: Inode): void {
+    // One put back from the trash has its logical file still: it was replaced, and that one removed,
+    // all during its eviction.
+    const isRestored = there.logical === null;
+    if (this.seesAll && isRestored) {
+      throw new Violation("P3", `${path} came back, though p4d removed it`);
+    }
     this.cameBack++;
     const file = { content: there.content, mode: there.mode & PERMISSIONS };
     there.logical = file;

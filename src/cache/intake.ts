@@ -23,6 +23,9 @@ import type { Scanner } from "./scanner.ts";
 /** Staged changes above which the intake waits for the manifest: bounds memory (P5). */
 const MAX_PENDING = 50_000;
 
+/** Wait before events are read again after a failure, ms. */
+const READ_RETRY_MS = 1000;
+
 /** Where the intake sends what it learns. */
 export interface IntakeParts {
   readonly files: DepotFiles;
@@ -118,7 +121,7 @@ export class Intake {
     const { manifest, log, metrics } = this.#parts;
     this.#watcher = watcher;
     for (;;) {
-      const records = await watcher.next();
+      const records = await this.#next(watcher, scanner);
       if (records.length === 0) break;
       for (const record of records) {
         try {
@@ -134,6 +137,19 @@ export class Intake {
     }
     this.#watcher = null;
     for (const passed of this.#barriers.values()) passed();
+  }
+
+  /** Reading may fail for want of memory or descriptors: events wait in the kernel meanwhile. */
+  async #next(watcher: Watcher, scanner: Scanner): Promise<WatchRecord[]> {
+    for (;;) {
+      try {
+        return await watcher.next();
+      } catch (error) {
+        this.#parts.metrics.watcherEvent("error", 1);
+        scanner.requestReconcile(describeError(error));
+        await new Promise((resolve) => setTimeout(resolve, READ_RETRY_MS));
+      }
+    }
   }
 
   #take(record: WatchRecord, scanner: Scanner): Promise<void> | void {

@@ -15,6 +15,8 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
 import { CLEAN } from "../manifest/schema.ts";
+import type { EngineMetrics } from "../observe/engine_metrics.ts";
+import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
@@ -26,6 +28,12 @@ const MAX_PENDING = 20_000;
 /** Wait before a reconcile that was asked for begins: a burst of reasons becomes one walk, ms. */
 const RECONCILE_DELAY_MS = 200;
 
+/** Wait before a reconcile that failed is made again, ms. */
+const RECONCILE_RETRY_MS = 10_000;
+
+/** Rest of a paced walk after each step, in times of the step. */
+const REST_PER_WORK = 3;
+
 /** What a walk found. */
 export interface ScanResult {
   files: number;
@@ -34,6 +42,8 @@ export interface ScanResult {
   /** Rows dropped. */
   dropped: number;
   problems: number;
+  /** Symbolic links, FIFOs, devices and sockets: left alone. */
+  others: number;
 }
 
 /** Parts the scanner works on. */
@@ -43,6 +53,8 @@ export interface ScannerParts {
   readonly activity: Activity;
   readonly isExcluded: (path: string) => boolean;
   readonly intake: Intake;
+  readonly engineMetrics: EngineMetrics;
+  readonly health: Health;
   readonly log: Logger;
 }
 
@@ -51,6 +63,7 @@ export class Scanner {
   readonly #parts: ScannerParts;
   #reconcile: Promise<void> | null = null;
   #again = false;
+  #toldOthers = false;
   #stopped = false;
   /** Walks of directories that appeared, one after another. */
   #trees: Promise<void> = Promise.resolve();
@@ -65,28 +78,56 @@ export class Scanner {
     await Promise.all([this.#trees, this.#reconcile]);
   }
 
-  /** Walks everything soon, because of what the reason says; repeats join a waiting walk. */
-  requestReconcile(reason: string): void {
+  /**
+   * Walks everything soon, because of what the reason says; repeats join a waiting walk.
+   * @param isRoutine Nothing is known to be amiss: the walk takes its time.
+   */
+  requestReconcile(reason: string, isRoutine = false): void {
+    const { log, health } = this.#parts;
+    if (!isRoutine) health.raise("events_lost", reason);
     if (this.#reconcile !== null) {
-      this.#again = true;
+      this.#again ||= !isRoutine;
       return;
     }
-    const { log } = this.#parts;
-    log.warning(`Comparing the whole depot with the manifest: ${reason}`);
-    this.#reconcile = (async () => {
-      do {
-        this.#again = false;
-        await new Promise((resolve) => setTimeout(resolve, RECONCILE_DELAY_MS));
-        await this.scanAll();
-      } while (this.#again && !this.#stopped);
-    })().catch((error) => log.error(`The comparison failed: ${describeError(error)}`))
-      .finally(() => this.#reconcile = null);
+    const line = `Comparing the whole depot with the manifest: ${reason}`;
+    if (isRoutine) log.info(line);
+    else log.warning(line);
+    this.#reconcile = this.#reconcileUntilDone(isRoutine).finally(() => this.#reconcile = null);
   }
 
-  /** Walks the depot, then looks for rows without a file. */
-  async scanAll(): Promise<ScanResult> {
-    const result = await this.#walk("" as DepotPath);
-    if (!this.#stopped) await this.#dropMissing(result);
+  async #reconcileUntilDone(isRoutine: boolean): Promise<void> {
+    const { log, health } = this.#parts;
+    for (let paced = isRoutine, waitMs = RECONCILE_DELAY_MS;;) {
+      this.#again = false;
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (this.#stopped) return;
+      try {
+        const { files, changed, dropped } = await this.scanAll(paced);
+        if (this.#stopped) return;
+        log.info(`Compared: ${files} files, ${changed} to upload, ${dropped} no longer there`);
+        if (!this.#again) return health.clear("events_lost");
+        waitMs = RECONCILE_DELAY_MS;
+      } catch (error) {
+        log.error(`The comparison failed, and is made again: ${describeError(error)}`);
+        waitMs = RECONCILE_RETRY_MS;
+      }
+      paced = false;
+    }
+  }
+
+  /**
+   * Walks the depot, then looks for rows without a file.
+   * @param paced Rests between the steps, so that p4d has the disk most of the time.
+   */
+  async scanAll(paced = false): Promise<ScanResult> {
+    const begun = performance.now();
+    const result = await this.#walk("" as DepotPath, paced);
+    if (this.#stopped) return result;
+    await this.#dropMissing(result, paced);
+    this.#parts.engineMetrics.reconciled({
+      ...result,
+      seconds: (performance.now() - begun) / 1000,
+    });
     return result;
   }
 
@@ -100,24 +141,32 @@ export class Scanner {
 
   /** Walks one directory that appeared. */
   async scanTree(dir: DepotPath): Promise<void> {
-    if (!this.#stopped && !this.#parts.isExcluded(dir + "/")) await this.#walk(dir);
+    if (!this.#stopped && !this.#parts.isExcluded(dir + "/")) await this.#walk(dir, false);
   }
 
-  async #walk(start: DepotPath): Promise<ScanResult> {
+  async #walk(start: DepotPath, paced: boolean): Promise<ScanResult> {
     const { files, manifest, isExcluded, intake, log } = this.#parts;
-    const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0 };
+    const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
     try {
       for (;;) {
+        const begun = performance.now();
         const records = await walk.next();
         if (records === null || this.#stopped) break;
+        const unknown: WalkRecord[] = [];
         for (const record of records) {
           if (record.kind === "problem") {
             result.problems++;
             log.warning(`Cannot look at ${displayPath(record.path)}: errno ${record.errno}`);
           }
+          if (record.kind === "other") this.#tellOther(result, record.path);
           if (record.kind !== "file" || isExcluded(record.path)) continue;
           result.files++;
+          if (!this.#isKnown(record)) unknown.push(record);
+        }
+        // What is unknown may have come with a rename whose event is on its way: that goes first.
+        if (unknown.length > 0) await intake.barrier();
+        for (const record of unknown) {
           if (this.#isKnown(record)) continue;
           // Looked at again: what the walk saw may have been deleted, and recorded so, since.
           const there = files.stat(record.path);
@@ -126,11 +175,24 @@ export class Scanner {
           intake.changed(record.path, there.size);
         }
         if (manifest.pending > MAX_PENDING) await manifest.commit();
+        if (paced) await rest(begun);
       }
     } finally {
       walk.close();
     }
     return result;
+  }
+
+  #tellOther(result: ScanResult, path: DepotPath): void {
+    if (this.#parts.isExcluded(path)) return;
+    result.others++;
+    if (this.#toldOthers) return;
+    this.#toldOthers = true;
+    this.#parts.log.info(
+      `Symbolic links, FIFOs, devices and sockets are left alone; the first is ${
+        displayPath(path)
+      }`,
+    );
   }
 
   #isKnown({ path, size, mtimeNs, mode }: WalkRecord): boolean {
@@ -142,12 +204,15 @@ export class Scanner {
     return isVersion(record.version, size, mtimeNs, mode);
   }
 
-  async #dropMissing(result: ScanResult): Promise<void> {
-    const { files, manifest, activity } = this.#parts;
+  async #dropMissing(result: ScanResult, paced: boolean): Promise<void> {
+    const { files, manifest, activity, intake } = this.#parts;
     for (let after = "";;) {
+      const begun = performance.now();
       const paths = await manifest.pathsAfter(after);
       if (paths.length === 0 || this.#stopped) return;
       const stats = await files.statMany(paths);
+      // A delete whose event is on its way leaves a tombstone; what is dropped here leaves none.
+      if (stats.includes(null)) await intake.barrier();
       for (const [i, path] of paths.entries()) {
         if (stats[i] !== null) continue;
         if (activity.evictions.has(path) || activity.restores.has(path)) continue;
@@ -159,6 +224,13 @@ export class Scanner {
       }
       after = paths.at(-1)!;
       if (manifest.pending > MAX_PENDING) await manifest.commit();
+      if (paced) await rest(begun);
     }
   }
+}
+
+/** Rests so long that the step since `begun` (as performance.now counts) took its share of the time. */
+function rest(begun: number): Promise<void> {
+  const ms = (performance.now() - begun) * REST_PER_WORK;
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -17,6 +17,7 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { uploaded } from "../manifest/transitions.ts";
+import type { Health } from "../observe/health.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
@@ -56,8 +57,17 @@ const GATHER_MS = 20;
 /** Time between two probes of a backend that is down, ms. */
 const PROBE_MS = 1000;
 
+/** Uploads that the backend failed or refused in a row, after which it is only probed. */
+const FAILURES_TO_PROBE = 8;
+
+/** Kinds of failure that say something about the backend, not about one file. */
+const OF_THE_BACKEND: ReadonlySet<string> = new Set(["denied", "throttled", "transient"]);
+
 /** Failures of one kind are told this often, ms. */
-const REPEAT_MS = 10_000;
+const REPEAT_MS = 60_000;
+
+/** How long a failure of the disk counts as a condition of the daemon, ms: it is tried again sooner. */
+const LOCAL_FAILURE_MS = 2 * LONGEST_DELAY_MS;
 
 /** Files put off at once; when more fail, the uploader waits instead of remembering them (P5). */
 const MAX_PUT_OFF = 10_000;
@@ -73,6 +83,7 @@ export interface UploaderParts {
   readonly isExcluded: (path: string) => boolean;
   readonly renames: Pick<DirectoryRenames, "isHeld">;
   readonly moved: MovedFiles;
+  readonly health: Health;
   readonly metrics: Metrics;
   readonly engineMetrics: EngineMetrics;
   readonly log: Logger;
@@ -102,6 +113,8 @@ export class Uploader {
   #wake: (() => void) | null = null;
   #woken = false;
   #running: Promise<void> | null = null;
+  #failuresInARow = 0;
+  #lastFailure = "";
   /** When the oldest dirty file became dirty, s since the epoch. */
   #oldest: number | null = null;
 
@@ -163,7 +176,7 @@ export class Uploader {
         const page = await manifest.dirtyAfter(after);
         if (after === "") this.#oldest = page[0]?.seconds ?? null;
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
-        if (this.#parts.isBackendDown()) {
+        if (this.#isDown()) {
           // One file is the probe; the others wait without being read again and again.
           await this.#uploadAll(due.slice(0, 1));
           await pause(PROBE_MS);
@@ -179,6 +192,15 @@ export class Uploader {
         await pause(FIRST_DELAY_MS);
       }
     }
+  }
+
+  /** Whether the backend is only probed; says so. */
+  #isDown(): boolean {
+    const { health, isBackendDown } = this.#parts;
+    const isDown = isBackendDown() || this.#failuresInARow >= FAILURES_TO_PROBE;
+    if (isDown) health.raise("backend_down", this.#lastFailure || "the storage cannot be reached");
+    else health.clear("backend_down");
+    return isDown;
   }
 
   /**
@@ -321,6 +343,7 @@ export class Uploader {
         (await backend.put(path, content, this.#abort.signal)).etag;
       metrics.uploadDone(true, content.size, (performance.now() - begun) / 1000);
       this.#putOff.delete(path);
+      this.#failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);
     } catch (error) {
       this.#failed(path, upload, error, (performance.now() - begun) / 1000);
@@ -365,7 +388,7 @@ export class Uploader {
     error: unknown,
     seconds: number,
   ): void {
-    const { metrics, manifest, log } = this.#parts;
+    const { metrics, manifest, health, log } = this.#parts;
     if (error instanceof FileError && isNoFile(error.errno)) {
       // Unless an event came since: then a newer file may be there, and is recorded.
       if (!upload.changed) manifest.set(path, null);
@@ -375,9 +398,15 @@ export class Uploader {
     if (error instanceof FileChanged || error instanceof FileBeingWritten) return;
     if (this.#abort.signal.aborted) return;
     metrics.uploadDone(false, 0, seconds);
+    const why = `${displayPath(path)}: ${describeError(error)}`;
     const kind = error instanceof StorageError ? error.kind : "local";
+    if (kind === "local") health.raise("depot_io", `cannot read ${why}`, LOCAL_FAILURE_MS);
+    if (OF_THE_BACKEND.has(kind)) {
+      this.#failuresInARow++;
+      this.#lastFailure = describeError(error);
+    }
     const line = this.#limited(`Upload failed (${kind}), will be tried again`);
-    if (line !== null) log.error(`${line}: ${displayPath(path)}: ${describeError(error)}`);
+    if (line !== null) log.error(`${line}: ${why}`);
   }
 
   #postpone(path: DepotPath): void {

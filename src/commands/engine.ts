@@ -115,13 +115,14 @@ export function buildEngine(
     log: getLog("intake"),
     onDirty: (path: DepotPath) => uploader.notice(path),
   });
-  const scanner = new Scanner({ ...shared, intake, log: getLog("scan") });
+  const scanner = new Scanner({ ...shared, intake, engineMetrics, health, log: getLog("scan") });
   const uploader = new Uploader({
     ...shared,
     backend: primary,
     isBackendDown: () => primary.isResting,
     renames,
     moved,
+    health,
     engineMetrics,
     metrics,
     log: getLog("upload"),
@@ -222,7 +223,7 @@ export function startBackground(
   const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
   const interval = config.reconcileIntervalSeconds;
   const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
-    () => scanner.requestReconcile("periodic check"),
+    () => scanner.requestReconcile("periodic check", true),
     interval * 1000,
   );
   const done = config.readOnly || config.skipStartupScan ? Promise.resolve() : scanner.scanAll()

@@ -36,11 +36,16 @@ export interface Condition {
   readonly sinceMs: number;
 }
 
+/** A condition, and when it is over by itself: never, unless it says so. */
+interface Raised extends Condition {
+  readonly untilMs: number;
+}
+
 /** See the module's description. */
 export class Health {
   readonly #log: Logger;
   readonly #nowMs: () => number;
-  readonly #raised = new Map<ConditionName, Condition>();
+  readonly #raised = new Map<ConditionName, Raised>();
 
   constructor(log: Logger, nowMs: () => number = Date.now) {
     this.#log = log;
@@ -49,17 +54,28 @@ export class Health {
 
   /** What is wrong, the oldest first; empty when all is well. */
   get conditions(): readonly Condition[] {
-    return [...this.#raised.values()];
+    this.#endDue();
+    return Array.from(
+      this.#raised.values(),
+      ({ name, reason, sinceMs }) => ({ name, reason, sinceMs }),
+    );
   }
 
   isRaised(name: ConditionName): boolean {
+    this.#endDue();
     return this.#raised.has(name);
   }
 
-  /** Says that something is wrong; told in the log once, however often it is raised. */
-  raise(name: ConditionName, reason: string): void {
+  /**
+   * Says that something is wrong; told in the log once, however often it is raised.
+   * @param forMs It is over when it was not raised again for so long; without it, {@link clear} ends it.
+   */
+  raise(name: ConditionName, reason: string, forMs = Infinity): void {
+    this.#endDue();
     const before = this.#raised.get(name);
-    this.#raised.set(name, { name, reason, sinceMs: before?.sinceMs ?? this.#nowMs() });
+    const nowMs = this.#nowMs();
+    const sinceMs = before?.sinceMs ?? nowMs;
+    this.#raised.set(name, { name, reason, sinceMs, untilMs: nowMs + forMs });
     if (before === undefined) this.#log.warning(`Degraded (${name}): ${reason}`);
   }
 
@@ -70,5 +86,10 @@ export class Health {
     this.#raised.delete(name);
     const seconds = Math.round((this.#nowMs() - before.sinceMs) / 1000);
     this.#log.info(`Recovered (${name}) after ${seconds} s`);
+  }
+
+  #endDue(): void {
+    const nowMs = this.#nowMs();
+    for (const { name, untilMs } of this.#raised.values()) if (untilMs <= nowMs) this.clear(name);
   }
 }

@@ -44,10 +44,10 @@ static char raw[2 * P4_MAX_PATH];
 
 static int try_lock(void) {
     for (int i = 0; i < SPINS; i++)
-        if (!__atomic_test_and_set(&p4_log.locked, __ATOMIC_ACQUIRE)) return 1;
+        if (!__atomic_exchange_n(&p4_log.locked, 1, __ATOMIC_ACQUIRE)) return 1;
     return 0;
 }
-static void unlock(void) { __atomic_clear(&p4_log.locked, __ATOMIC_RELEASE); }
+static void unlock(void) { __atomic_store_n(&p4_log.locked, 0, __ATOMIC_RELEASE); }
 
 static void drop(unsigned n) { __atomic_add_fetch(&p4_log.dropped, n, __ATOMIC_RELAXED); }
 

@@ -18,22 +18,22 @@ static pid_t owner;
 
 struct p4_desk *p4_take_desk(void) {
     for (int i = 0; i < DESKS; i++)
-        if (!__atomic_test_and_set(&desks[i].taken, __ATOMIC_ACQUIRE)) return &desks[i];
+        if (!__atomic_exchange_n(&desks[i].taken, 1, __ATOMIC_ACQUIRE)) return &desks[i];
     int saved = errno;
-    long made = syscall(SYS_mmap, NULL, sizeof(struct p4_desk), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+    void *made = mmap(NULL, sizeof(struct p4_desk), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                      -1, 0);
     errno = saved;
-    return made == -1 ? NULL : (struct p4_desk *)made;
+    return made == MAP_FAILED ? NULL : made;
 }
 
 void p4_leave_desk(struct p4_desk *desk) {
     if (desk >= desks && desk < desks + DESKS) {
-        __atomic_clear(&desk->taken, __ATOMIC_RELEASE);
+        __atomic_store_n(&desk->taken, 0, __ATOMIC_RELEASE);
         return;
     }
     int saved = errno;
     if (p4_is_connected(desk)) syscall(SYS_close, desk->connection);
-    syscall(SYS_munmap, desk, sizeof *desk);
+    munmap(desk, sizeof *desk);
     errno = saved;
 }
 
@@ -52,7 +52,7 @@ static void in_child(void) {
     for (int i = 0; i < DESKS; i++) {
         if (p4_is_connected(&desks[i])) syscall(SYS_close, desks[i].connection);
         desks[i].connection = 0;
-        __atomic_clear(&desks[i].taken, __ATOMIC_RELEASE);
+        __atomic_store_n(&desks[i].taken, 0, __ATOMIC_RELEASE);
     }
     errno = saved;
 }

@@ -189,11 +189,11 @@ static inline __attribute__((always_inline)) void p4_note_access(int dirfd, cons
     if (P4_LIKELY(*path == '/')) {
         part = p4_depot_part(path);
         if (!part) return;
-        if (P4_LIKELY(!__atomic_test_and_set(&p4_log.locked, __ATOMIC_ACQUIRE))) {
+        if (P4_LIKELY(!__atomic_exchange_n(&p4_log.locked, 1, __ATOMIC_ACQUIRE))) {
             const char *name = path + part, *last = p4_log.buffer + p4_log.last;
             unsigned length = p4_log.last_length;
             int same = length && p4_begins_with(name, last, length) && !name[length];
-            __atomic_clear(&p4_log.locked, __ATOMIC_RELEASE);
+            __atomic_store_n(&p4_log.locked, 0, __ATOMIC_RELEASE);
             if (same) return; /* the same once more */
         }
     } else if (dirfd != AT_FDCWD) {

@@ -83,12 +83,14 @@ export class FakeDaemon {
       this.store.delete(path);
       return "OK 0";
     }
-    // As by link: never over what is there.
+    const whole = `${this.#socket}.whole`;
+    Deno.writeTextFileSync(whole, answer.content, { mode: answer.mode ?? 0o644 });
     try {
-      const { mode = 0o644 } = answer;
-      Deno.writeTextFileSync(`${this.#depot}/${path}`, answer.content, { createNew: true, mode });
+      Deno.linkSync(whole, `${this.#depot}/${path}`);
     } catch (error) {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    } finally {
+      Deno.removeSync(whole);
     }
     return `OK ${answer.content.length}`;
   }

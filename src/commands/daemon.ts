@@ -40,7 +40,7 @@ import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from ".
  */
 export async function runDaemon(config: Config): Promise<number> {
   const startedMs = Date.now();
-  const output = await configureLogging(config);
+  const output = configureLogging(config);
   const log = getLog("daemon");
   const stopped = stopSignal();
   const env = (name: string) => Deno.env.get(name);

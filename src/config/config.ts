@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { LogLevel } from "./log_levels.ts";
 import type { EvictPolicy } from "../manifest/rank.ts";
 
 /** Everything the daemon is told. */
@@ -39,10 +40,31 @@ export interface Config {
   /** Null: log to stderr. */
   readonly logFile: string | null;
   readonly verbose: boolean;
+  readonly logFormat: "text" | "json";
+  /** Null: info, or debug when verbose. */
+  readonly logLevel: LogLevel | null;
+  /** Levels of single modules, as `log_levels.ts` reads them. */
+  readonly logLevels: string | null;
+  /** 0: the log file is not rotated by us. */
+  readonly logMaxMib: number;
+  /** Old log files that are kept. */
+  readonly logKeep: number;
   /** 0: no stats line. */
   readonly statsIntervalSeconds: number;
   readonly metricsFile: string | null;
   readonly metricsIntervalSeconds: number;
+  /** As `listen_address.ts` reads it; null: no HTTP. */
+  readonly httpListen: string | null;
+  /** Whether HTTP may be served to other machines. */
+  readonly httpAllowRemote: boolean;
+  /** Degraded when a file waits longer for its upload; 0: never. */
+  readonly healthDirtyAgeSeconds: number;
+  /** Degraded when more of the recent transfers failed; 0: never. */
+  readonly healthFailurePercent: number;
+  /** Failing when the primary is unreachable for longer; 0: never. */
+  readonly healthBackendDownSeconds: number;
+  /** Degraded when less of the depot's filesystem is free; 0: never. */
+  readonly healthDiskFreePercent: number;
   readonly accessLogEnabled: boolean;
   readonly accessBatchSize: number;
   readonly accessFlushIntervalSeconds: number;

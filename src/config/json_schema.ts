@@ -57,6 +57,8 @@ function kindSchema(kind: Kind): Json {
     case "path":
     case "secretFile":
     case "bandwidth":
+    case "logLevels":
+    case "listenAddress":
       return { type: "string", minLength: 1 };
     case "text":
       return kind.mayBeEmpty ? { type: "string" } : { type: "string", minLength: 1 };

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { LOG_MODULES } from "./log_levels.ts";
+
 /** Bytes of one GiB; "GB" in flags and keys means this. */
 export const GIB = 1024 ** 3;
 
@@ -29,7 +31,11 @@ export type Kind =
   /** A file with a secret; `$CREDENTIALS_DIRECTORY/` at its start is filled in. */
   | { readonly is: "secretFile" }
   /** Bytes a second, by time of day, as `bandwidth.ts` reads it; stays text. */
-  | { readonly is: "bandwidth" };
+  | { readonly is: "bandwidth" }
+  /** Levels of single modules, as `log_levels.ts` reads them; stay text. */
+  | { readonly is: "logLevels" }
+  /** Where HTTP is served, as `listen_address.ts` reads it; stays text. */
+  | { readonly is: "listenAddress" };
 
 const DECIMAL = /^-?\d+(\.\d+)?$/;
 
@@ -64,6 +70,10 @@ export function allowedText(kind: Kind): string {
       return "a path; $CREDENTIALS_DIRECTORY/NAME is a systemd credential";
     case "bandwidth":
       return 'a rate such as "50MB", or rates by time of day such as "08:00-18:00=20MB, 200MB"';
+    case "logLevels":
+      return `levels such as "upload=debug, evict=warning" of ${LOG_MODULES.join(" ")}`;
+    case "listenAddress":
+      return 'host:port such as "127.0.0.1:9180" or "[::1]:9180", or "unix:/path"';
   }
 }
 
@@ -84,6 +94,8 @@ export function placeholder(kind: Kind): string | null {
       return "url";
     case "bandwidth":
       return "rate";
+    case "listenAddress":
+      return "address";
     default:
       return "text";
   }

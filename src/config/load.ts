@@ -11,6 +11,7 @@ import { ConfigError } from "../errors.ts";
 import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.ts";
 import { readDocument } from "./document.ts";
 import { GIB, valueOfText } from "./kinds.ts";
+import { isLocal, parseListenAddress } from "./listen_address.ts";
 import { settleS3 } from "./s3_checks.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import {
@@ -83,6 +84,7 @@ export function loadConfig(
   values.accessDbPath ??= join(depotPath, STATE_DIR, "access");
   checkAccessPath(values.accessDbPath as string, given.get("accessDbPath")?.from ?? "", depotPath);
   settleWatermark(values, given);
+  checkListen(values, given);
   return values as unknown as Config;
 }
 
@@ -283,6 +285,19 @@ function checkAccessPath(path: string, from: string, depotPath: string): void {
 
 function isWithin(path: string, dir: string): boolean {
   return path === dir || path.startsWith(dir.replace(/\/*$/, "/"));
+}
+
+/** What HTTP tells has names of depot files, and asks for no login: other machines have to be meant. */
+function checkListen(values: Record<string, unknown>, given: ReadonlyMap<string, Given>): void {
+  const text = values.httpListen as string | null;
+  const address = text === null ? null : parseListenAddress(text);
+  if (address === null || isLocal(address) || values.httpAllowRemote === true) return;
+  throw new ConfigError(
+    `Cannot use ${
+      given.get("httpListen")?.from
+    } '${text}': other machines reach it; allowed is a ` +
+      "loopback address or unix:/path, any other with http_allow_remote",
+  );
 }
 
 /** The watermark's default gives way to a smaller maximum; a given one does not. */

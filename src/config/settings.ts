@@ -8,6 +8,7 @@
 import type { AzureConfig, BackendType, Config, GcsConfig, NfsConfig, S3Config } from "./config.ts";
 import { EVICT_POLICIES } from "../manifest/rank.ts";
 import { GIB, type Kind } from "./kinds.ts";
+import { LOG_LEVELS } from "./log_levels.ts";
 
 /** One setting. Two settings with the same field are two spellings of it; only one may be given. */
 export interface Setting {
@@ -309,6 +310,47 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       help: "log every file's way",
     },
     {
+      key: "log_format",
+      field: "logFormat",
+      flag: "log-format",
+      kind: { is: "choice", of: ["text", "json"] },
+      fallback: "text",
+      help: "json: one object a line, with time, level, module and message",
+    },
+    {
+      key: "log_level",
+      field: "logLevel",
+      flag: "log-level",
+      kind: { is: "choice", of: LOG_LEVELS },
+      fallback: null,
+      fallbackText: "info, or debug when verbose",
+      help: "what is logged at least",
+    },
+    {
+      key: "log_levels",
+      field: "logLevels",
+      flag: null,
+      kind: { is: "logLevels" },
+      fallback: null,
+      help: "levels of single modules",
+    },
+    {
+      key: "log_max_mb",
+      field: "logMaxMib",
+      flag: null,
+      kind: { is: "whole", min: 0, max: 1_048_576, unit: "MiB" },
+      fallback: 0,
+      help: "size at which a new log file is begun; 0 leaves that to logrotate",
+    },
+    {
+      key: "log_keep",
+      field: "logKeep",
+      flag: null,
+      kind: count(1000),
+      fallback: 5,
+      help: "old log files that are kept: log.1, log.2, …",
+    },
+    {
       key: "shutdown_timeout",
       field: "shutdownTimeoutSeconds",
       flag: null,
@@ -350,6 +392,55 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       kind: seconds(1, DAY),
       fallback: 15,
       help: "seconds between writes of that file",
+    },
+    {
+      key: "http_listen",
+      field: "httpListen",
+      flag: "http-listen",
+      kind: { is: "listenAddress" },
+      fallback: null,
+      fallbackText: "off",
+      help: "serves /health, /ready, /metrics, /status and a page to look at",
+    },
+    {
+      key: "http_allow_remote",
+      field: "httpAllowRemote",
+      flag: null,
+      kind: SWITCH,
+      fallback: false,
+      help: "http_listen may be an address that other machines reach; there is no login",
+    },
+    {
+      key: "health_dirty_age",
+      field: "healthDirtyAgeSeconds",
+      flag: null,
+      kind: seconds(0, 365 * DAY),
+      fallback: 3600,
+      help: "degraded when a file waits longer for its upload; 0 is never",
+    },
+    {
+      key: "health_failure_percent",
+      field: "healthFailurePercent",
+      flag: null,
+      kind: { is: "whole", min: 0, max: 100, unit: "percent" },
+      fallback: 10,
+      help: "degraded when more of the last five minutes' transfers failed; 0 is never",
+    },
+    {
+      key: "health_backend_down",
+      field: "healthBackendDownSeconds",
+      flag: null,
+      kind: seconds(0, 365 * DAY),
+      fallback: 300,
+      help: "failing when the primary is down for longer; 0 is never",
+    },
+    {
+      key: "health_disk_free_percent",
+      field: "healthDiskFreePercent",
+      flag: null,
+      kind: { is: "whole", min: 0, max: 99, unit: "percent" },
+      fallback: 5,
+      help: "degraded when less of the depot's filesystem is free; 0 is never",
     },
   ]),
   ...group("Access log", [

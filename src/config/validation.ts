@@ -8,6 +8,8 @@ import * as v from "valibot";
 import { ConfigError } from "../errors.ts";
 import { parseBandwidth } from "./bandwidth.ts";
 import { allowedText, GIB, type Kind, MAX_GIB } from "./kinds.ts";
+import { parseListenAddress } from "./listen_address.ts";
+import { parseLogLevels } from "./log_levels.ts";
 import { nearest } from "./nearest.ts";
 import { BACKEND_SETTINGS, DAEMON_SETTINGS, ROLES, type Setting } from "./settings.ts";
 
@@ -29,6 +31,13 @@ function valueSchema(kind: Kind): ValueSchema {
       return filled;
     case "bandwidth":
       return v.pipe(string, v.check((text) => parseBandwidth(text) !== null, "not such a rate"));
+    case "logLevels":
+      return v.pipe(string, v.check((text) => parseLogLevels(text) !== null, "not such levels"));
+    case "listenAddress":
+      return v.pipe(
+        string,
+        v.check((text) => parseListenAddress(text) !== null, "not such an address"),
+      );
     case "text":
       return kind.mayBeEmpty ? string : filled;
     case "url":

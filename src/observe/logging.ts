@@ -2,15 +2,25 @@
  * Logging: one plain line per event, to stderr (the journal) or a file.
  *
  *     2026-01-31T12:00:00.000Z INFO daemon: Serving /mnt/nvme/depot …
+ *     {"time":"2026-01-31T12:00:00.000Z","level":"info","module":"daemon","message":"Serving …"}
  *
  * @module
  */
 
-import { configure, getLogger, type Logger, type LogRecord } from "@logtape/logtape";
-import { EnvironmentError } from "../errors.ts";
+import {
+  configureSync,
+  getLogger,
+  type Logger,
+  type LoggerConfig,
+  type LogRecord,
+} from "@logtape/logtape";
+import { type LogLevel, type LogModule, parseLogLevels } from "../config/log_levels.ts";
+import { LogFile, type RotationLimits, writeAll } from "./log_file.ts";
 
-/** Mode of a log file that is created. */
-const LOG_FILE_MODE = 0o640;
+/** Warnings and errors that are remembered for those who look at the daemon. */
+const RECENT = 50;
+
+const MIB = 1024 * 1024;
 
 const LEVELS = {
   trace: "TRACE",
@@ -21,80 +31,112 @@ const LEVELS = {
   fatal: "FATAL",
 };
 
+/** The part of the settings that logging has; see `settings.ts`. */
+export interface LogOptions {
+  readonly verbose: boolean;
+  readonly logFile: string | null;
+  readonly logFormat: "text" | "json";
+  /** Null: info, or debug when verbose. */
+  readonly logLevel: LogLevel | null;
+  /** As `log_levels.ts` reads it. */
+  readonly logLevels: string | null;
+  /** 0: no rotation of our own. */
+  readonly logMaxMib: number;
+  readonly logKeep: number;
+}
+
+/** A warning or error that was logged. */
+export interface RecentLine {
+  readonly time: string;
+  readonly level: "warning" | "error";
+  readonly module: string;
+  readonly message: string;
+}
+
 /** Where lines go. */
 export interface LogOutput {
   /** Follows a log file that was rotated away; goes on with the old one, and says so, if it cannot. */
   reopen(): void;
+  /** Takes other levels, another format and other limits; the file stays. */
+  apply(options: LogOptions): void;
+  /** The latest warnings and errors, the oldest first. */
+  readonly recent: readonly RecentLine[];
 }
 
 /**
  * Sets up logging for the process.
  * @throws EnvironmentError when the log file cannot be opened.
  */
-export async function configureLogging(
-  options: { readonly verbose: boolean; readonly logFile: string | null },
-): Promise<LogOutput> {
-  const { logFile } = options;
-  let target = openTarget(logFile);
-  await configure({
-    reset: true,
-    sinks: { lines: (record) => writeLine(target, formatRecord(record)) },
-    loggers: [
-      {
-        category: ["p4cache"],
-        sinks: ["lines"],
-        lowestLevel: options.verbose ? "debug" : "info",
-      },
-      { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "error" },
-    ],
-  });
-  return {
-    reopen: () => {
-      if (logFile === null) return;
-      const old = target as Deno.FsFile;
-      try {
-        target = openTarget(logFile);
-      } catch (error) {
-        getLog("log").error(describeError(error));
-        return;
-      }
-      old.close();
-    },
+export function configureLogging(options: LogOptions): LogOutput {
+  const file = options.logFile === null ? null : new LogFile(options.logFile, rotation(options));
+  const recent: RecentLine[] = [];
+  const apply = (changed: LogOptions) => {
+    file?.limit(rotation(changed));
+    const format = changed.logFormat === "json" ? formatJson : formatRecord;
+    const sink = (record: LogRecord) => {
+      const line = format(record) + "\n";
+      if (file === null) writeAll(Deno.stderr, new TextEncoder().encode(line));
+      else file.write(line);
+      remember(recent, record);
+    };
+    configureSync({ reset: true, sinks: { lines: sink }, loggers: loggers(changed) });
   };
+  apply(options);
+  const reopen = () => {
+    try {
+      file?.reopen();
+    } catch (error) {
+      getLog("log").error(describeError(error));
+    }
+  };
+  return { reopen, apply, recent };
 }
 
-interface LineTarget {
-  writeSync(bytes: Uint8Array): number;
+function rotation({ logMaxMib, logKeep }: LogOptions): RotationLimits {
+  return { maxBytes: logMaxMib * MIB, keep: logKeep };
 }
 
-function openTarget(logFile: string | null): LineTarget {
-  if (logFile === null) return Deno.stderr;
-  try {
-    return Deno.openSync(logFile, { append: true, create: true, mode: LOG_FILE_MODE });
-  } catch (error) {
-    throw new EnvironmentError(
-      `Cannot open the log file ${logFile}: ${(error as Error).message}; ` +
-        `give a writable place with --log-file`,
-    );
-  }
+function loggers(options: LogOptions): LoggerConfig<"lines", string>[] {
+  const lowestLevel = options.logLevel ?? (options.verbose ? "debug" : "info");
+  const modules = options.logLevels === null ? null : parseLogLevels(options.logLevels);
+  return [
+    { category: ["p4cache"], sinks: ["lines"], lowestLevel },
+    { category: ["logtape", "meta"], sinks: ["lines"], lowestLevel: "error" },
+    // Not through the parent, which would hold back what is below its own level.
+    ...Array.from(modules ?? [], ([module, level]) => ({
+      category: ["p4cache", module],
+      sinks: ["lines" as const],
+      parentSinks: "override" as const,
+      lowestLevel: level,
+    })),
+  ];
 }
 
-function writeLine(target: LineTarget, line: string): void {
-  try {
-    let rest: Uint8Array = new TextEncoder().encode(line + "\n");
-    while (rest.length > 0) rest = rest.subarray(target.writeSync(rest));
-  } catch {
-    // A full disk or a closed pipe must not end the daemon, and there is nowhere left to say so.
-  }
+function remember(recent: RecentLine[], record: LogRecord): void {
+  const { level } = record;
+  if (level !== "warning" && level !== "error") return;
+  const { time, module, message } = parts(record);
+  recent.push({ time, level, module, message });
+  if (recent.length > RECENT) recent.shift();
 }
 
 /** One line for a record. Messages are literal text but for control characters, see {@link oneLine}. */
 export function formatRecord(record: LogRecord): string {
+  const { time, module, message } = parts(record);
+  return `${time} ${LEVELS[record.level]} ${module}: ${message}`;
+}
+
+/** The same as a JSON object. */
+function formatJson(record: LogRecord): string {
+  const { time, module, message } = parts(record);
+  return JSON.stringify({ time, level: record.level, module, message });
+}
+
+function parts(record: LogRecord): { time: string; module: string; message: string } {
   const { rawMessage } = record;
   const message = typeof rawMessage === "string" ? rawMessage : record.message.join("");
   const time = new Date(record.timestamp).toISOString();
-  const module = record.category.slice(1).join(".");
-  return `${time} ${LEVELS[record.level]} ${module}: ${oneLine(message)}`;
+  return { time, module: record.category.slice(1).join("."), message: oneLine(message) };
 }
 
 /** Line breaks become spaces, other control characters `\xNN`: a file's name cannot forge a line. */
@@ -107,7 +149,7 @@ function oneLine(text: string): string {
 }
 
 /** The logger of one module of the program. */
-export function getLog(module: string): Logger {
+export function getLog(module: LogModule): Logger {
   return getLogger(["p4cache", module]);
 }
 

@@ -86,7 +86,7 @@ export class Engine {
   readonly reserve: Reserve;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
-  readonly health = new Health(getLog("test"));
+  readonly health = new Health(getLog("daemon"));
   readonly #ownsDir: boolean;
   /** The access log, as far as the engine asks it. */
   readonly loggedAccess = new Map<string, number>();
@@ -106,7 +106,7 @@ export class Engine {
       else this.health.raise("manifest_unwritable", String(error));
       if (isDiskFull(error)) this.reserve.release();
     }, options.evictPolicy ?? "lru2");
-    const log = getLog("test");
+    const log = getLog("daemon");
     this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => NO_GAUGES);
     const engineMetrics = new EngineMetrics(this.metrics.registry, this.health, () => ({
       freeBytes: 0,

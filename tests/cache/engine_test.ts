@@ -224,7 +224,7 @@ Deno.test("the trash of an interrupted eviction: not let go goes back, let go is
   for (const name of [kept, taken, 99]) Deno.writeTextFileSync(`${trash}/${name}`, `file ${name}`);
   Deno.writeTextFileSync(`${engine.dir}/taken`, "newer");
   const names = [String(kept), String(taken), "99"];
-  await emptyTrash(engine.files, engine.manifest, names, getLog("test"));
+  await emptyTrash(engine.files, engine.manifest, names, getLog("daemon"));
   assertEquals(engine.read("d/kept"), `file ${kept}`);
   assertEquals(engine.read("taken"), "newer");
   assertEquals(engine.read(`.p4cache/conflicts/${taken}-taken`), `file ${taken}`);

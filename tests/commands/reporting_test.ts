@@ -52,7 +52,15 @@ Deno.test({
   fn: async () => {
     const dir = Deno.makeTempDirSync();
     try {
-      await configureLogging({ verbose: false, logFile: `${dir}/log` });
+      configureLogging({
+        verbose: false,
+        logFile: `${dir}/log`,
+        logFormat: "text",
+        logLevel: null,
+        logLevels: null,
+        logMaxMib: 0,
+        logKeep: 1,
+      });
       // Fails at the start and at the end.
       const reporting = startReporting(config(`${dir}/none/m.prom`), metrics(), () => SNAPSHOT);
       await reporting.stop();

@@ -66,11 +66,22 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       pidFile: null,
       logFile: null,
       verbose: false,
+      logFormat: "text",
+      logLevel: null,
+      logLevels: null,
+      logMaxMib: 0,
+      logKeep: 5,
       shutdownTimeoutSeconds: 30,
       socketMode: 0o666,
       statsIntervalSeconds: 60,
       metricsFile: null,
       metricsIntervalSeconds: 15,
+      httpListen: null,
+      httpAllowRemote: false,
+      healthDirtyAgeSeconds: 3600,
+      healthFailurePercent: 10,
+      healthBackendDownSeconds: 300,
+      healthDiskFreePercent: 5,
       accessLogEnabled: true,
       accessBatchSize: 10_000,
       accessFlushIntervalSeconds: 5,
@@ -307,5 +318,38 @@ Deno.test("no text that is not a plain decimal number is taken for one", () => {
       }),
       { numRuns: 100 },
     );
+  });
+});
+
+Deno.test("HTTP for other machines has to be allowed by name", () => {
+  inFolder((dir) => {
+    const json = (http: object) => ({
+      json: { primary: { type: "nfs", path: `${dir}/store` }, ...http },
+    });
+    for (const http_listen of ["127.0.0.1:9180", "[::1]:0", "localhost:80", "unix:/run/p4.sock"]) {
+      assertEquals(load(dir, json({ http_listen })).httpListen, http_listen);
+    }
+    for (const http_listen of ["0.0.0.0:9180", "[::]:9180", "10.0.0.1:80", "depot-host:80"]) {
+      assertThrows(() => load(dir, json({ http_listen })), ConfigError, "http_allow_remote");
+      load(dir, json({ http_listen, http_allow_remote: true }));
+    }
+    for (const http_listen of ["9180", "127.0.0.1", "127.0.0.1:99999", "unix:sock", "::1:80"]) {
+      assertThrows(() => load(dir, json({ http_listen })), ConfigError, "not such an address");
+    }
+  });
+});
+
+Deno.test("levels of modules are known modules and levels, each once", () => {
+  inFolder((dir) => {
+    const json = (log_levels: string) => ({
+      json: { primary: { type: "nfs", path: `${dir}/store` }, log_levels },
+    });
+    assertEquals(
+      load(dir, json("upload=debug, evict = warning")).logLevels,
+      "upload=debug, evict = warning",
+    );
+    for (const text of ["upload", "upload=loud", "uploads=debug", "upload=info,upload=debug", ""]) {
+      assertThrows(() => load(dir, json(text)), ConfigError, "not such levels");
+    }
   });
 });

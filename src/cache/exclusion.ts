@@ -21,6 +21,24 @@ const P4ROOT_FILES =
  */
 const TEMPORARY = /(^|\/)tmp\.\d+\.\d+(\.\d+)?$/;
 
+/**
+ * The same as {@link createExclusion}, for globs that may be others later.
+ * @param current The globs in force; another array when they changed.
+ */
+export function createLiveExclusion(
+  current: () => readonly string[],
+): (path: string) => boolean {
+  let globs = current();
+  let isExcluded = createExclusion(globs);
+  return (path) => {
+    if (current() !== globs) {
+      globs = current();
+      isExcluded = createExclusion(globs);
+    }
+    return isExcluded(path);
+  };
+}
+
 /** Returns a test that is true for paths to leave alone. */
 export function createExclusion(globs: readonly string[]): (path: string) => boolean {
   const patterns = globs.map((glob) => globToRegExp(glob, { extended: true, globstar: true }));

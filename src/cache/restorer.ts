@@ -89,6 +89,11 @@ export class Restorer {
     return this.#requests.pending;
   }
 
+  /** Takes the limits as its parts give them now; nothing under way is dropped. */
+  adjust(): void {
+    this.#requests.resize(this.#parts.threads * REQUESTS_PER_THREAD);
+  }
+
   /** Gives up restores in flight after `timeoutMs`; their clients get an error. */
   async stop(timeoutMs: number): Promise<void> {
     const timer = setTimeout(() => this.#abort.abort(), timeoutMs);

@@ -3,6 +3,7 @@
  * appeared, and now and then as a backstop.
  *
  * - A file the manifest does not know, or that is not the version it says is uploaded → dirty.
+ * - A row of a path that is excluded by now → dropped: such a file stays where it is.
  * - A row whose file is not there → dropped, without a tombstone: nobody saw p4d delete it, so its
  *   object still stands for it (P3).
  *
@@ -205,7 +206,7 @@ export class Scanner {
   }
 
   async #dropMissing(result: ScanResult, paced: boolean): Promise<void> {
-    const { files, manifest, activity, intake } = this.#parts;
+    const { files, manifest, activity, intake, isExcluded } = this.#parts;
     for (let after = "";;) {
       const begun = performance.now();
       const paths = await manifest.pathsAfter(after);
@@ -214,10 +215,11 @@ export class Scanner {
       // A delete whose event is on its way leaves a tombstone; what is dropped here leaves none.
       if (stats.includes(null)) await intake.barrier();
       for (const [i, path] of paths.entries()) {
-        if (stats[i] !== null) continue;
+        const isOut = isExcluded(path);
+        if (stats[i] !== null && !isOut) continue;
         if (activity.evictions.has(path) || activity.restores.has(path)) continue;
         // Looked at again, now that nothing can come between the look and the change.
-        if (manifest.get(path) === null || files.stat(path) !== null) continue;
+        if (manifest.get(path) === null || (!isOut && files.stat(path) !== null)) continue;
         activity.touch(path);
         manifest.set(path, null);
         result.dropped++;

@@ -6,17 +6,30 @@
 
 /** Bounds how many of something happen at once. */
 export class Semaphore {
+  /** Below 0 while more hold it than a size that was made smaller allows. */
   #free: number;
+  #size: number;
   readonly #waiters: (() => void)[] = [];
 
   /** @param size How many may hold it at once; at least 1. */
-  constructor(readonly size: number) {
+  constructor(size: number) {
+    this.#size = size;
     this.#free = size;
   }
 
   /** Holders and waiters. */
   get pending(): number {
-    return this.size - this.#free + this.#waiters.length;
+    return this.#size - this.#free + this.#waiters.length;
+  }
+
+  /** Lets another number hold it from now on; those who hold it keep it. */
+  resize(size: number): void {
+    this.#free += size - this.#size;
+    this.#size = size;
+    while (this.#free > 0 && this.#waiters.length > 0) {
+      this.#free--;
+      this.#waiters.shift()!();
+    }
   }
 
   /** Resolves when there is room; each acquire needs one {@link release}. */
@@ -29,7 +42,7 @@ export class Semaphore {
   }
 
   release(): void {
-    const next = this.#waiters.shift();
+    const next = this.#free < 0 ? undefined : this.#waiters.shift();
     if (next === undefined) this.#free++;
     else next();
   }

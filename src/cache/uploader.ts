@@ -135,6 +135,11 @@ export class Uploader {
     return this.#parts.activity.uploads.size;
   }
 
+  /** Takes the limits as its parts give them now. */
+  adjust(): void {
+    this.#small.resize(this.#parts.concurrency);
+  }
+
   start(): void {
     this.#running = this.#run();
   }

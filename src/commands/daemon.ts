@@ -14,6 +14,7 @@ import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
 import { adminRoutes } from "../admin/routes.ts";
+import { readStatus, type StatusParts } from "../admin/status.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
 import { Reserve } from "../cache/reserve.ts";
@@ -23,29 +24,41 @@ import { EnvironmentError } from "../errors.ts";
 import { isDiskFull, openManifest } from "../manifest/open_manifest.ts";
 import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
+import { ReloadMetrics } from "../observe/reload_metrics.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
 import { stateLine } from "../observe/stats_line.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
-import { buildEngine, type Engine, gauges, recover, startBackground } from "./engine.ts";
+import {
+  adjustEngine,
+  buildEngine,
+  type Engine,
+  gauges,
+  recover,
+  startBackground,
+} from "./engine.ts";
+import { Reloader } from "./reload.ts";
+import { listenToOperator, stopSignal } from "./signals.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
 import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from "./storage.ts";
 
 /**
  * Runs until SIGTERM or SIGINT; returns the exit code.
+ * @param config Its live settings change when the daemon is told to reload (`live.ts`).
+ * @param load Reads the configuration again. @throws ConfigError
  * @throws EnvironmentError when something at start is missing.
  */
-export async function runDaemon(config: Config): Promise<number> {
+export async function runDaemon(config: Config, load: () => Config): Promise<number> {
   const startedMs = Date.now();
   const output = configureLogging(config);
   const log = getLog("daemon");
   const stopped = stopSignal();
   const env = (name: string) => Deno.env.get(name);
   const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
-  Deno.addSignalListener("SIGHUP", () => output.reopen());
+  const operator = listenToOperator(output);
   const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
   // Before anything is made: without the right to watch, the depot is left untouched.
   const watcher = config.readOnly ? null : openWatcher(files);
@@ -69,6 +82,7 @@ export async function runDaemon(config: Config): Promise<number> {
   await recover(files, manifest, trashNames, log);
   const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve);
   engine.metrics.addBackends(storage.metrics);
+  const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
   const server = await ShimServer.listen(
     state.shimSocket,
@@ -84,23 +98,39 @@ export async function runDaemon(config: Config): Promise<number> {
     : null;
 
   const maintenance = new Maintenance(state.path, engine.evictor);
+  const status: StatusParts = {
+    ...engine,
+    config,
+    primary,
+    secondary,
+    gauges: () => gauges(config, engine),
+    watching: watcher?.mode ?? null,
+    startedMs,
+  };
   const control = ControlServer.listen(
     state.controlSocket,
-    adminRoutes({
-      ...engine,
-      config,
-      primary,
-      secondary,
-      maintenance,
-      gauges: () => gauges(config, engine),
-      watching: watcher?.mode ?? null,
-      startedMs,
-    }),
+    adminRoutes({ ...engine, ...status, maintenance }),
   );
 
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
   const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
+  const reloader = new Reloader({
+    config,
+    load,
+    storage,
+    manager,
+    log: getLog("config"),
+    onChanged: ({ live }) => {
+      output.apply(config);
+      reporting.restart();
+      adjustEngine(engine, live);
+    },
+    onDone: (ok) => reloads.done(ok),
+  });
+  operator.onReload = () => void reloader.request();
+  operator.onDump = () =>
+    void readStatus(status).then((state) => log.info(`State: ${JSON.stringify(state)}`));
   log.info(
     `Serving ${config.depotPath} (${watcher?.mode ?? "read-only, not watched"}), ` +
       `storage ${primary.label}${secondary === null ? "" : `, then ${secondary.label}`}`,
@@ -137,20 +167,6 @@ export async function runDaemon(config: Config): Promise<number> {
   manager.close();
   log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
   return 0;
-}
-
-/** Resolves with the name of the first signal that asks for the end; a second one ends at once. */
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    let asked = false;
-    for (const signal of ["SIGTERM", "SIGINT"] as const) {
-      Deno.addSignalListener(signal, () => {
-        if (asked) Deno.exit(1);
-        asked = true;
-        resolve(signal);
-      });
-    }
-  });
 }
 
 function openWatcher(files: DepotFiles): Watcher {

@@ -13,7 +13,7 @@ import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { DirectoryRenames } from "../cache/directory_renames.ts";
 import { Evictor } from "../cache/evictor.ts";
-import { createExclusion } from "../cache/exclusion.ts";
+import { createLiveExclusion } from "../cache/exclusion.ts";
 import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
 import { MovedFiles } from "../cache/moved_files.ts";
@@ -77,7 +77,10 @@ export async function recover(
   await manifest.setRunning(true);
 }
 
-/** Builds the engine; nothing runs yet. */
+/**
+ * Builds the engine; nothing runs yet.
+ * @param config Its live settings are read when they are needed (`live.ts`).
+ */
 export function buildEngine(
   config: Config,
   files: DepotFiles,
@@ -88,7 +91,7 @@ export function buildEngine(
   reserve: Pick<Reserve, "hold" | "neededBytes">,
 ): Engine {
   const activity = new Activity();
-  const isExcluded = createExclusion(config.exclude);
+  const isExcluded = createLiveExclusion(() => config.exclude);
   const nowSeconds = () => Math.floor(Date.now() / 1000);
   const shared = { files, manifest, activity, isExcluded, nowSeconds };
   const metrics: Metrics = new Metrics(
@@ -126,9 +129,15 @@ export function buildEngine(
     engineMetrics,
     metrics,
     log: getLog("upload"),
-    concurrency: config.uploadConcurrency,
-    batchSize: config.uploadBatchSize,
-    pollIntervalMs: config.uploadPollIntervalMs,
+    get concurrency() {
+      return config.uploadConcurrency;
+    },
+    get batchSize() {
+      return config.uploadBatchSize;
+    },
+    get pollIntervalMs() {
+      return config.uploadPollIntervalMs;
+    },
   });
   const pins = new Pins(manifest);
   const unsettled = new Unsettled({
@@ -161,10 +170,18 @@ export function buildEngine(
     engineMetrics,
     health,
     log: getLog("evict"),
-    lowWatermarkBytes: config.lowWatermarkBytes,
-    minFreeBytes: config.minFreeBytes,
-    minFreeInodes: config.minFreeInodes,
-    minAgeSeconds: config.evictMinAgeSeconds,
+    get lowWatermarkBytes() {
+      return config.lowWatermarkBytes;
+    },
+    get minFreeBytes() {
+      return config.minFreeBytes;
+    },
+    get minFreeInodes() {
+      return config.minFreeInodes;
+    },
+    get minAgeSeconds() {
+      return config.evictMinAgeSeconds;
+    },
   });
   const restorer = new Restorer({
     ...shared,
@@ -174,7 +191,9 @@ export function buildEngine(
     upToDate: () => intake.barrier(),
     metrics,
     log: getLog("restore"),
-    threads: config.restoreThreads,
+    get threads() {
+      return config.restoreThreads;
+    },
     makeRoom: (bytes) => evictor.makeRoom(bytes),
     previousAccess: (path) => previousOfRestored(accessLog?.lastAccess(path) ?? 0, nowSeconds()),
     onRestored: () => evictor.notice(),
@@ -242,6 +261,18 @@ export function startBackground(
       void scanner.stop();
     },
   };
+}
+
+/**
+ * Takes live settings that changed into use, as far as the parts do not read them when they need them.
+ * @param changed Their keys.
+ */
+export function adjustEngine(engine: Engine, changed: readonly string[]): void {
+  const { uploader, restorer, evictor, scanner } = engine;
+  uploader.adjust();
+  restorer.adjust();
+  evictor.notice();
+  if (changed.includes("exclude")) scanner.requestReconcile("other paths are excluded now");
 }
 
 function readings({ files, manifest, uploader }: Engine): EngineReadings {

@@ -85,12 +85,13 @@ function buildProgram(
 
 async function runFlags(args: readonly string[], program: Command): Promise<number> {
   const { loadConfig } = await import("../config/load.ts");
-  const config = loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+  const load = () => loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+  const config = load();
   const { detach, isDetached, leaveTerminal } = await import("./detach.ts");
   if (config.daemon && !isDetached()) return await detach(args, config);
   if (isDetached()) leaveTerminal();
   const { runDaemon } = await import("./daemon.ts");
-  return await runDaemon(config);
+  return await runDaemon(config, load);
 }
 
 function refuseUnknownCommand(program: Command): void {

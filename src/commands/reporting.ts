@@ -13,12 +13,20 @@ import { statsLine } from "../observe/stats_line.ts";
 /** A failure that lasts is told this often, ms. */
 const REPEAT_MS = 60_000;
 
-/** Starts telling; the last metrics are written when it is stopped. */
+/** What is told at intervals. */
+export interface Reporting {
+  /** Takes the intervals as they are now. */
+  restart(): void;
+  /** Ends; the last metrics are written. */
+  stop(): Promise<void>;
+}
+
+/** Starts telling. @param config Its live settings are read when they are needed (`live.ts`). */
 export function startReporting(
   config: Config,
   metrics: Metrics,
   snapshot: () => GaugeSnapshot,
-): { stop(): Promise<void> } {
+): Reporting {
   const log = getLog("stats");
   const limited = createRepeatLimiter(REPEAT_MS);
   const writeMetrics = async () => {
@@ -37,15 +45,20 @@ export function startReporting(
     writing ??= writeMetrics().finally(() => writing = null);
   };
   const timers: number[] = [];
-  if (config.metricsFile !== null) {
-    writeMetricsUnlessWriting();
-    timers.push(setInterval(writeMetricsUnlessWriting, config.metricsIntervalSeconds * 1000));
-  }
-  if (config.statsIntervalSeconds > 0) {
-    const tell = () => log.info(statsLine(metrics.totals(), snapshot()));
-    timers.push(setInterval(tell, config.statsIntervalSeconds * 1000));
-  }
+  const tell = () => log.info(statsLine(metrics.totals(), snapshot()));
+  const restart = () => {
+    for (const timer of timers.splice(0)) clearInterval(timer);
+    if (config.metricsFile !== null) {
+      writeMetricsUnlessWriting();
+      timers.push(setInterval(writeMetricsUnlessWriting, config.metricsIntervalSeconds * 1000));
+    }
+    if (config.statsIntervalSeconds > 0) {
+      timers.push(setInterval(tell, config.statsIntervalSeconds * 1000));
+    }
+  };
+  restart();
   return {
+    restart,
     stop: async () => {
       for (const timer of timers) clearInterval(timer);
       await writing;

@@ -5,7 +5,7 @@
  */
 
 import { listDirectory } from "../cache/directory_listing.ts";
-import { createExclusion } from "../cache/exclusion.ts";
+import { createLiveExclusion } from "../cache/exclusion.ts";
 import type { Config } from "../config/config.ts";
 import type { FetchAnswer, ShimRequests } from "../server/shim_server.ts";
 import type { Backend } from "../storage/backend.ts";
@@ -20,7 +20,7 @@ export function shimRequests(
   backends: readonly Backend[],
 ): ShimRequests {
   const { restorer, remover, metrics } = engine;
-  const listing = { ...engine, backends, isExcluded: createExclusion(config.exclude) };
+  const listing = { ...engine, backends, isExcluded: createLiveExclusion(() => config.exclude) };
   return {
     fetch: async (path): Promise<FetchAnswer> => {
       const begun = performance.now();

@@ -2,28 +2,39 @@
  * Opens the daemon's storage: each backend with limits, measuring, retries and its circuit, tried
  * before anything relies on it.
  *
- *   engine → RetryingBackend → LimitedBackend → MeasuredBackend → s3 · azure · gcs · nfs
+ *   engine → RetryingBackend → LimitedBackend → MeasuredBackend → ReplaceableBackend
+ *     → s3 · azure · gcs · nfs
  *
  * @module
  */
 
 import type { Logger } from "@logtape/logtape";
-import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
+import { type Bandwidth, bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
 import { secretFileWarning } from "../config/secret_file.ts";
 import { type Role, ROLES } from "../config/settings.ts";
 import { EnvironmentError } from "../errors.ts";
 import { BackendMetrics } from "../observe/backend_metrics.ts";
 import { describeError } from "../observe/logging.ts";
+import type { Backend } from "../storage/backend.ts";
 import { LimitedBackend, type Limits } from "../storage/limited.ts";
 import { MeasuredBackend } from "../storage/measured.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { probeBackend } from "../storage/probe.ts";
 import { RateGate } from "../storage/rate_gate.ts";
+import { ReplaceableBackend } from "../storage/replaceable.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
 
 /** Longest wait for a backend at start, ms. */
 const PROBE_TIMEOUT_MS = 10_000;
+
+/** A backend with new settings, shown to work. */
+export interface Prepared {
+  /** Puts it in the old one's place. */
+  use(): void;
+  /** It is not wanted after all. */
+  drop(): Promise<void>;
+}
 
 /** The daemon's storage. */
 export interface Storage {
@@ -31,20 +42,29 @@ export interface Storage {
   /** Only ever read. */
   readonly secondary: RetryingBackend | null;
   readonly metrics: BackendMetrics;
+  /**
+   * Opens a backend with its new settings, and tries it.
+   * @throws EnvironmentError when it cannot be used.
+   */
+  prepare(role: Role, backend: BackendConfig): Promise<Prepared>;
   close(): Promise<void>;
 }
 
 /**
  * Opens both backends; asks them nothing yet.
+ * @param config Its live settings are read when they are needed (`live.ts`).
  * @throws EnvironmentError when one cannot be used as configured.
  */
 export async function openStorage(config: Config): Promise<Storage> {
   const metrics = new BackendMetrics();
-  const up = bandwidthGate(config.uploadBandwidth);
-  const down = bandwidthGate(config.downloadBandwidth);
+  const up = bandwidthGate(() => config.uploadBandwidth);
+  const down = bandwidthGate(() => config.downloadBandwidth);
+  const replaceable = new Map<Role, ReplaceableBackend>();
   const open = async (role: Role, backend: BackendConfig) => {
-    const requests = requestGate(config.maxRequestsPerSecond);
-    const opened = await openOne(role, backend, { up, down, requests }, metrics);
+    const requests = new RateGate(() => config.maxRequestsPerSecond ?? Infinity);
+    const limits = { up, down, requests };
+    const { replaceable: inner, backend: opened } = await openOne(role, backend, limits, metrics);
+    replaceable.set(role, inner);
     metrics.watchCircuit(role, () => opened.isOpen);
     metrics.setUnverified(role, isUnverified(backend));
     return opened;
@@ -55,7 +75,30 @@ export async function openStorage(config: Config): Promise<Storage> {
     await primary.close();
     await secondary?.close();
   };
-  return { primary, secondary, metrics, close };
+  const prepare = async (role: Role, backend: BackendConfig) => {
+    const opened = await openTried(role, backend, config);
+    const use = () => {
+      replaceable.get(role)!.replace(opened);
+      metrics.setUnverified(role, isUnverified(backend));
+    };
+    return { use, drop: () => opened.close() };
+  };
+  return { primary, secondary, metrics, prepare, close };
+}
+
+async function openTried(role: Role, backend: BackendConfig, config: Config): Promise<Backend> {
+  let opened: Backend;
+  try {
+    opened = await openBackend(backend);
+  } catch (error) {
+    throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);
+  }
+  if (!config.probe) return opened;
+  const mayWrite = role === "primary" && !config.readOnly;
+  const result = await probeBackend(opened, mayWrite, PROBE_TIMEOUT_MS);
+  if (result.kind === "usable" || result.kind === "keeps") return opened;
+  await opened.close();
+  throw new EnvironmentError(`The ${role} storage cannot be used: ${result.why}`);
 }
 
 /**
@@ -139,26 +182,30 @@ async function openOne(
   config: BackendConfig,
   limits: Limits,
   metrics: BackendMetrics,
-): Promise<RetryingBackend> {
+): Promise<{ replaceable: ReplaceableBackend; backend: RetryingBackend }> {
   try {
-    const measured = new MeasuredBackend(await openBackend(config), metrics.recorder(role));
-    const isLimited = Object.values(limits).some((gate) => gate !== null);
-    return new RetryingBackend(isLimited ? new LimitedBackend(measured, limits) : measured);
+    const replaceable = new ReplaceableBackend(await openBackend(config));
+    const measured = new MeasuredBackend(replaceable, metrics.recorder(role));
+    return { replaceable, backend: new RetryingBackend(new LimitedBackend(measured, limits)) };
   } catch (error) {
     throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);
   }
 }
 
-/** Both backends share it: the machine has one line. */
-function bandwidthGate(text: string | null): RateGate | null {
-  const bandwidth = text === null ? null : parseBandwidth(text);
-  if (bandwidth === null) return null;
+/**
+ * Both backends share it: the machine has one line.
+ * @param current The text in force, which may be another one later; null: no limit.
+ */
+function bandwidthGate(current: () => string | null): RateGate {
+  let text: string | null = null;
+  let bandwidth: Bandwidth | null = null;
   return new RateGate(() => {
+    if (current() !== text) {
+      text = current();
+      bandwidth = text === null ? null : parseBandwidth(text);
+    }
+    if (bandwidth === null) return Infinity;
     const now = new Date();
     return bandwidthAt(bandwidth, now.getHours() * 60 + now.getMinutes());
   });
-}
-
-function requestGate(perSecond: number | null): RateGate | null {
-  return perSecond === null ? null : new RateGate(() => perSecond);
 }

@@ -5,6 +5,7 @@
  */
 
 import { allowedText } from "./kinds.ts";
+import { LIVE_FIELDS, PLACE_FIELDS } from "./live.ts";
 import { BACKEND_SETTINGS, DAEMON_SETTINGS, flagName, type Setting } from "./settings.ts";
 
 const HEAD = `# Configuration
@@ -18,6 +19,10 @@ given either in GB or in bytes, not both. Relative paths count from the current 
 A wrong name or value ends the program with exit code 2 before anything is touched; the message says
 what is allowed. \`p4-cache config check\` tries a configuration, \`p4-cache config print\` shows what it
 comes to, and \`p4-cache config schema\` prints a JSON Schema for editors.
+
+Settings marked ↻ take effect when the daemon is told to reload (SIGHUP, \`systemctl reload\`), all others
+when it starts. A reload reads the file again; flags stay as they were given. A wrong configuration is
+refused, and the old one stays in force.
 `;
 
 const BACKEND_HEAD = `
@@ -50,9 +55,13 @@ function row(setting: Setting, flag: string | null, types: string): string {
     `\`${setting.key}\``,
     allowedCell(setting),
     defaultCell(setting),
-    `${setting.help}${types}`,
+    `${setting.help}${types}${isLive(setting, types !== "") ? " ↻" : ""}`,
   ];
   return `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |\n`;
+}
+
+function isLive({ field }: Setting, isBackend: boolean): boolean {
+  return isBackend ? !PLACE_FIELDS.has(field) : LIVE_FIELDS.has(field);
 }
 
 function allowedCell({ kind }: Setting): string {

@@ -7,14 +7,18 @@
 import * as v from "valibot";
 import type { Activity } from "../cache/activity.ts";
 import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
+import type { GarbageCollector } from "../cache/garbage.ts";
+import type { Pins } from "../cache/pins.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Scanner } from "../cache/scanner.ts";
 import type { Uploader } from "../cache/uploader.ts";
 import type { Parameters, Routes } from "../server/control_server.ts";
 import type { Backend } from "../storage/backend.ts";
+import { collectGarbage } from "./garbage.ts";
 import { flush } from "./flush.ts";
 import { listFiles, listQueue } from "./listing.ts";
 import type { Maintenance } from "./maintenance.ts";
+import { listPins, pin, unpin } from "./pinning.ts";
 import { prefetch } from "./prefetch.ts";
 import { readStatus, type StatusParts } from "./status.ts";
 
@@ -24,6 +28,8 @@ export interface AdminParts extends StatusParts {
   readonly uploader: Uploader;
   readonly restorer: Restorer;
   readonly scanner: Scanner;
+  readonly garbage: GarbageCollector;
+  readonly pins: Pins;
   readonly maintenance: Maintenance;
 }
 
@@ -35,11 +41,14 @@ const FLUSH = v.object({ timeoutMs: v.nullable(v.pipe(v.number(), v.minValue(0))
 const DRAIN = v.object({ reason: v.nullable(v.pipe(v.string(), v.minLength(1))) });
 const LIST = v.object({ path: depotPath, remote: v.boolean() });
 const QUEUE = v.object({ limit: v.pipe(v.number(), v.integer(), v.minValue(1)) });
+const GC = v.object({ dryRun: v.boolean() });
+const PINS = v.object({ paths: v.array(v.pipe(v.string(), v.minLength(1))) });
 const PREFETCH = v.object({ paths: v.array(depotPath) });
 
 /** The routes over the running daemon's parts. */
 export function adminRoutes(parts: AdminParts): Routes {
-  const { config, files, manifest, activity, uploader, restorer, scanner, maintenance } = parts;
+  const { config, files, manifest, activity, uploader, restorer, scanner, maintenance, pins } =
+    parts;
   const backend: Backend = parts.primary;
   const readWriteOnly = () => {
     if (config.readOnly) throw new Error("this is a replica: it uploads nothing");
@@ -67,6 +76,14 @@ export function adminRoutes(parts: AdminParts): Routes {
         signal,
       );
     },
+    gc: (parameters, signal) => {
+      readWriteOnly();
+      const { dryRun } = parse(GC, parameters);
+      return collectGarbage(parts.garbage, config.deletePolicy, dryRun, signal);
+    },
+    pin: (parameters) => pin(pins, manifest, files, parse(PINS, parameters).paths),
+    unpin: (parameters) => unpin(pins, manifest, parse(PINS, parameters).paths),
+    pins: () => listPins(pins, manifest),
     reconcile: () => {
       readWriteOnly();
       scanner.requestReconcile("an operator asked for it");

@@ -8,6 +8,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { ConditionName, Health } from "../observe/health.ts";
 import type { GaugeSnapshot, Metrics, Totals } from "../observe/metrics.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
 import { VERSION } from "../version.ts";
@@ -17,6 +18,13 @@ export interface StorageStatus {
   readonly label: string;
   /** False while it was found unreachable and is only probed. */
   readonly reachable: boolean;
+}
+
+/** One thing that is wrong: the daemon goes on with less. */
+export interface DegradedStatus {
+  readonly condition: ConditionName;
+  readonly reason: string;
+  readonly seconds: number;
 }
 
 /** See the module. Ages and times are seconds, sizes bytes. */
@@ -50,6 +58,8 @@ export interface Status {
     readonly totalInodes: number;
   };
   readonly manifest: { readonly usedBytes: number; readonly mapBytes: number };
+  /** What is wrong now; empty when all is well. */
+  readonly degraded: readonly DegradedStatus[];
   /** Why nothing is evicted by the watermark, where an operator said so. */
   readonly drained: string | null;
   /** Counts since the start. */
@@ -63,6 +73,7 @@ export interface StatusParts {
   readonly manifest: Manifest;
   readonly evictor: Evictor;
   readonly metrics: Metrics;
+  readonly health: Health;
   readonly gauges: () => GaugeSnapshot;
   readonly primary: RetryingBackend;
   readonly secondary: RetryingBackend | null;
@@ -72,7 +83,7 @@ export interface StatusParts {
 
 /** Reads the status. */
 export async function readStatus(parts: StatusParts): Promise<Status> {
-  const { config, files, manifest, evictor, metrics, primary, secondary } = parts;
+  const { config, files, manifest, evictor, metrics, health, primary, secondary } = parts;
   const gauges = parts.gauges();
   const [oldest] = await manifest.dirtyAfter("");
   const nowSeconds = Date.now() / 1000;
@@ -104,6 +115,11 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
     },
     disk: files.space(),
     manifest: manifest.usage(),
+    degraded: health.conditions.map(({ name, reason, sinceMs }) => ({
+      condition: name,
+      reason,
+      seconds: Math.floor((Date.now() - sinceMs) / 1000),
+    })),
     drained: evictor.heldBecause,
     totals: metrics.totals(),
   };

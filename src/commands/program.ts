@@ -16,7 +16,9 @@ import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDrainCommands } from "./drain.ts";
 import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
+import { addGcCommand } from "./gc.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
+import { addPinCommands } from "./pin.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
 import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
@@ -72,6 +74,8 @@ function buildProgram(
   addStatusCommand(program, terminal);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
+  addGcCommand(program, terminal, setExitCode);
+  addPinCommands(program, terminal, setExitCode);
   addLsCommand(program, terminal);
   addQueueCommand(program, terminal);
   addPrefetchCommands(program, terminal, setExitCode);

@@ -75,6 +75,9 @@ export function statusText(status: Status): string {
       `(${totals.restoresFailed} failed), ${totals.evictions} evictions`,
     ],
   );
+  for (const { condition, reason, seconds } of status.degraded) {
+    lines.push(["Degraded", `${condition} for ${ageText(seconds)}: ${reason}`]);
+  }
   if (status.drained !== null) lines.push(["Drained", `${status.drained}; 'undrain' ends it`]);
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;
   return lines.map(([name, value]) => `${(name + ":").padEnd(width)}${value}\n`).join("");

@@ -5,7 +5,15 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { DaemonProcess, filesBelow, mayWatch, run, TempDir, until } from "./daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  filesBelow,
+  mayWatch,
+  run,
+  TempDir,
+  until,
+} from "./daemon_process.ts";
 
 const ignore = !mayWatch();
 if (ignore) console.log("rename and delete tests are skipped: they need CAP_SYS_ADMIN");
@@ -88,5 +96,48 @@ Deno.test({
       assertEquals(await daemon.fetch("a"), "NOTFOUND");
       assertEquals(await daemon.stop(), 0);
     }
+  },
+});
+
+Deno.test({
+  name: "gc lists what is due and removes it; pins keep files from eviction",
+  ignore,
+  fn: async () => {
+    using dir = new TempDir();
+    // So long that no round comes by itself.
+    await using daemon = await startSmall(dir.path, { delete_policy: "tombstone" });
+    const depot = daemon.depot, store = `${dir.path}/store`;
+    const p4cache = (...args: string[]) => run(BINARY, args, { env: { P4CACHE_DEPOT: depot } });
+    Deno.mkdirSync(`${depot}/keep`);
+    const names = ["keep/a", ...Array.from({ length: 40 }, (_, i) => `f${i}`)];
+    assertEquals((await p4cache("pin", "keep", "f39")).stdout, "keep/ is pinned\nf39 is pinned\n");
+    for (const name of names) Deno.writeTextFileSync(`${depot}/${name}`, "x".repeat(10_000));
+    await until("some are evicted", () => filesBelow(depot).size < 15);
+    assert(["keep/a", "f39"].every((name) => filesBelow(depot).has(name)));
+    assertEquals((await p4cache("pins")).stdout, "f39\nkeep/\n");
+    assertEquals((await p4cache("unpin", "keep")).stdout, "keep/ is no longer pinned\n");
+    assertEquals((await p4cache("unpin", "none")).code, 1);
+
+    await run("rm", ["f39"], { cwd: depot });
+    assertEquals(await daemon.fetch("f39"), "NOTFOUND");
+    assertEquals((await p4cache("gc", "--dry-run")).stdout, "0 objects are due\n");
+    assertEquals(await daemon.stop(), 0);
+
+    await using second = await startSmall(dir.path, {
+      delete_policy: "tombstone",
+      delete_grace: 1,
+    });
+    await until("its grace is over", async () => {
+      const { stdout } = await p4cache("gc", "--dry-run");
+      return /^\S+Z {2}f39\n1 objects are due\n$/.test(stdout) || stdout.startsWith("0 objects");
+    });
+    await p4cache("gc");
+    await until("its object is removed", () => !filesBelow(store).has("f39"));
+    assert(filesBelow(store).has("f1"));
+    const { stdout } = await p4cache("gc", "--json");
+    assertEquals(JSON.parse(stdout).objects, 0);
+    const status = JSON.parse((await p4cache("status", "--json")).stdout);
+    assertEquals(status.degraded, []);
+    assertEquals(await second.stop(), 0);
   },
 });

@@ -319,9 +319,9 @@ export class Evictor {
     const record = manifest.get(path);
     if (record === null || record.row.state !== CLEAN) return;
     const there = files.stat(path);
-    if (there === null) {
-      manifest.set(path, null);
-    } else if (outcome === "changed") {
+    // Gone: its event is on its way, and records that.
+    if (there === null) return;
+    if (outcome === "changed") {
       intake.changed(path, there.size);
     } else {
       if (outcome === "failed" || outcome === "denied") {

@@ -72,7 +72,9 @@ export class Intake {
     activity.touch(path);
     // The eviction in flight has the file in the trash; being touched, it puts it back.
     if (activity.evictions.has(path)) return;
-    // Without a row too: an upload or eviction that found no file may have dropped it a moment ago.
+    // Without a row nothing of ours is gone: a program may have closed a file that had been replaced
+    // before, and its successor may be evicted by now.
+    if (manifest.get(path) === null) return;
     moved.forget(path);
     manifest.set(path, null);
     const deletedAtSeconds = renames.deletionTime(path);

@@ -88,6 +88,8 @@ export interface UploaderParts {
   readonly engineMetrics: EngineMetrics;
   readonly log: Logger;
   readonly nowSeconds: () => number;
+  /** Resolves when every event so far has been taken in. */
+  readonly upToDate: () => Promise<void>;
   /** Small files in flight at once. */
   readonly concurrency: number;
   /** Small files read in one call. */
@@ -351,7 +353,7 @@ export class Uploader {
       this.#failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);
     } catch (error) {
-      this.#failed(path, upload, error, (performance.now() - begun) / 1000);
+      await this.#failed(path, upload, error, (performance.now() - begun) / 1000);
     } finally {
       content?.close?.();
     }
@@ -387,15 +389,17 @@ export class Uploader {
     manifest.set(path, uploaded(record, { size, mtimeNs, mode, digest, etag }, nowSeconds()));
   }
 
-  #failed(
+  async #failed(
     path: DepotPath,
     upload: { readonly changed: boolean },
     error: unknown,
     seconds: number,
-  ): void {
-    const { metrics, manifest, health, log } = this.#parts;
+  ): Promise<void> {
+    const { metrics, manifest, health, log, upToDate } = this.#parts;
     if (error instanceof FileError && isNoFile(error.errno)) {
-      // Unless an event came since: then a newer file may be there, and is recorded.
+      // Not before its event, which records the delete; and not when another one came since: then a
+      // newer file may be there, and is recorded.
+      await upToDate();
       if (!upload.changed) manifest.set(path, null);
       return;
     }

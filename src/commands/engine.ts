@@ -123,6 +123,7 @@ export function buildEngine(
     ...shared,
     backend: primary,
     isBackendDown: () => primary.isResting,
+    upToDate: () => intake.barrier(),
     renames,
     moved,
     health,

@@ -152,6 +152,7 @@ export class Engine {
       ...shared,
       ...moving,
       isBackendDown: () => false,
+      upToDate: () => this.upToDate(),
       concurrency: 4,
       batchSize: 8,
       pollIntervalMs: 10,

@@ -67,7 +67,7 @@ class World {
   readonly #scheduler: Scheduler;
   readonly #life: ProcessLife;
   readonly #disk: Disk;
-  readonly #ledger = new Ledger();
+  readonly #ledger = new Ledger(() => this.#steps);
   readonly #bucket = new Bucket();
   readonly #promises: Promises;
   readonly #daemon: SimDaemon;

@@ -19,12 +19,21 @@ export class Ledger {
   /** Told of each path whose file changed, came or went. */
   onChange: (path: string) => void = () => {};
   readonly #births = new Map<string, number>();
+  readonly #bornAt = new Map<string, number>();
+  readonly #ages = new Map<string, number>();
+  readonly #now: () => number;
+
+  /** @param now Steps so far. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   get(path: string): LogicalFile | null {
     return this.files.get(path) ?? null;
   }
 
   set(path: string, file: LogicalFile): void {
+    if (this.files.get(path) !== file) this.#bornAt.set(path, this.#now());
     if (!this.files.has(path)) this.#births.set(path, this.birth(path) + 1);
     this.files.set(path, file);
     this.onChange(path);
@@ -32,7 +41,13 @@ export class Ledger {
 
   remove(path: string): void {
     this.files.delete(path);
+    this.#ages.set(path, this.#now() - (this.#bornAt.get(path) ?? 0));
     this.onChange(path);
+  }
+
+  /** How long the file that was removed from the path last had been there, steps. */
+  ageAtRemoval(path: string): number {
+    return this.#ages.get(path) ?? 0;
   }
 
   /** Raised each time a file comes to be at the path where none was. */

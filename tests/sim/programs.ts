@@ -109,9 +109,14 @@ export class Program {
   /** Reads the whole file and keeps it open for a moment. */
   *read(path: string): Steps<void> {
     const file = yield* this.#open(path, {});
-    const { random, disk } = this.#parts;
-    for (let i = random.below(4); i > 0; i--) yield null;
-    disk.close(file);
+    yield* this.#hold();
+    this.#parts.disk.close(file);
+  }
+
+  /** Keeps a file open, for a moment or for long. */
+  *#hold(): Steps<void> {
+    const { random } = this.#parts;
+    for (let i = random.below(random.oneIn(5) ? 150 : 4); i > 0; i--) yield null;
   }
 
   *#writeWhole(path: string): Steps<void> {
@@ -122,6 +127,7 @@ export class Program {
 
   *#append(path: string): Steps<void> {
     const file = yield* this.#open(path, { write: true, create: this.#usesShim });
+    yield* this.#hold();
     yield* this.#writeRest(file);
     this.#close(file);
   }
@@ -129,7 +135,7 @@ export class Program {
   /** Other bytes, the same length, often in the same tick of the clock. */
   *#rewriteSame(path: string): Steps<void> {
     const file = yield* this.#open(path, { write: true });
-    yield null;
+    yield* this.#hold();
     const bytes = this.#bytes(file.inode.content.length);
     this.#write(file, () => bytes);
     yield null;

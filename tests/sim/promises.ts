@@ -16,6 +16,9 @@ import type { Ledger, LogicalFile } from "./ledger.ts";
 import type { Disk, Inode } from "./world/disk.ts";
 import { type Bucket, describe } from "./world/sim_backend.ts";
 
+/** Steps after which the daemon has seen a new file. */
+const SEEN_STEPS = 300;
+
 const PERMISSIONS = 0o7777;
 
 /** A promise that was broken. */
@@ -113,7 +116,9 @@ export class Promises {
     // One put back from the trash has its logical file still: it was replaced, and that one removed,
     // all during its eviction.
     const isRestored = there.logical === null;
-    if (this.seesAll && isRestored) {
+    // And one that took an evicted file's place, and was removed before its first event was seen.
+    const wasSeen = this.#ledger.ageAtRemoval(path) > SEEN_STEPS;
+    if (this.seesAll && isRestored && wasSeen) {
       throw new Violation("P3", `${path} came back, though p4d removed it`);
     }
     this.cameBack++;

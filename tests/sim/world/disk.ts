@@ -11,8 +11,8 @@
 import type { DepotPath } from "../../../src/cache/depot_path.ts";
 import type { LogicalFile } from "../ledger.ts";
 
-/** Resolution of file times: the kernel takes them from its tick, ns. */
-const TICK_NS = 4_000_000n;
+/** Resolution of file times, ns: the longest tick that kernels are built with (CONFIG_HZ=100). */
+const TICK_NS = 10_000_000n;
 
 export const S_IFREG = 0o100000;
 

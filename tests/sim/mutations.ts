@@ -1,0 +1,118 @@
+/**
+ * `deno task sim:mutations [--only TEXT] [--steps M]`: plants each bug in a copy of the program, runs the
+ * simulation until it breaks a promise, and writes the table into docs/explanation/simulation.md. Fails
+ * when a bug is not found, or can no longer be planted.
+ *
+ * @module
+ */
+
+import { parseArgs } from "deno-std/cli/parse_args.js";
+import { PLANTED_BUGS, type PlantedBug } from "./planted_bugs.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+const PAGE = `${ROOT}docs/explanation/simulation.md`;
+const BEGIN = "<!-- table of planted bugs: written by deno task sim:mutations -->",
+  END = "<!-- end -->";
+
+/** What is copied; the rest of the program takes no part. */
+const FOLDERS = ["src", "ffi", "tests/sim"], FILES = ["deno.json", "deno.lock"];
+
+/** Copies looked at side by side. */
+const AT_ONCE = 2;
+
+const flags = parseArgs(Deno.args, { string: ["only", "steps"] });
+const steps = Number(flags.steps ?? 6_000_000);
+
+/** How a bug was found. */
+interface Found {
+  readonly bug: PlantedBug;
+  readonly promise: string;
+  readonly steps: number;
+  readonly seed: string;
+}
+
+/** @throws Error when an edit's text does not stand exactly once in its file. */
+function plant(bug: PlantedBug, dir: string): void {
+  for (const { file, find, replace } of bug.edits) {
+    const text = Deno.readTextFileSync(`${dir}/${file}`);
+    const times = text.split(find).length - 1;
+    if (times !== 1) {
+      throw new Error(
+        `Cannot plant '${bug.name}': the text to replace stands ${times} times in ${file}; ` +
+          `change planted_bugs.ts with the program:\n${find}`,
+      );
+    }
+    Deno.writeTextFileSync(`${dir}/${file}`, text.replace(find, () => replace));
+  }
+}
+
+function copyProgram(dir: string): void {
+  for (const folder of FOLDERS) copyFolder(`${ROOT}${folder}`, `${dir}/${folder}`);
+  for (const file of FILES) Deno.copyFileSync(`${ROOT}${file}`, `${dir}/${file}`);
+  Deno.symlinkSync(`${ROOT}node_modules`, `${dir}/node_modules`);
+}
+
+function copyFolder(from: string, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  for (const { name, isDirectory } of Deno.readDirSync(from)) {
+    if (isDirectory) copyFolder(`${from}/${name}`, `${to}/${name}`);
+    else Deno.copyFileSync(`${from}/${name}`, `${to}/${name}`);
+  }
+}
+
+/** Runs the simulation of a copy with the bug in it; null when it found nothing. */
+async function find(bug: PlantedBug): Promise<Found | null> {
+  const dir = Deno.makeTempDirSync({ prefix: "planted" });
+  try {
+    copyProgram(dir);
+    plant(bug, dir);
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", `${dir}/tests/sim/sim.ts`, `--steps=${steps}`],
+      env: { NO_COLOR: "1" },
+    }).output();
+    const text = new TextDecoder().decode(stdout);
+    const broken = /Broken promise after (\d+) steps: (P\d)/.exec(text);
+    const seed = /--seed (\d+)/.exec(text)?.[1];
+    if (broken === null && !text.includes("no promise broken")) {
+      throw new Error(`'${bug.name}' does not run: ${new TextDecoder().decode(stderr)}`);
+    }
+    if (broken === null || seed === undefined) return null;
+    return { bug, promise: broken[2]!, steps: Number(broken[1]), seed };
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
+}
+
+function writeTable(found: readonly Found[]): void {
+  const rows = found.map(({ bug, promise, steps, seed }) =>
+    `| ${bug.name} | ${promise} | ${steps} | ${seed} |`
+  );
+  const table = [
+    "| planted bug | breaks | steps until found | seed |",
+    "| --- | --- | --: | --: |",
+  ];
+  const page = Deno.readTextFileSync(PAGE);
+  const [before, after] = [page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END)];
+  Deno.writeTextFileSync(
+    PAGE,
+    `${page.slice(0, before)}\n\n${[...table, ...rows].join("\n")}\n\n${page.slice(after)}`,
+  );
+}
+
+const waiting = PLANTED_BUGS.filter(({ name }) => name.includes(flags.only ?? ""));
+const results = new Map<PlantedBug, Found | null>();
+const queue = [...waiting];
+await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+  for (let bug = queue.shift(); bug !== undefined; bug = queue.shift()) {
+    const found = await find(bug);
+    results.set(bug, found);
+    const how = found === null
+      ? "NOT FOUND"
+      : `${found.promise} after ${found.steps} steps, seed ${found.seed}`;
+    console.log(`${bug.name}: ${how}`);
+  }
+}));
+const found = waiting.map((bug) => results.get(bug)).filter((each) => each != null);
+console.log(`${found.length} of ${waiting.length} planted bugs found`);
+if (flags.only === undefined && found.length === waiting.length) writeTable(found);
+Deno.exit(found.length === waiting.length ? 0 : 1);

@@ -1,0 +1,187 @@
+/**
+ * Bugs to plant in a copy of the program, as textual edits: each breaks a promise, and the simulation
+ * must find it (`mutations.ts`).
+ *
+ * What the C helper does is simulated (`world/`), system call by system call; bugs of the C side are
+ * planted there.
+ *
+ * @module
+ */
+
+/** One place to change: `find` stands exactly once in the file. */
+export interface Edit {
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** A bug, in words and as edits. */
+export interface PlantedBug {
+  readonly name: string;
+  readonly edits: readonly Edit[];
+}
+
+const EVICTOR = "src/cache/evictor.ts";
+const INTAKE = "src/cache/intake.ts";
+const MANIFEST = "src/manifest/manifest.ts";
+const RESTORER = "src/cache/restorer.ts";
+const TRASH = "src/cache/trash.ts";
+const TRANSITIONS = "src/manifest/transitions.ts";
+const UNSETTLED = "src/cache/unsettled.ts";
+const UPLOADER = "src/cache/uploader.ts";
+const KERNEL_EVICTION = "tests/sim/world/sim_eviction.ts";
+const KERNEL_FILES = "tests/sim/world/sim_files.ts";
+
+function bug(name: string, ...edits: readonly (readonly [string, string, string])[]): PlantedBug {
+  return { name, edits: edits.map(([file, find, replace]) => ({ file, find, replace })) };
+}
+
+/** In the order of a file's life. */
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  bug("a write event leaves a clean file clean", [
+    TRANSITIONS,
+    "  if (before !== null && before.row.state !== CLEAN) {",
+    "  if (before !== null && before.row.state === CLEAN) return before;\n" +
+    "  if (before !== null && before.row.state !== CLEAN) {",
+  ]),
+  bug("an upload does not look whether an event came", [
+    UPLOADER,
+    "if (!upload.changed) this.#markClean",
+    "this.#markClean",
+  ]),
+  bug("a file is clean before its put ends", [
+    UPLOADER,
+    "      const etag = await this.#copied(",
+    '      this.#markClean(path, content, "early");\n      const etag = await this.#copied(',
+  ]),
+  bug("a put that failed counts as done", [
+    UPLOADER,
+    "(await backend.put(path, content, this.#abort.signal)).etag",
+    '(await backend.put(path, content, this.#abort.signal).catch(() => ({ etag: "" }))).etag',
+  ]),
+  bug("files open for writing are uploaded, changes meanwhile unseen", [
+    KERNEL_FILES,
+    'if (this.#disk.isBeingWritten(inode)) return { kind: "beingWritten" };',
+    "",
+  ], [UPLOADER, "if (!upload.changed) this.#markClean", "this.#markClean"]),
+  bug("requests of unknown outcome are not noted", [
+    UNSETTLED,
+    "    this.#table.set(path, encodeTime(this.#parts.nowSeconds()));",
+    "",
+  ]),
+  bug("a commit that failed counts as done", [
+    MANIFEST,
+    "        this.#onCommitError(error);\n",
+    "        this.#onCommitError(error);\n        return;\n",
+  ]),
+  bug("the lease is skipped", [
+    KERNEL_EVICTION,
+    '  if (!disk.lease(file)) return "in_use";',
+    "",
+  ], [
+    KERNEL_EVICTION,
+    'if (inode.lease === null || inode.lease.breaking) outcomes[i] = "in_use";',
+    "if (false) continue;",
+  ], [KERNEL_EVICTION, "lease !== null && !lease.breaking", "true"]),
+  bug("the lease is not looked at again", [
+    KERNEL_EVICTION,
+    'if (inode.lease === null || inode.lease.breaking) outcomes[i] = "in_use";',
+    "if (false) continue;",
+  ], [KERNEL_EVICTION, "lease !== null && !lease.breaking", "true"]),
+  bug("no second look at the file", [
+    KERNEL_EVICTION,
+    "else if (!isSameVersion(now, file.candidate)) outcomes",
+    "else if (false) outcomes",
+  ]),
+  bug("the version is not compared before the eviction", [
+    KERNEL_EVICTION,
+    'if (!isSameVersion(now, uploaded)) return "changed";',
+    "",
+  ], [
+    KERNEL_EVICTION,
+    "else if (!isSameVersion(now, file.candidate)) outcomes",
+    "else if (false) outcomes",
+  ]),
+  bug("hard-linked files are evicted", [
+    KERNEL_EVICTION,
+    'if (inode.nlink !== 1) return "linked";',
+    "",
+  ], [KERNEL_EVICTION, "else if (now.nlink !== 1) outcomes", "else if (false) outcomes"]),
+  bug("no barrier before the decision", [
+    EVICTOR,
+    "Promise.all([intake.barrier(), pause(GRACE_MS)])",
+    "pause(GRACE_MS)",
+  ]),
+  bug("no grace, and no look after the commit", [
+    EVICTOR,
+    "Promise.all([intake.barrier(), pause(GRACE_MS)])",
+    "intake.barrier()",
+  ], [KERNEL_EVICTION, "lease !== null && !lease.breaking", "true"]),
+  bug("events during an eviction are ignored", [
+    EVICTOR,
+    'checked[i] === "taken" && !file.eviction.touched',
+    'checked[i] === "taken"',
+  ]),
+  bug("the trash entry is not durable before the rename", [
+    EVICTOR,
+    "      await manifest.commit();\n      const batch",
+    "      const batch",
+  ]),
+  bug("a start unlinks whatever is in the trash", [
+    TRASH,
+    "if (path === undefined) files",
+    "if (path !== null) files",
+  ]),
+  bug("a file is put back over a newer one", [
+    KERNEL_FILES,
+    "{ replace: false, byDaemon: true }",
+    "{ replace: true, byDaemon: true }",
+  ]),
+  bug("a restore is placed with a plain rename", [
+    KERNEL_FILES,
+    "      this.#disk.link(inode, path, true);",
+    "      if (this.#disk.file(path) !== null) this.#disk.unlink(path, true);\n" +
+    "      this.#disk.link(inode, path, true);",
+  ]),
+  bug("a restore's digest is ignored", [
+    RESTORER,
+    "if (info.digest === null || info.digest === digest) return;",
+    "return;",
+  ]),
+  bug("an error of the storage counts as absent", [
+    RESTORER,
+    'if (error.kind !== "absent") failures.push(error);',
+    "",
+  ]),
+  bug("a delete leaves no tombstone", [
+    INTAKE,
+    "    if (manifest.get(path) === null) return;\n    moved.forget(path);",
+    "    if (manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
+  ]),
+  bug("an eviction leaves a tombstone", [
+    EVICTOR,
+    "        manifest.set(file.path, null);\n",
+    "        manifest.set(file.path, null);\n" +
+    "        manifest.setTombstone(file.path, { deletedAtSeconds: 1, collected: false });\n",
+  ]),
+  bug("a late close of a replaced file counts as a delete", [
+    INTAKE,
+    "    if (manifest.get(path) === null) return;\n    moved.forget(path);",
+    "    moved.forget(path);",
+  ]),
+  bug("the scan does not compare times", [
+    TRANSITIONS,
+    "version.size === size && version.mtimeNs === mtimeNs &&",
+    "version.size === size &&",
+  ], [KERNEL_EVICTION, "a.size === b.size && a.mtimeNs === b.mtimeNs &&", "a.size === b.size &&"]),
+  bug("an earlier mode counts as the same version", [
+    TRANSITIONS,
+    "    version.mode === (mode & PERMISSIONS);",
+    "    true;",
+  ], [KERNEL_EVICTION, "&& (a.mode & 0o7777) === (b.mode & 0o7777)", ""]),
+  bug("the uploads that a crash cut off are forgotten", [
+    "src/commands/engine.ts",
+    "if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));",
+    "",
+  ]),
+];

@@ -17,6 +17,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: "prometheus",
   setcap: "libcap2-bin",
   rsync: "rsync",
+  nginx: "nginx-light",
+  curl: "curl",
+  ruby: "ruby",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
 };

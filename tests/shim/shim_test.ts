@@ -49,7 +49,17 @@ const SIZED = [
   ["open", "open64", "openat", "openat64", "__open_2", "__open64_2", "__openat_2", "__openat64_2"],
   ["open rdwr", "open append", "open rdwr creat", "open append creat"],
   ["fopen r", "fopen64 r+", "fopen a", "freopen"],
-  ["stat", "stat64", "lstat", "fstatat", "statx", "__xstat", "__lxstat", "__fxstatat"],
+  [
+    "stat",
+    "stat64",
+    "lstat",
+    "fstatat",
+    "statx",
+    "syscall statx",
+    "__xstat",
+    "__lxstat",
+    "__fxstatat",
+  ],
   ["rename", "renameat", "renameat2", "link", "linkat", "exchange"],
   ["relative", "relative stat", "dirfd", "dots"],
 ].flat();

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/statvfs.h>
 #include <sys/time.h>
 #include <sys/xattr.h>
@@ -95,6 +96,7 @@ int main(int argc, char **argv) {
     IS("lstat") return result(lstat(path, &st), st.st_size);
     IS("fstatat") return result(fstatat(AT_FDCWD, path, &st, 0), st.st_size);
     IS("statx") return result(statx(AT_FDCWD, path, 0, STATX_SIZE, &stx), (long)stx.stx_size);
+    IS("syscall statx") return result(syscall(SYS_statx, AT_FDCWD, path, 0, STATX_SIZE, &stx), (long)stx.stx_size);
     IS("__xstat") return result(__xstat(1, path, &st), st.st_size);
     IS("__lxstat") return result(__lxstat(1, path, &st), st.st_size);
     IS("__fxstatat") return result(__fxstatat(1, AT_FDCWD, path, &st, 0), st.st_size);

@@ -404,7 +404,9 @@ export class Uploader {
       return;
     }
     this.#postpone(path);
-    if (error instanceof FileChanged || error instanceof FileBeingWritten) return;
+    // A backend that was reading the content says so in its own words.
+    const cause = error instanceof StorageError ? error.cause : error;
+    if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
     if (this.#abort.signal.aborted) return;
     metrics.uploadDone(false, 0, seconds);
     const why = `${displayPath(path)}: ${describeError(error)}`;

@@ -87,6 +87,23 @@ Deno.test("nfs: an archive that was mounted over the directory after start is fo
     assertEquals((await backend.head(textPath("there"), never)).size, 7);
   }));
 
+Deno.test("nfs: an object that is replaced again and again is read whole, one version or another", () =>
+  withArchive(async (backend) => {
+    const versions = [someBytes(70_000, 1), someBytes(30_000, 2)];
+    const path = textPath("a");
+    await backend.put(path, contentOf(versions[0]!), never);
+    let isDone = false;
+    const writing = (async () => {
+      for (let i = 1; !isDone; i++) await backend.put(path, contentOf(versions[i % 2]!), never);
+    })();
+    for (let i = 0; i < 300; i++) {
+      const { info, bytes } = await backend.getRange(path, 0, 100_000, { signal: never });
+      assertEquals(bytes, versions[info.size === 70_000 ? 0 : 1]);
+    }
+    isDone = true;
+    await writing;
+  }));
+
 Deno.test("nfs: symbolic links lead nowhere", () =>
   withArchive(async (backend, dir, parent) => {
     await Deno.writeTextFile(`${parent}/secret`, "secret");

@@ -197,28 +197,33 @@ export class NfsBackend implements Backend {
     length: number,
     options: { ifMatch?: string; signal: AbortSignal },
   ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
-    const info = await this.head(path, options.signal);
-    if (options.ifMatch !== undefined && options.ifMatch !== info.etag) throw this.#changed(path);
-    const rest = Math.max(0, Math.min(length, info.size - offset));
-    if (rest === 0) return { info, bytes: new Uint8Array(0) };
-    const { file, bytes } = await this.#run(
-      path,
-      () => this.#files.read(this.#root, path, offset, rest),
-    );
-    if (etagOf(file) !== info.etag || bytes.length !== rest) throw this.#changed(path);
-    return { info, bytes };
+    const { ifMatch, signal } = options;
+    const assertWanted = (found: ObjectInfo) => {
+      if (ifMatch !== undefined && ifMatch !== found.etag) throw this.#changed(path);
+    };
+    for (let info = await this.head(path, signal);;) {
+      assertWanted(info);
+      const rest = Math.max(0, Math.min(length, info.size - offset));
+      if (rest === 0) return { info, bytes: new Uint8Array(0) };
+      this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
+      const { file, bytes } = await this.#run(
+        path,
+        () => this.#files.read(this.#root, path, offset, rest),
+      );
+      const etag = info.etag;
+      info = infoOf(file);
+      assertWanted(info);
+      if (bytes.length === Math.max(0, Math.min(length, info.size - offset))) {
+        return { info, bytes };
+      }
+      // Cut short while it was read; or a larger version came since the look, which is read then.
+      if (etag === info.etag) throw this.#changed(path);
+    }
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
     this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
-    const file = await this.#run(path, () => this.#files.stat(this.#root, path));
-    return {
-      size: file.size,
-      etag: etagOf(file),
-      mtimeNs: file.mtimeNs,
-      mode: file.mode & 0o7777,
-      digest: file.digest === "" ? null : file.digest,
-    };
+    return infoOf(await this.#run(path, () => this.#files.stat(this.#root, path)));
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
@@ -415,6 +420,16 @@ export class NfsBackend implements Backend {
       `Cannot read ${displayPath(path)} in ${this.label}: it changed while it was read`,
     );
   }
+}
+
+function infoOf(file: StoredFile): ObjectInfo {
+  return {
+    size: file.size,
+    etag: etagOf(file),
+    mtimeNs: file.mtimeNs,
+    mode: file.mode & 0o7777,
+    digest: file.digest === "" ? null : file.digest,
+  };
 }
 
 /** Changes whenever the file is replaced, written to or touched. */

@@ -33,7 +33,7 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
 };
 
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
-const KERNEL = ["disk", "ffi", "shim"], FAULTS = ["faults"], END_TO_END = ["e2e"];
+const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"], END_TO_END = ["e2e"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [

@@ -1,0 +1,67 @@
+/**
+ * The oracle run: random operations of many programs on a real depot that evicts all the time, and the
+ * same ones on a plain directory. Each must end alike, and in the end both must hold the same.
+ *
+ *     deno task oracle --seed N --ops M --workers W
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
+import { StressDepot } from "./stress_depot.ts";
+
+/** What a run did. */
+export interface OracleResult {
+  readonly evictions: number;
+  readonly restores: number;
+}
+
+/**
+ * Runs it to its end.
+ * @throws Error saying which operation ended otherwise, with the seed.
+ */
+export async function runOracle(
+  seed: number,
+  operations: number,
+  workerCount = 4,
+): Promise<OracleResult> {
+  using dir = new TempDir();
+  const world = await StressDepot.make(dir.path);
+  const statsFile = `${dir.path}/metrics.prom`;
+  const args = [...world.args, "--metrics-file", statsFile];
+  await using daemon = await DaemonProcess.start(world.depot, args);
+  const workers = world.workers(seed, workerCount);
+  try {
+    await Promise.all(workers.map((worker) => worker.work(Math.ceil(operations / workerCount))));
+    await world.verify();
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${(error as Error).message}\n${daemon.log().slice(-2000)}`);
+  } finally {
+    for (const worker of workers) await worker[Symbol.asyncDispose]();
+  }
+  await daemon.stop();
+  return readCounts(statsFile);
+}
+
+function readCounts(statsFile: string): OracleResult {
+  const text = Deno.readTextFileSync(statsFile);
+  const count = (name: string) =>
+    Number(new RegExp(`^p4cache_${name}(?:{.*})? (\\d+)`, "m").exec(text)?.[1] ?? 0);
+  return { evictions: count("evictions_total"), restores: count("restores_total") };
+}
+
+if (import.meta.main) {
+  const text = (value: string) => ({ type: "string", default: value }) as const;
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      seed: text(String(Date.now() % 1_000_000)),
+      ops: text("200000"),
+      workers: text("4"),
+    },
+  });
+  console.log(`oracle run: seed ${values.seed}, ${values.ops} operations`);
+  const result = await runOracle(Number(values.seed), Number(values.ops), Number(values.workers));
+  console.log(`All alike: ${result.evictions} evictions, ${result.restores} restores`);
+}

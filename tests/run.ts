@@ -20,6 +20,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   nginx: "nginx-light",
   curl: "curl",
   ruby: "ruby",
+  spin: "spin",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
 };

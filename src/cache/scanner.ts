@@ -24,7 +24,7 @@ import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { Intake } from "./intake.ts";
 
 /** Staged changes above which a walk waits for the manifest (P5). */
-const MAX_PENDING = 20_000;
+const MAX_PENDING = 100_000;
 
 /** Wait before a reconcile that was asked for begins: a burst of reasons becomes one walk, ms. */
 const RECONCILE_DELAY_MS = 200;

@@ -94,6 +94,8 @@ export class Manifest {
   #committing: Stage | null = null;
   #loop: Promise<void> | null = null;
   #hurry: (() => void) | null = null;
+  /** A change reads its path's record several times in a row. */
+  #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
   #closed = false;
   #givingUp = false;
   #lastTxn: bigint;
@@ -172,6 +174,11 @@ export class Manifest {
     if (staged !== undefined) return staged;
     const committing = this.#committing?.records.get(path);
     if (committing !== undefined) return committing;
+    if (this.#lastRead?.path !== path) this.#lastRead = { path, record: this.#read(path) };
+    return this.#lastRead.record;
+  }
+
+  #read(path: string): FileRecord | null {
     const bytes = this.#kv.get(this.#db.files, path);
     if (bytes === null) return null;
     const row = decodeRow(bytes);
@@ -231,6 +238,7 @@ export class Manifest {
       if (this.isTombstoned(path)) this.setTombstone(path, null);
     }
     records.set(path, after);
+    this.#lastRead = null;
     this.#wake();
   }
 

@@ -22,6 +22,11 @@ export class Semaphore {
     return this.#size - this.#free + this.#waiters.length;
   }
 
+  /** Whether the next one has to wait. */
+  get isFull(): boolean {
+    return this.#free <= 0;
+  }
+
   /** Lets another number hold it from now on; those who hold it keep it. */
   resize(size: number): void {
     this.#free += size - this.#size;

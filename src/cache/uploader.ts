@@ -5,8 +5,8 @@
  * and no event came for its path since it was opened. Anything else leaves it dirty.
  *
  * The dirty queue stays in the manifest; in memory are one page of it, the files in flight, and those
- * put off. Small files are read and hashed many at a time. Large ones have a lane of their own, so
- * that neither kind waits for the other.
+ * put off. Small files are read and hashed many at a time, and as many are in flight as get more done
+ * (adaptive_limit.ts). Large ones have a lane of their own, so that neither kind waits for the other.
  *
  * @module
  */
@@ -22,7 +22,9 @@ import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
 import type { EngineMetrics } from "../observe/engine_metrics.ts";
+import { PartBudget } from "../storage/part_budget.ts";
 import type { Activity } from "./activity.ts";
+import { AdaptiveLimit } from "./adaptive_limit.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { MovedFiles } from "./moved_files.ts";
@@ -40,6 +42,9 @@ const SMALL_BYTES = 1024 * 1024;
 
 /** Memory for the contents of one batch of small files. */
 const BATCH_BYTES = 8 * 1024 * 1024;
+
+/** Memory for the contents of all small files in flight (P5). */
+const SMALL_MEMORY_BYTES = 8 * BATCH_BYTES;
 
 /** Large files on their way at once; each holds a few slices. */
 const LARGE_AT_ONCE = 2;
@@ -90,8 +95,10 @@ export interface UploaderParts {
   readonly nowSeconds: () => number;
   /** Resolves when every event so far has been taken in. */
   readonly upToDate: () => Promise<void>;
-  /** Small files in flight at once. */
+  /** Small files in flight at once, to begin with. */
   readonly concurrency: number;
+  /** The same when more get more done. */
+  readonly maxConcurrency: number;
   /** Small files read in one call. */
   readonly batchSize: number;
   /** Longest time a dirty file waits to be noticed, ms. */
@@ -107,6 +114,8 @@ interface PutOff {
 export class Uploader {
   readonly #parts: UploaderParts;
   readonly #small: Semaphore;
+  readonly #smallLimit: AdaptiveLimit;
+  readonly #smallMemory = new PartBudget(SMALL_MEMORY_BYTES);
   readonly #large = new Semaphore(LARGE_AT_ONCE);
   readonly #putOff = new Map<string, PutOff>();
   readonly #abort = new AbortController();
@@ -122,7 +131,11 @@ export class Uploader {
 
   constructor(parts: UploaderParts) {
     this.#parts = parts;
-    this.#small = new Semaphore(parts.concurrency);
+    this.#smallLimit = new AdaptiveLimit(() => ({
+      min: parts.concurrency,
+      max: parts.maxConcurrency,
+    }));
+    this.#small = new Semaphore(this.#smallLimit.value);
   }
 
   /** Age of the file that has waited longest, at the last look at the queue, s. */
@@ -137,9 +150,15 @@ export class Uploader {
     return this.#parts.activity.uploads.size;
   }
 
+  /** The backend asked to slow down. */
+  throttled(): void {
+    this.#smallLimit.throttled(performance.now());
+    this.adjust();
+  }
+
   /** Takes the limits as its parts give them now. */
   adjust(): void {
-    this.#small.resize(this.#parts.concurrency);
+    this.#small.resize(this.#smallLimit.value);
   }
 
   start(): void {
@@ -243,7 +262,9 @@ export class Uploader {
     const putOff = this.#putOff.get(path);
     if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
     const record = manifest.get(path);
-    return record !== null && record.row.state !== CLEAN && !isExcluded(path);
+    if (record === null || record.row.state === CLEAN || isExcluded(path)) return false;
+    // A large file that has to wait must not keep the small ones behind it waiting.
+    return record.row.size <= SMALL_BYTES || !this.#large.isFull;
   }
 
   /** Its object is being removed or copied to (garbage.ts), or may be the only copy of another file. */
@@ -276,6 +297,7 @@ export class Uploader {
 
   async #uploadSmall(paths: readonly DepotPath[], roomBytes: number): Promise<void> {
     const { files, activity } = this.#parts;
+    const memory = await this.#smallMemory.take(roomBytes);
     // In flight from before the read: an event that comes between the two must be noticed.
     const uploads = paths.map((path) => {
       const upload = { changed: false };
@@ -287,17 +309,23 @@ export class Uploader {
       reads = await files.readMany(paths, SMALL_BYTES, roomBytes);
     } catch (error) {
       for (const path of paths) activity.uploads.delete(path);
+      this.#smallMemory.give(memory);
       throw error;
     }
+    let left = paths.length;
+    const onEnd = () => {
+      if (--left === 0) this.#smallMemory.give(memory);
+    };
     for (const [i, path] of paths.entries()) {
       const read = reads[i]!;
       if (read.kind === "large" || uploads[i]!.changed) {
         activity.uploads.delete(path);
         // It grew since it was recorded: the large lane takes files of any size.
+        onEnd();
         await this.#launch(path, this.#large, () => this.#openLarge(path));
         continue;
       }
-      await this.#launch(path, this.#small, () => Promise.resolve(this.#fromRead(read)));
+      await this.#launch(path, this.#small, () => Promise.resolve(this.#fromRead(read)), onEnd);
     }
   }
 
@@ -323,23 +351,30 @@ export class Uploader {
     path: DepotPath,
     lane: Semaphore,
     open: () => Promise<Content & { close?: () => void }>,
+    onEnd: () => void = () => {},
   ): Promise<void> {
     const { activity } = this.#parts;
     await lane.acquire();
     const upload = activity.uploads.get(path) ?? { changed: false };
     activity.uploads.set(path, upload);
-    void this.#uploadOne(path, upload, open).finally(() => {
+    void this.#uploadOne(path, upload, open).then((isStored) => {
       activity.uploads.delete(path);
+      if (isStored && lane === this.#small) {
+        this.#smallLimit.done(lane.isFull, performance.now());
+        lane.resize(this.#smallLimit.value);
+      }
       lane.release();
+      onEnd();
       if (upload.changed) this.notice(path);
     });
   }
 
+  /** Whether a version was stored; never throws. */
   async #uploadOne(
     path: DepotPath,
     upload: { readonly changed: boolean },
     open: () => Promise<Content & { close?: () => void }>,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { backend, metrics } = this.#parts;
     const begun = performance.now();
     let content: (Content & { close?: () => void }) | null = null;
@@ -352,8 +387,10 @@ export class Uploader {
       this.#putOff.delete(path);
       this.#failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);
+      return true;
     } catch (error) {
       await this.#failed(path, upload, error, (performance.now() - begun) / 1000);
+      return false;
     } finally {
       content?.close?.();
     }

@@ -133,6 +133,9 @@ export function buildEngine(
     get concurrency() {
       return config.uploadConcurrency;
     },
+    get maxConcurrency() {
+      return config.uploadConcurrencyMax;
+    },
     get batchSize() {
       return config.uploadBatchSize;
     },
@@ -148,6 +151,7 @@ export function buildEngine(
     settleSeconds: SETTLE_SECONDS,
     onLost: (path, size) => intake.changed(path, size),
   });
+  primary.onThrottled = () => uploader.throttled();
   primary.onUnknownOutcome = (path) => unsettled.note(path);
   const garbage = new GarbageCollector({
     ...shared,

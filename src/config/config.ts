@@ -22,6 +22,8 @@ export interface Config {
   readonly lowWatermarkBytes: number;
   readonly uploadThreads: number;
   readonly uploadConcurrency: number;
+  /** Where it may grow to; counts only above {@link uploadConcurrency}. */
+  readonly uploadConcurrencyMax: number;
   readonly uploadBatchSize: number;
   readonly uploadPollIntervalMs: number;
   readonly restoreThreads: number;

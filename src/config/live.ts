@@ -21,6 +21,7 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set<keyof Config>([
   "minFreeInodes",
   "uploadThreads",
   "uploadConcurrency",
+  "uploadConcurrencyMax",
   "uploadBatchSize",
   "uploadPollIntervalMs",
   "restoreThreads",

@@ -215,7 +215,16 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       flag: null,
       kind: count(4096),
       fallback: 16,
-      help: "upload requests in flight over all files",
+      help: "small files uploaded side by side, to begin with",
+    },
+    {
+      key: "upload_concurrency_max",
+      field: "uploadConcurrencyMax",
+      flag: null,
+      kind: count(4096),
+      fallback: 512,
+      help:
+        "the same at most: more are tried while they get more done, fewer when asked to slow down",
     },
     {
       key: "upload_batch_size",

@@ -72,6 +72,8 @@ export class RetryingBackend extends DecoratedBackend {
   #quietUntilMs = 0;
   /** Told of each put, copy and removal that may have taken effect, or may still. */
   onUnknownOutcome: (path: DepotPath) => void = () => {};
+  /** Told whenever the provider asks to slow down. */
+  onThrottled: () => void = () => {};
 
   constructor(inner: Backend, options: RetryOptions = RETRY_DEFAULTS) {
     super(inner);
@@ -178,6 +180,7 @@ export class RetryingBackend extends DecoratedBackend {
         return await this.#once(call, signal);
       } catch (error) {
         if (!worthRetrying(error) || signal.aborted || this.isOpen) throw error;
+        if (error.kind === "throttled") this.onThrottled();
         const { attempts, backoff } = this.#options;
         if (attempt >= attempts || (error.options.retryAfterMs ?? 0) > backoff.maxMs) throw error;
         // Not cockatiel's retry: its waits cannot be cut short by the signal.

@@ -154,6 +154,7 @@ export class Engine {
       isBackendDown: () => false,
       upToDate: () => this.upToDate(),
       concurrency: 4,
+      maxConcurrency: 4,
       batchSize: 8,
       pollIntervalMs: 10,
     });

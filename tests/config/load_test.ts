@@ -55,6 +55,7 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       deleteGraceSeconds: 604_800,
       uploadThreads: 8,
       uploadConcurrency: 16,
+      uploadConcurrencyMax: 512,
       uploadBatchSize: 64,
       uploadPollIntervalMs: 100,
       restoreThreads: 16,

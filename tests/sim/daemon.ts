@@ -72,6 +72,7 @@ export function simulatedConfig(lowWatermarkBytes: number): Config {
     evictMinAgeSeconds: 0,
     reconcileIntervalSeconds: 20,
     uploadConcurrency: 3,
+    uploadConcurrencyMax: 3,
     uploadBatchSize: 3,
     restoreThreads: 1,
   };

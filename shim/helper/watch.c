@@ -251,6 +251,23 @@ static const char *name_after(const struct file_handle *handle) {
     return (const char *)handle->f_handle + handle->handle_bytes;
 }
 
+/* Whether the record is as long as it says, with a whole handle and, where it has one, a whole name. */
+static int is_whole(const struct fanotify_event_info_fid *info, const uint8_t *end) {
+    const uint8_t *at = (const uint8_t *)info;
+    size_t length = info->hdr.len, head = sizeof *info + sizeof(struct file_handle);
+    if (length < sizeof info->hdr || length > (size_t)(end - at)) return 0;
+    int type = info->hdr.info_type;
+    int has_name = type == FAN_EVENT_INFO_TYPE_DFID_NAME ||
+                   type == FAN_EVENT_INFO_TYPE_OLD_DFID_NAME ||
+                   type == FAN_EVENT_INFO_TYPE_NEW_DFID_NAME;
+    if (!has_name && type != FAN_EVENT_INFO_TYPE_FID) return 1;
+    if (length < head) return 0;
+    const struct file_handle *handle = (const void *)info->handle;
+    if (handle->handle_bytes > length - head || handle->handle_bytes > MAX_HANDLE_SZ) return 0;
+    size_t used = head + handle->handle_bytes;
+    return !has_name || memchr(at + used, 0, length - used) != NULL;
+}
+
 static void take_by_handle(p4_watch *watch, const struct fanotify_event_metadata *event) {
     const struct file_handle *dir = NULL, *target = NULL, *from = NULL, *to = NULL;
     const char *name = NULL;
@@ -259,7 +276,7 @@ static void take_by_handle(p4_watch *watch, const struct fanotify_event_metadata
     const uint8_t *end = (const uint8_t *)event + event->event_len;
     while (at + sizeof(struct fanotify_event_info_header) <= end) {
         const struct fanotify_event_info_fid *info = (const void *)at;
-        if (!info->hdr.len) break;
+        if (!is_whole(info, end)) return lose(watch, EBADMSG);
         const struct file_handle *handle = (const void *)info->handle;
         if (info->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME) {
             dir = handle;

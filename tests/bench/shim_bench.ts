@@ -2,13 +2,13 @@
  * What the preload library costs: `deno task bench:shim [OTHER_SHIM.so]`.
  *
  * Each row is measured without a shim, with ours and, where its path is given, with another one, in turns,
- * in one run against one daemon with a local directory as storage. Of all turns the lowest figure counts:
- * what other programs on the machine add is not the library's.
+ * in one run against one daemon with a local directory as storage. Short calls are compared with the C
+ * library's own in the same process, a few of each at a time.
  *
  * @module
  */
 
-import { BINARY, DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
+import { DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
 
 const TURNS = 7;
 
@@ -21,7 +21,7 @@ interface Row {
   /** Path; for each turn and shim another one where a file can be missed but once. */
   readonly path: (unique: string) => string;
   readonly count: number;
-  /** What ours may add, ns; for a duration as a whole, the most it may be. */
+  /** What ours may add, ns; of a time as a whole, the most it may be. */
   readonly target: number | null;
   readonly isWhole?: boolean;
 }
@@ -83,7 +83,7 @@ const ROWS: readonly Row[] = [
     name: "start of /bin/true",
     operation: "start",
     path: () => "/bin/true",
-    count: 3,
+    count: 100,
     target: 60_000,
   },
   {
@@ -104,15 +104,31 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** ns, in one turn under one shim. */
-async function measure(row: Row, shim: string | null, unique: string): Promise<number> {
+/** ns in one turn under one shim: what the C library takes, and what the shim adds where that is known. */
+async function measure(row: Row, shim: string | null, unique: string): Promise<number[]> {
   const env: Record<string, string> = { P4CACHE_DEPOT: depot, P4CACHE_NEGATIVE_TTL: "600" };
   if (shim !== null) env[row.operation === "start" ? "PRELOAD" : "LD_PRELOAD"] = shim;
   const args = [row.operation, row.path(unique), String(row.count)];
-  return Number((await run(bench, args, { env })).stdout.split(" ")[0]);
+  return (await run(bench, args, { env })).stdout.trim().split(" ").map(Number);
 }
 
-const shims = [null, SHIM, ...(other === undefined ? [] : [other])];
+const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!;
+
+/** What each shim adds, the median of the turns; of rows that are a whole, the time itself. */
+async function compare(row: Row): Promise<{ plain: number; adds: number[] }> {
+  const plain: number[] = [], adds = shims.map((): number[] => []);
+  for (let turn = 0; turn < TURNS; turn++) {
+    const [none] = await measure(row, null, `${turn}-none`);
+    plain.push(none!);
+    for (const [i, shim] of shims.entries()) {
+      const [time, added] = await measure(row, shim, `${turn}-${i}`);
+      adds[i]!.push(row.isWhole === true ? time! : added ?? time! - none!);
+    }
+  }
+  return { plain: median(plain), adds: adds.map(median) };
+}
+
+const shims = [SHIM, ...(other === undefined ? [] : [other])];
 await using _daemon = await DaemonProcess.start(depot, [
   "--read-only",
   "--primary-type",
@@ -120,30 +136,20 @@ await using _daemon = await DaemonProcess.start(depot, [
   "--primary-path",
   store,
 ]);
-console.log(
-  `${BINARY}, ${SHIM}${other === undefined ? "" : `, ${other}`}\nns each, the lowest of ${TURNS}:`,
-);
-const head = [
-  "",
-  "no shim",
-  "ours",
-  "adds",
-  "may",
-  ...(other === undefined ? [] : ["other", "ours/other"]),
-];
+console.log(`${shims.join(", ")}\nns, the median of ${TURNS} turns`);
 const line = (cells: readonly string[]) =>
   cells.map((cell, i) => i === 0 ? cell.padEnd(46) : cell.padStart(12)).join("");
-console.log(line(head));
+const compared = other === undefined ? [] : ["other adds", "ours/other"];
+console.log(line(["", "no shim", "ours adds", "may add", ...compared]));
 for (const row of ROWS) {
-  const lowest = shims.map(() => Infinity);
-  for (let turn = 0; turn < TURNS; turn++) {
-    for (const [i, shim] of shims.entries()) {
-      lowest[i] = Math.min(lowest[i]!, await measure(row, shim, `${turn}-${i}`));
-    }
-  }
-  const [none, ours, theirs] = lowest as [number, number, number?];
-  const adds = row.isWhole === true ? ours : ours - none;
-  const cells = [row.name, none, ours, adds, row.target ?? "-"];
-  if (theirs !== undefined) cells.push(theirs, (ours / theirs).toFixed(3));
-  console.log(line(cells.map((cell) => typeof cell === "number" ? cell.toFixed(1) : cell)));
+  const { plain, adds: [ours, theirs] } = await compare(row);
+  const numbers = [
+    plain,
+    ours!,
+    row.target,
+    theirs,
+    theirs === undefined ? theirs : ours! / theirs,
+  ];
+  const cells = numbers.filter((n) => n !== undefined).map((n) => n === null ? "-" : n.toFixed(1));
+  console.log(line([row.name, ...cells]));
 }

@@ -1,11 +1,11 @@
 /**
- * Files carried inside the binary: the C helper library and the preload library.
+ * Files carried inside the binary: the C helper library, the preload library, the page to look at.
  *
  * @module
  */
 
 /** Names of the files that `deno compile --include` embeds beside the program. */
-export type AssetName = "libp4helper.so" | "libp4shim.so";
+export type AssetName = "libp4helper.so" | "libp4shim.so" | "dashboard.html";
 
 /**
  * Reads an embedded file; in a source checkout, the one in `build/`.
@@ -13,7 +13,7 @@ export type AssetName = "libp4helper.so" | "libp4shim.so";
  */
 export function readAsset(name: AssetName): Uint8Array<ArrayBuffer> {
   // In the compiled program this module is bundled beside the assets; in a checkout it is in src/.
-  const places = [`./${name}`, `../${name}`, `../build/${name}`];
+  const places = [`./${name}`, `../${name}`, `../build/${name}`, `./admin/${name}`];
   for (const place of places) {
     try {
       return Deno.readFileSync(new URL(place, import.meta.url));

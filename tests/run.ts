@@ -21,6 +21,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   curl: "curl",
   ruby: "ruby",
   spin: "spin",
+  "chromium-headless-shell": "chromium-headless-shell",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
 };

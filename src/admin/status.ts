@@ -8,10 +8,18 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { BusyDirectories, BusyDirectory } from "../observe/busy_directories.ts";
+import type { EventFeed, FileEvent } from "../observe/event_feed.ts";
 import type { ConditionName, Health } from "../observe/health.ts";
+import { type HealthState, stateOf } from "../observe/health_watch.ts";
+import type { RecentLine } from "../observe/logging.ts";
 import type { GaugeSnapshot, Metrics, Totals } from "../observe/metrics.ts";
+import type { RateMeter, Rates, Recently } from "../observe/rates.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
 import { VERSION } from "../version.ts";
+
+/** Directories and restores that are told. */
+const BUSIEST = 10, SLOWEST = 10;
 
 /** A storage as the daemon sees it now. */
 export interface StorageStatus {
@@ -27,6 +35,22 @@ export interface DegradedStatus {
   readonly seconds: number;
 }
 
+/** Figures of the moment. */
+export interface ActivityStatus {
+  /** A second, over the last seconds. */
+  readonly rates: Rates;
+  /** Transfers of the last five minutes. */
+  readonly recently: Recently;
+  /** Share of opened files that were here, over the last five minutes; null when none was opened. */
+  readonly hitRatio: number | null;
+  /** Time until nothing is dirty, at the present rate; null when there is no telling. */
+  readonly drainSeconds: number | null;
+  /** Directories in which most files are opened. */
+  readonly busiest: readonly BusyDirectory[];
+  /** The slowest restores of those remembered. */
+  readonly slowest: readonly FileEvent[];
+}
+
 /** See the module. Ages and times are seconds, sizes bytes. */
 export interface Status {
   readonly version: string;
@@ -34,6 +58,7 @@ export interface Status {
   readonly depot: string;
   readonly mode: "readwrite" | "readonly";
   readonly uptimeSeconds: number;
+  readonly state: HealthState;
   /** How changes of the depot are noticed; null on a replica. */
   readonly watching: string | null;
   readonly storage: { readonly primary: StorageStatus; readonly secondary: StorageStatus | null };
@@ -62,6 +87,9 @@ export interface Status {
   readonly degraded: readonly DegradedStatus[];
   /** Why nothing is evicted by the watermark, where an operator said so. */
   readonly drained: string | null;
+  readonly activity: ActivityStatus;
+  /** The latest warnings and errors of the log, the oldest first. */
+  readonly recent: readonly RecentLine[];
   /** Counts since the start. */
   readonly totals: Readonly<Totals>;
 }
@@ -74,6 +102,10 @@ export interface StatusParts {
   readonly evictor: Evictor;
   readonly metrics: Metrics;
   readonly health: Health;
+  readonly feed: EventFeed;
+  readonly busy: BusyDirectories;
+  readonly rates: RateMeter;
+  readonly recentLines: readonly RecentLine[];
   readonly gauges: () => GaugeSnapshot;
   readonly primary: RetryingBackend;
   readonly secondary: RetryingBackend | null;
@@ -93,6 +125,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
     depot: config.depotPath,
     mode: config.readOnly ? "readonly" : "readwrite",
     uptimeSeconds: Math.floor((Date.now() - parts.startedMs) / 1000),
+    state: stateOf(health.conditions, config, Date.now()),
     watching: parts.watching,
     storage: {
       primary: storageStatus(primary),
@@ -121,7 +154,21 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       seconds: Math.floor((Date.now() - sinceMs) / 1000),
     })),
     drained: evictor.heldBecause,
+    activity: activityStatus(parts),
+    recent: parts.recentLines,
     totals: metrics.totals(),
+  };
+}
+
+function activityStatus({ rates, busy, feed, manifest }: StatusParts): ActivityStatus {
+  const { dirty, dirtyBytes } = manifest.counters;
+  return {
+    rates: rates.rates(),
+    recently: rates.recently(),
+    hitRatio: rates.hitRatio(),
+    drainSeconds: rates.drainSeconds(dirty, dirtyBytes),
+    busiest: busy.top(BUSIEST),
+    slowest: feed.slowest("restored", SLOWEST),
   };
 }
 

@@ -49,6 +49,7 @@ async function bundle(): Promise<void> {
   });
   await esbuild.stop();
   for (const asset of ASSETS) await Deno.copyFile(`${BUILD}/${asset}`, `${BUNDLE}/${asset}`);
+  await Deno.copyFile(`${ROOT}src/admin/dashboard.html`, `${BUNDLE}/dashboard.html`);
 }
 
 async function compile(): Promise<void> {

@@ -28,6 +28,7 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { accessed, type FileRecord } from "../manifest/transitions.ts";
 import type { EngineMetrics, SkipReason } from "../observe/engine_metrics.ts";
+import type { EventFeed } from "../observe/event_feed.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -67,6 +68,7 @@ export interface EvictorParts {
   readonly unsettled: Unsettled;
   readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
   readonly metrics: Metrics;
+  readonly feed: EventFeed;
   readonly engineMetrics: EngineMetrics;
   readonly health: Health;
   readonly log: Logger;
@@ -244,7 +246,7 @@ export class Evictor {
 
   /** Returns what is gone. */
   async #evict(files: readonly Chosen[]): Promise<{ files: number; bytes: number }> {
-    const { manifest, metrics, activity, intake } = this.#parts;
+    const { manifest, metrics, feed, activity, intake } = this.#parts;
     const begun = performance.now();
     let settled = false;
     try {
@@ -273,6 +275,7 @@ export class Evictor {
         else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
         // A new file came to the path after the decision, and may have gone again.
         else if (file.eviction.touched) this.#recordTouched(file);
+        else feed.note("evicted", file.path, { bytes: file.size });
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
       return { files: evictedFiles, bytes: evictedBytes };

@@ -12,6 +12,7 @@ import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { seen } from "../manifest/transitions.ts";
+import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
@@ -35,6 +36,7 @@ export interface IntakeParts {
   readonly moved: MovedFiles;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
+  readonly feed: EventFeed;
   readonly log: Logger;
   /** Called when a file became dirty. */
   readonly onDirty: (path: DepotPath) => void;
@@ -155,12 +157,14 @@ export class Intake {
   }
 
   #take(record: WatchRecord, scanner: Scanner): Promise<void> | void {
-    const { metrics } = this.#parts;
+    const { metrics, feed } = this.#parts;
     switch (record.kind) {
       case "changed":
         metrics.watcherEvent("write", 1);
+        feed.note("written", record.path, { bytes: record.size });
         return this.changed(record.path, record.size);
       case "gone":
+        feed.note("gone", record.path);
         return this.gone(record.path);
       case "renamed":
         return this.renamed(record.path, record.to!);

@@ -15,6 +15,7 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { restored, seen } from "../manifest/transitions.ts";
 import { describeError } from "../observe/logging.ts";
+import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { FetchAnswer } from "../server/shim_server.ts";
 import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
@@ -50,6 +51,7 @@ export interface RestorerParts {
   readonly secondary: Backend | null;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
+  readonly feed: EventFeed;
   readonly log: Logger;
   readonly nowSeconds: () => number;
   /** Resolves when every event of the depot before the call has been taken in. */
@@ -129,7 +131,7 @@ export class Restorer {
   }
 
   async #restore(path: DepotPath): Promise<FetchAnswer> {
-    const { activity, manifest, renames, metrics, log, isExcluded } = this.#parts;
+    const { activity, manifest, renames, metrics, feed, log, isExcluded } = this.#parts;
     // On its way out: it is gone, or back, in a moment.
     await activity.evictions.get(path)?.done;
     const back = this.#local(path);
@@ -147,6 +149,7 @@ export class Restorer {
           : null;
         if (found !== null) {
           metrics.restoreDone(true, found.size, seconds(), found.secondary);
+          feed.note("restored", path, { bytes: found.size, seconds: seconds() });
           return { kind: "ok", size: found.size };
         }
         await upToDate;
@@ -156,6 +159,7 @@ export class Restorer {
       }
     } catch (error) {
       metrics.restoreDone(false, 0, seconds(), false);
+      feed.note("restore_failed", path, { seconds: seconds(), why: describeError(error) });
       log.error(`Restore failed: ${displayPath(path)}: ${describeError(error)}`);
       throw error;
     }

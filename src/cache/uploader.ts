@@ -19,6 +19,7 @@ import { CLEAN } from "../manifest/schema.ts";
 import { uploaded } from "../manifest/transitions.ts";
 import type { Health } from "../observe/health.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
+import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
 import type { EngineMetrics } from "../observe/engine_metrics.ts";
@@ -90,6 +91,7 @@ export interface UploaderParts {
   readonly moved: MovedFiles;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly feed: EventFeed;
   readonly engineMetrics: EngineMetrics;
   readonly log: Logger;
   readonly nowSeconds: () => number;
@@ -375,7 +377,7 @@ export class Uploader {
     upload: { readonly changed: boolean },
     open: () => Promise<Content & { close?: () => void }>,
   ): Promise<boolean> {
-    const { backend, metrics } = this.#parts;
+    const { backend, metrics, feed } = this.#parts;
     const begun = performance.now();
     let content: (Content & { close?: () => void }) | null = null;
     try {
@@ -383,7 +385,9 @@ export class Uploader {
       if (this.#mustWait(path)) throw new FileChanged();
       const etag = await this.#copied(path, content) ??
         (await backend.put(path, content, this.#abort.signal)).etag;
-      metrics.uploadDone(true, content.size, (performance.now() - begun) / 1000);
+      const seconds = (performance.now() - begun) / 1000;
+      metrics.uploadDone(true, content.size, seconds);
+      feed.note("uploaded", path, { bytes: content.size, seconds });
       this.#putOff.delete(path);
       this.#failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);
@@ -446,6 +450,7 @@ export class Uploader {
     if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
     if (this.#abort.signal.aborted) return;
     metrics.uploadDone(false, 0, seconds);
+    this.#parts.feed.note("upload_failed", path, { seconds, why: describeError(error) });
     const why = `${displayPath(path)}: ${describeError(error)}`;
     const kind = error instanceof StorageError ? error.kind : "local";
     if (kind === "local") health.raise("depot_io", `cannot read ${why}`, LOCAL_FAILURE_MS);

@@ -13,6 +13,7 @@
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
+import { httpPages } from "../admin/pages.ts";
 import { adminRoutes } from "../admin/routes.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
 import { recordAccesses } from "../cache/accesses.ts";
@@ -20,15 +21,19 @@ import { pathFromBytes } from "../cache/depot_path.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
+import { parseListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
 import { isDiskFull, openManifest } from "../manifest/open_manifest.ts";
 import { Health } from "../observe/health.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
+import { startPulse } from "../observe/pulse.ts";
+import { RateMeter } from "../observe/rates.ts";
 import { ReloadMetrics } from "../observe/reload_metrics.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
 import { stateLine } from "../observe/stats_line.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
+import { HttpServer } from "../server/http_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import {
@@ -98,9 +103,12 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
     : null;
 
   const maintenance = new Maintenance(state.path, engine.evictor);
+  const rates = new RateMeter(() => engine.metrics.totals());
   const status: StatusParts = {
     ...engine,
     config,
+    rates,
+    recentLines: output.recent,
     primary,
     secondary,
     gauges: () => gauges(config, engine),
@@ -112,9 +120,15 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
     adminRoutes({ ...engine, ...status, maintenance }),
   );
 
+  const http = openHttp(config, status, () => manager.isReady);
+
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
   const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
+  const stopPulse = startPulse(rates, health, config, () => ({
+    ...files.space(),
+    oldestDirtySeconds: engine.uploader.oldestDirtySeconds,
+  }));
   const reloader = new Reloader({
     config,
     load,
@@ -142,7 +156,8 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   log.info(`${signal}: stopping`);
   manager.stopping();
   background.stop();
-  await control.close();
+  stopPulse();
+  await Promise.all([control.close(), http?.close()]);
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await server.close();
   await accesses?.close();
@@ -169,6 +184,18 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   return 0;
 }
 
+function openHttp(
+  config: Config,
+  status: StatusParts,
+  isServing: () => boolean,
+): HttpServer | null {
+  const address = config.httpListen === null ? null : parseListenAddress(config.httpListen);
+  if (address === null) return null;
+  const server = HttpServer.listen(address, httpPages(status, isServing));
+  getLog("admin").info(`HTTP at ${server.url}`);
+  return server;
+}
+
 function openWatcher(files: DepotFiles): Watcher {
   try {
     return Watcher.open(files.dir);
@@ -188,6 +215,7 @@ function storageKeys(config: Config): (path: string) => string {
 /** Accesses that the shim reports are logged, and keep files from eviction. */
 async function takeAccesses(engine: Engine, paths: readonly string[]): Promise<void> {
   engine.metrics.accessEvents(paths.length);
+  engine.busy.note(paths);
   recordAccesses(engine.manifest, paths, Math.floor(Date.now() / 1000));
   await engine.accessLog?.note(paths);
 }

@@ -29,7 +29,9 @@ import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { previousOfRestored } from "../manifest/rank.ts";
 import { recount } from "../manifest/recount.ts";
+import { BusyDirectories } from "../observe/busy_directories.ts";
 import { EngineMetrics, type EngineReadings } from "../observe/engine_metrics.ts";
+import { EventFeed } from "../observe/event_feed.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
@@ -55,6 +57,8 @@ export interface Engine {
   readonly unsettled: Unsettled;
   readonly remover: Remover;
   readonly metrics: Metrics;
+  readonly feed: EventFeed;
+  readonly busy: BusyDirectories;
   readonly health: Health;
   /** Null when it is turned off or cannot be used. */
   readonly accessLog: AccessLog | null;
@@ -93,7 +97,8 @@ export function buildEngine(
   const activity = new Activity();
   const isExcluded = createLiveExclusion(() => config.exclude);
   const nowSeconds = () => Math.floor(Date.now() / 1000);
-  const shared = { files, manifest, activity, isExcluded, nowSeconds };
+  const feed = new EventFeed();
+  const shared = { files, manifest, activity, isExcluded, nowSeconds, feed };
   const metrics: Metrics = new Metrics(
     { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
     () => gauges(config, engine),
@@ -225,6 +230,8 @@ export function buildEngine(
     unsettled,
     remover,
     metrics,
+    feed,
+    busy: new BusyDirectories(),
     accessLog,
     health,
   };

@@ -49,6 +49,7 @@ export function statusText(status: Status): string {
       "Daemon",
       `p4-cache ${status.version}, pid ${status.pid}, up ${ageText(status.uptimeSeconds)}`,
     ],
+    ["State", status.state],
     ["Watching", status.watching ?? "no (replica)"],
     ["Storage", storageText(storage.primary)],
   ];

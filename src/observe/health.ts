@@ -23,6 +23,12 @@ export const CONDITIONS = [
   "depot_io",
   /** Events were lost, and the comparison that makes up for them has not ended. */
   "events_lost",
+  /** A file waits longer for its upload than the threshold allows. */
+  "uploads_late",
+  /** More of the recent transfers failed than the threshold allows. */
+  "transfers_failing",
+  /** Less of the depot's filesystem is free than the threshold asks for. */
+  "disk_filling",
 ] as const;
 
 /** Name of a condition. */

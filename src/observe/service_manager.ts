@@ -24,6 +24,7 @@ export class ServiceManager {
   #patience: number | null = null;
   #status: number | null = null;
   #failed = false;
+  #isReady = false;
 
   /**
    * Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
@@ -41,8 +42,14 @@ export class ServiceManager {
     this.#waitForUs();
   }
 
+  /** Whether we serve: from the start's end to the stop's begin. */
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
   /** We serve. @param status One line that says how it stands, asked again and again. */
   ready(status: () => string): void {
+    this.#isReady = true;
     this.#end(this.#patience);
     this.#send(`READY=1\nMAINPID=${Deno.pid}\nSTATUS=${status()}`);
     this.#status = this.#every(STATUS_MS, () => `STATUS=${status()}`);
@@ -63,6 +70,7 @@ export class ServiceManager {
 
   /** We end; status lines end too, the watchdog is still told that we live. */
   stopping(): void {
+    this.#isReady = false;
     this.#end(this.#status);
     this.#send("STOPPING=1\nSTATUS=Stopping: transfers under way are finished");
     this.#waitForUs();

@@ -26,6 +26,7 @@ import type { EvictPolicy } from "../../src/manifest/rank.ts";
 import { EngineMetrics } from "../../src/observe/engine_metrics.ts";
 import { Health } from "../../src/observe/health.ts";
 import { getLog } from "../../src/observe/logging.ts";
+import { EventFeed } from "../../src/observe/event_feed.ts";
 import { Metrics } from "../../src/observe/metrics.ts";
 import { RETRY_DEFAULTS, RetryingBackend } from "../../src/storage/retrying.ts";
 import { MemoryBackend } from "../storage/memory_backend.ts";
@@ -128,6 +129,7 @@ export class Engine {
       engineMetrics,
       health: this.health,
       metrics: this.metrics,
+      feed: new EventFeed(),
       log,
     };
     this.moved = new MovedFiles(this.manifest);

@@ -37,7 +37,7 @@ export class AdaptiveLimit {
   #before: { readonly limit: number; readonly rate: number } | null = null;
   #hold = 0;
   #count = 0;
-  #wasFull = true;
+  #fullCount = 0;
   #windowBeganMs = 0;
   #halvedMs = -Infinity;
 
@@ -55,17 +55,18 @@ export class AdaptiveLimit {
 
   /**
    * A request ended well.
-   * @param isFull Whether all places were taken until then; a limit that is not reached says nothing.
+   * @param isFull Whether all places were taken until then. A limit that is seldom reached says
+   * nothing; between two batches it may be free for a moment.
    * @param nowMs Time of a clock that only goes forward.
    */
   done(isFull: boolean, nowMs: number): void {
     if (this.#count === 0 && this.#windowBeganMs === 0) this.#windowBeganMs = nowMs;
     this.#count++;
-    this.#wasFull &&= isFull;
+    if (isFull) this.#fullCount++;
     const elapsedMs = nowMs - this.#windowBeganMs;
     // A full turn of all places, or the rate would be that of the limit before.
     if (elapsedMs < WINDOW_MS || this.#count < 2 * this.value) return;
-    if (this.#wasFull) this.#decide(this.#count / elapsedMs);
+    if (this.#fullCount >= this.#count / 2) this.#decide(this.#count / elapsedMs);
     else this.#before = null;
     this.#beginWindow(nowMs);
   }
@@ -103,6 +104,6 @@ export class AdaptiveLimit {
   #beginWindow(nowMs: number): void {
     this.#windowBeganMs = nowMs;
     this.#count = 0;
-    this.#wasFull = true;
+    this.#fullCount = 0;
   }
 }

@@ -49,6 +49,7 @@ const SYMBOLS = {
   p4files_make_dir: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_rename: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_unlink: { parameters: ["i32", "buffer"], result: "i32" },
+  p4files_identity: { parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
   p4files_statfs: { parameters: ["i32", "buffer"], result: "i32" },
 } as const;
 
@@ -71,6 +72,9 @@ const S_IFMT = 0o170000, S_IFREG = 0o100000;
 export function isRegular(stat: FileStat): boolean {
   return (stat.mode & S_IFMT) === S_IFREG;
 }
+
+/** Filesystem id, and the largest file handle with its type. */
+const IDENTITY_BYTES = 8 + 4 + 128;
 
 const STAT_BYTES = 32;
 const READ_BYTES = 16 + STAT_BYTES;
@@ -308,6 +312,21 @@ export class DepotFiles {
   /** Lists the files below a directory ("" is the whole depot). Close the walk. */
   walk(start: DepotPath): Pick<DepotWalk, "next" | "close"> {
     return DepotWalk.open(this.root, start);
+  }
+
+  /** Lists the directories below the depot's, each before those below it. Close the walk. */
+  walkDirectories(): Pick<DepotWalk, "next" | "close"> {
+    return DepotWalk.open(this.root, "" as DepotPath, true);
+  }
+
+  /**
+   * What a directory is, whatever its name: stays through renames and restarts. Null where nothing is, or
+   * the filesystem cannot tell.
+   */
+  identity(dir: string): string | null {
+    const out = new Uint8Array(IDENTITY_BYTES);
+    const rc = this.#calls.p4files_identity(this.root, cString(dir), out, out.length);
+    return rc < 0 ? null : String.fromCharCode(...out.subarray(0, rc));
   }
 
   /** Leases each file and moves it into the trash directory; see evict.h. */

@@ -9,7 +9,7 @@ import { FileError } from "./file_error.ts";
 import { cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {
-  p4walk_open: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  p4walk_open: { parameters: ["i32", "buffer", "u32", "buffer"], result: "i32" },
   p4walk_next: { parameters: ["pointer", "buffer", "u64"], result: "i64", nonblocking: true },
   p4walk_close: { parameters: ["pointer"], result: "void" },
 } as const;
@@ -17,7 +17,7 @@ const SYMBOLS = {
 /** What the walk found. */
 export interface WalkRecord {
   /** "other": a symbolic link, FIFO, device or socket. */
-  readonly kind: "file" | "problem" | "other";
+  readonly kind: "file" | "problem" | "other" | "directory";
   readonly path: DepotPath;
   readonly size: number;
   readonly mtimeNs: bigint;
@@ -27,7 +27,7 @@ export interface WalkRecord {
   readonly errno: number;
 }
 
-const KINDS = ["file", "problem", "other"] as const;
+const KINDS = ["file", "problem", "other", "directory"] as const;
 const HEAD_BYTES = 32;
 const BUFFER_BYTES = 512 * 1024;
 
@@ -45,11 +45,17 @@ export class DepotWalk {
   /**
    * Begins at a directory ("" is the whole depot).
    * @param root Descriptor of the depot's directory.
+   * @param directories Tells directories, each before what is below it, and nothing else.
    */
-  static open(root: number, start: DepotPath): DepotWalk {
+  static open(root: number, start: DepotPath, directories = false): DepotWalk {
     const library = openHelper(SYMBOLS);
     const out = new BigUint64Array(1);
-    const rc = library.symbols.p4walk_open(root, cString(start), new Uint8Array(out.buffer));
+    const rc = library.symbols.p4walk_open(
+      root,
+      cString(start),
+      directories ? 1 : 0,
+      new Uint8Array(out.buffer),
+    );
     if (rc < 0) {
       library.close();
       throw new FileError(-rc, "walk", start);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -324,6 +325,27 @@ int32_t p4files_unlink(int32_t root, const char *path) {
     int error = unlinkat(parent, name, 0) ? -errno : 0;
     close(parent);
     return error;
+}
+
+int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap) {
+    union {
+        struct file_handle head;
+        uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+    } handle = {.head.handle_bytes = MAX_HANDLE_SZ};
+    struct statfs fs;
+    int mount, fd = p4_open_beneath(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (fd < 0) return fd;
+    int error = fstatfs(fd, &fs) || name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH)
+                    ? -errno
+                    : 0;
+    close(fd);
+    if (error) return error;
+    uint32_t length = handle.head.handle_bytes, total = sizeof fs.f_fsid + 4 + length;
+    if (total > cap) return -ENOBUFS;
+    memcpy(out, &fs.f_fsid, sizeof fs.f_fsid);
+    memcpy(out + sizeof fs.f_fsid, &handle.head.handle_type, 4);
+    memcpy(out + sizeof fs.f_fsid + 4, handle.head.f_handle, length);
+    return (int32_t)total;
 }
 
 int32_t p4files_statfs(int32_t root, uint64_t out[4]) {

@@ -76,6 +76,11 @@ P4_EXPORT int32_t p4files_make_dir(int32_t root, const char *path);
 /* Renames beneath the root, never over an existing name. */
 P4_EXPORT int32_t p4files_rename(int32_t root, const char *from, const char *to);
 P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
+/* What a directory is, whatever its name: filesystem id and file handle. It stays through renames and
+ * restarts, and no other directory of the filesystem ever has it. Returns its length; -EOPNOTSUPP where
+ * the filesystem has no handles. */
+P4_EXPORT int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap);
+
 /* out: total bytes, available bytes, total inodes, available inodes. */
 P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 

@@ -13,7 +13,7 @@ enum { HEAD = 32, MAX_PATH = 4096 };
 static const char STATE_DIR[] = ".p4cache";
 
 struct p4_walk {
-    int root;
+    int root, directories;
     dev_t device;
     char **waiting;
     size_t count, room;
@@ -37,12 +37,13 @@ static int push(p4_walk *walk, const char *path) {
     return 0;
 }
 
-int32_t p4walk_open(int32_t root, const char *start, p4_walk **out) {
+int32_t p4walk_open(int32_t root, const char *start, uint32_t directories, p4_walk **out) {
     struct stat st;
     if (fstat(root, &st)) return -errno;
     p4_walk *walk = calloc(1, sizeof *walk);
     if (!walk) return -ENOMEM;
     walk->root = root;
+    walk->directories = directories != 0;
     walk->device = st.st_dev;
     if (strlen(start) >= MAX_PATH || push(walk, start)) {
         p4walk_close(walk);
@@ -96,6 +97,16 @@ static int next_dir(p4_walk *walk) {
     return -error;
 }
 
+static int take_directory(p4_walk *walk, const char *path, size_t length, uint8_t *out, uint64_t cap,
+                          uint64_t *used) {
+    if (walk->directories) {
+        size_t n = record(out + *used, cap - *used, P4_WALK_DIRECTORY, path, length, NULL, 0);
+        if (!n) return -ENOBUFS;
+        *used += n;
+    }
+    return push(walk, path);
+}
+
 /* Handles one entry; -ENOBUFS when its record found no room. */
 static int take(p4_walk *walk, struct dirent *entry, uint8_t *out, uint64_t cap, uint64_t *used) {
     const char *name = entry->d_name;
@@ -110,12 +121,15 @@ static int take(p4_walk *walk, struct dirent *entry, uint8_t *out, uint64_t cap,
     length += name_len;
     struct stat st;
     size_t n;
-    if (entry->d_type == DT_DIR) return push(walk, path);
+    if (walk->directories && entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN) return 0;
+    if (entry->d_type == DT_DIR) return take_directory(walk, path, length, out, cap, used);
     if (fstatat(dirfd(walk->dir), name, &st, AT_SYMLINK_NOFOLLOW)) {
         if (errno == ENOENT) return 0;
         n = record(out + *used, cap - *used, P4_WALK_PROBLEM, path, length, NULL, errno);
     } else if (S_ISDIR(st.st_mode)) {
-        return push(walk, path);
+        return take_directory(walk, path, length, out, cap, used);
+    } else if (walk->directories) {
+        return 0;
     } else {
         n = record(out + *used, cap - *used, S_ISREG(st.st_mode) ? P4_WALK_FILE : P4_WALK_OTHER, path,
                    length, &st, 0);

@@ -1,4 +1,4 @@
-/* walk: lists the regular files below a directory of the depot.
+/* walk: lists the regular files, or the directories, below a directory of the depot.
  *
  * Never follows a symbolic link, never enters the state directory or another filesystem. What cannot
  * be read is reported and passed over.
@@ -9,10 +9,11 @@
 
 typedef struct p4_walk p4_walk;
 
-enum { P4_WALK_FILE = 1, P4_WALK_PROBLEM = 2, P4_WALK_OTHER = 3 };
+enum { P4_WALK_FILE = 1, P4_WALK_PROBLEM = 2, P4_WALK_OTHER = 3, P4_WALK_DIRECTORY = 4 };
 
-/* Begins at `start`, relative to the depot ("" for all of it). */
-P4_EXPORT int32_t p4walk_open(int32_t root, const char *start, p4_walk **out);
+/* Begins at `start`, relative to the depot ("" for all of it). With `directories` only those are told,
+ * each before what is below it. */
+P4_EXPORT int32_t p4walk_open(int32_t root, const char *start, uint32_t directories, p4_walk **out);
 
 /* Packs records: u32 length of all, u8 kind, u8 0, u16 path length, u32 mode, u32 nlink, i64 size
  * (errno of a problem), i64 mtime ns, path; padded to 8. Returns the bytes, 0 at the end. */

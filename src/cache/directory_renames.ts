@@ -151,11 +151,12 @@ export class DirectoryRenames {
     return time;
   }
 
-  /** What became of a path under the renames so far. */
-  mapped(path: string): string {
+  /** What became of a directory under the renames that are not carried out yet. */
+  mapped(dir: string): string {
     return this.#pending.reduce(
-      (now, { from, to }) => now.startsWith(from) ? to + now.slice(from.length) : now,
-      path,
+      (now, { from, to }) =>
+        (now + "/").startsWith(from) ? to.slice(0, -1) + now.slice(from.length - 1) : now,
+      dir,
     );
   }
 

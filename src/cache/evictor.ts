@@ -34,6 +34,7 @@ import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { Intake } from "./intake.ts";
 import type { Pins } from "./pins.ts";
 import type { Reserve } from "./reserve.ts";
@@ -66,6 +67,7 @@ export interface EvictorParts {
   readonly intake: Intake;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly identities: Pick<DirectoryIdentities, "remember">;
   readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -223,6 +225,9 @@ export class Evictor {
       const eviction = { touched: false, done };
       activity.evictions.set(path, eviction);
       const { size, mtimeNs, mode } = record.version;
+      this.#parts.identities.remember(
+        path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath,
+      );
       const trashId = manifest.addTrash(path);
       files.push({ path, trashId, size, mtimeNs, mode, record, eviction, end });
       planned += size;

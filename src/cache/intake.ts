@@ -17,6 +17,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import type { Scanner } from "./scanner.ts";
@@ -34,6 +35,7 @@ export interface IntakeParts {
   readonly activity: Activity;
   readonly renames: DirectoryRenames;
   readonly moved: MovedFiles;
+  readonly identities: Pick<DirectoryIdentities, "moved" | "gone">;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -96,15 +98,17 @@ export class Intake {
 
   /** A directory was renamed within the depot, with all below. */
   async renamed(from: DepotPath, to: DepotPath): Promise<void> {
-    const { renames } = this.#parts;
+    const { renames, identities } = this.#parts;
     await renames.begin(from, to);
+    await identities.moved(from, to);
     renames.start();
   }
 
   /** A directory left: every tracked file that was below it, and is not there now, is gone. */
   async treeGone(dir: DepotPath): Promise<void> {
-    const { manifest, files } = this.#parts;
+    const { manifest, files, identities } = this.#parts;
     const prefix = dir + "/";
+    await identities.gone(dir);
     await manifest.commit();
     for (let after: string = prefix;;) {
       const page = await manifest.pathsAfter(after);

@@ -56,6 +56,8 @@ export interface RestorerParts {
   readonly nowSeconds: () => number;
   /** Resolves when every event of the depot before the call has been taken in. */
   readonly upToDate: () => Promise<void>;
+  /** Resolves when no search for renames that nobody told is going on. */
+  readonly renamesKnown: () => Promise<void>;
   /** Configured restore threads. */
   readonly threads: number;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
@@ -153,6 +155,7 @@ export class Restorer {
           return { kind: "ok", size: found.size };
         }
         await upToDate;
+        await this.#parts.renamesKnown();
         const here = this.#local(path);
         if (here !== null) return { kind: "ok", size: here.size };
         if (renames.count === renamesSeen) return { kind: "notFound" };

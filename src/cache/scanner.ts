@@ -54,6 +54,8 @@ export interface ScannerParts {
   readonly activity: Activity;
   readonly isExcluded: (path: string) => boolean;
   readonly intake: Intake;
+  /** Looks for directories that were renamed while nobody watched; uploads wait for that. */
+  readonly findRenames: () => void;
   readonly engineMetrics: EngineMetrics;
   readonly health: Health;
   readonly log: Logger;
@@ -85,7 +87,11 @@ export class Scanner {
    */
   requestReconcile(reason: string, isRoutine = false): void {
     const { log, health } = this.#parts;
-    if (!isRoutine) health.raise("events_lost", reason);
+    if (!isRoutine) {
+      health.raise("events_lost", reason);
+      // A rename may be among what was lost.
+      this.#parts.findRenames();
+    }
     if (this.#reconcile !== null) {
       this.#again ||= !isRoutine;
       return;

@@ -126,6 +126,8 @@ export class Uploader {
   #wake: (() => void) | null = null;
   #woken = false;
   #running: Promise<void> | null = null;
+  /** Resolves when uploads may begin. */
+  #held: Promise<void> | null = null;
   #failuresInARow = 0;
   #lastFailure = "";
   /** When the oldest dirty file became dirty, s since the epoch. */
@@ -174,6 +176,14 @@ export class Uploader {
     this.#wake?.();
   }
 
+  /** Begins no upload until the promise resolves. */
+  hold(until: Promise<void>): void {
+    const held = Promise.all([this.#held, until.catch(() => {})]).then(() => {
+      if (this.#held === held) this.#held = null;
+    });
+    this.#held = held;
+  }
+
   /** Looks at the whole queue now, at files that were put off too. */
   hurry(): void {
     this.#putOff.clear();
@@ -200,6 +210,7 @@ export class Uploader {
     while (!this.#stopping) {
       try {
         this.#woken = false;
+        await this.#held;
         if (after === "") await this.#settle();
         const page = await manifest.dirtyAfter(after);
         if (after === "") this.#oldest = page[0]?.seconds ?? null;

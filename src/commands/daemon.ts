@@ -89,6 +89,8 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
+  // Before the first request: until that is done, no evicted file is said to be absent.
+  if (!config.readOnly && !config.skipStartupScan) engine.findRenames();
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
@@ -163,6 +165,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   await accesses?.close();
   await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
   manifest.giveUp();
+  await engine.identities.stop();
   await engine.renames.stop();
   await Promise.all([engine.evictor.stop(), engine.garbage.stop(), engine.unsettled.stop()]);
   watcher?.stop();

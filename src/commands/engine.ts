@@ -11,6 +11,7 @@ import type { AccessLog } from "../access/access_log.ts";
 import { openAccessLog } from "../access/open_access_log.ts";
 import { Activity } from "../cache/activity.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
+import { DirectoryIdentities } from "../cache/directory_identities.ts";
 import { DirectoryRenames } from "../cache/directory_renames.ts";
 import { Evictor } from "../cache/evictor.ts";
 import { createLiveExclusion } from "../cache/exclusion.ts";
@@ -53,6 +54,8 @@ export interface Engine {
   readonly evictor: Evictor;
   readonly garbage: GarbageCollector;
   readonly renames: DirectoryRenames;
+  readonly identities: DirectoryIdentities;
+  readonly findRenames: () => void;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly remover: Remover;
@@ -115,15 +118,36 @@ export function buildEngine(
     onDirty: (path) => uploader.notice(path),
     onCopied: () => engineMetrics.objectCopied(),
   });
+  const identities: DirectoryIdentities = new DirectoryIdentities({
+    ...shared,
+    log: getLog("rename"),
+    mapped: (path) => renames.mapped(path),
+    onRenamed: (from, to) => intake.renamed(from, to),
+  });
+  const findRenames = () => {
+    const compared = identities.compare();
+    uploader.hold(compared);
+    compared.catch((error) => {
+      getLog("rename").error(`Cannot look for renamed directories: ${describeError(error)}`);
+    });
+  };
   const intake = new Intake({
     ...shared,
     renames,
     moved,
+    identities,
     metrics,
     log: getLog("intake"),
     onDirty: (path: DepotPath) => uploader.notice(path),
   });
-  const scanner = new Scanner({ ...shared, intake, engineMetrics, health, log: getLog("scan") });
+  const scanner = new Scanner({
+    ...shared,
+    intake,
+    findRenames,
+    engineMetrics,
+    health,
+    log: getLog("scan"),
+  });
   const uploader = new Uploader({
     ...shared,
     backend: primary,
@@ -175,6 +199,7 @@ export function buildEngine(
     intake,
     pins,
     unsettled,
+    identities,
     reserve,
     metrics,
     engineMetrics,
@@ -199,6 +224,7 @@ export function buildEngine(
     secondary,
     renames,
     upToDate: () => intake.barrier(),
+    renamesKnown: () => identities.settled(),
     metrics,
     log: getLog("restore"),
     get threads() {
@@ -226,6 +252,8 @@ export function buildEngine(
     evictor,
     garbage,
     renames,
+    identities,
+    findRenames,
     pins,
     unsettled,
     remover,

@@ -292,3 +292,48 @@ Deno.test("a file asked for in the moment of its directory's rename is found", a
   assertEquals(await fetch(engine, "b/cold"), "1");
   assertEquals(await fetch(engine, "a/cold"), "notFound");
 });
+
+Deno.test("directories renamed while nobody watched are known again, with their evicted files", async () => {
+  await using engine = await withFiles({
+    "a/cold": "a",
+    "a/w": "w",
+    "a/sub/cold": "sub",
+    "x/cold": "x",
+    "y/cold": "y",
+  });
+  await engine.identities.compare(); // as every start does
+  await engine.manifest.commit();
+  const at = (name: string) => `${engine.dir}/${name}`;
+  Deno.renameSync(at("a"), at("b"));
+  Deno.mkdirSync(at("a"));
+  Deno.writeTextFileSync(at("a/cold"), "new");
+  // Two that change places.
+  Deno.renameSync(at("x"), at("z"));
+  Deno.renameSync(at("y"), at("x"));
+  Deno.renameSync(at("z"), at("y"));
+  engine.uploader.hold(engine.identities.compare());
+  await engine.identities.settled();
+  await engine.scanner.scanAll();
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "b/cold"), "a");
+  assertEquals(await fetch(engine, "b/sub/cold"), "sub");
+  assertEquals(await fetch(engine, "a/cold"), "new");
+  assertEquals(await fetch(engine, "a/sub/cold"), "notFound");
+  assertEquals([engine.stored("b/w"), engine.stored("a/cold")], ["w", "new"]);
+  assertEquals([await fetch(engine, "x/cold"), await fetch(engine, "y/cold")], ["y", "x"]);
+  // Nothing is found again at the next start.
+  await engine.identities.compare();
+  assertEquals(engine.renames.pending, 0);
+});
+
+Deno.test("a directory that was removed, or made anew, is not taken for a renamed one", async () => {
+  await using engine = await withFiles({ "a/cold": "a", "a/d/cold": "d" });
+  await engine.identities.compare();
+  Deno.removeSync(`${engine.dir}/a/d`);
+  await engine.intake.treeGone("a/d" as DepotPath);
+  Deno.mkdirSync(`${engine.dir}/e`); // may get the inode that is free now
+  await engine.identities.compare();
+  assertEquals(engine.renames.pending, 0);
+  assertEquals(await fetch(engine, "e/cold"), "notFound");
+  assertEquals(await fetch(engine, "a/cold"), "a");
+});

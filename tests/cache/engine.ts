@@ -8,6 +8,7 @@
 import { DepotFiles } from "../../ffi/files.ts";
 import { Activity } from "../../src/cache/activity.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { DirectoryIdentities } from "../../src/cache/directory_identities.ts";
 import { DirectoryRenames } from "../../src/cache/directory_renames.ts";
 import { Evictor } from "../../src/cache/evictor.ts";
 import { type DeletePolicy, GarbageCollector } from "../../src/cache/garbage.ts";
@@ -76,6 +77,7 @@ export class Engine {
   readonly evictor: Evictor;
   readonly restorer: Restorer;
   readonly garbage: GarbageCollector;
+  readonly identities: DirectoryIdentities;
   readonly renames: DirectoryRenames;
   /** Another one on the same manifest, as the next daemon has it. */
   readonly newRenames: () => DirectoryRenames;
@@ -143,13 +145,22 @@ export class Engine {
         onCopied: () => this.copies++,
       });
     this.renames = this.newRenames();
-    const moving = { renames: this.renames, moved: this.moved };
+    this.identities = new DirectoryIdentities({
+      ...shared,
+      mapped: (path) => this.renames.mapped(path),
+      onRenamed: (from, to) => this.intake.renamed(from, to),
+    });
+    const moving = { renames: this.renames, moved: this.moved, identities: this.identities };
     this.intake = new Intake({
       ...shared,
       ...moving,
       onDirty: (path) => this.uploader.notice(path),
     });
-    this.scanner = new Scanner({ ...shared, intake: this.intake });
+    this.scanner = new Scanner({
+      ...shared,
+      intake: this.intake,
+      findRenames: () => this.uploader.hold(this.identities.compare()),
+    });
     this.uploader = new Uploader({
       ...shared,
       ...moving,
@@ -181,6 +192,7 @@ export class Engine {
       intake: this.intake,
       pins: this.pins,
       unsettled: this.unsettled,
+      identities: this.identities,
       reserve: this.reserve,
       lowWatermarkBytes: options.lowWatermarkBytes ?? LOW_WATERMARK_BYTES,
       minFreeBytes: options.minFreeBytes ?? 0,
@@ -191,6 +203,7 @@ export class Engine {
       ...shared,
       ...moving,
       upToDate: () => this.upToDate(),
+      renamesKnown: () => this.identities.settled(),
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       threads: 4,

@@ -61,10 +61,39 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "after mv of a directory while the daemon was down, its evicted files are readable too",
+  ignore,
+  fn: async () => {
+    using dir = new TempDir();
+    const depot = `${dir.path}/depot`;
+    {
+      await using daemon = await startSmall(dir.path);
+      Deno.mkdirSync(`${depot}/old/sub`, { recursive: true });
+      for (let i = 0; i < 60; i++) {
+        Deno.writeTextFileSync(`${depot}/old/sub/f${i}`, `${i} `.repeat(2000));
+      }
+      await until("some are evicted", () => filesBelow(depot).size < 40);
+      await daemon.kill();
+    }
+    const evicted = Array.from({ length: 60 }, (_, i) => i)
+      .filter((i) => !filesBelow(depot).has(`old/sub/f${i}`));
+    await run("mv", ["old", "new"], { cwd: depot });
+    await using daemon = await startSmall(dir.path);
+    for (const i of evicted) {
+      assertEquals(await readOrFetch(daemon, `new/sub/f${i}`), `${i} `.repeat(2000));
+      assertEquals(await daemon.fetch(`old/sub/f${i}`), "NOTFOUND");
+    }
+    assert(evicted.length > 0);
+    assertEquals(await daemon.stop(), 0);
+  },
+});
+
 /** The file may be evicted again between the answer and the read. */
 async function readOrFetch(daemon: DaemonProcess, name: string): Promise<string> {
   for (;;) {
-    assert((await daemon.fetch(name)).startsWith("OK "), name);
+    const answer = await daemon.fetch(name);
+    assert(answer.startsWith("OK "), `${name}: ${answer}`);
     try {
       return Deno.readTextFileSync(`${daemon.depot}/${name}`);
     } catch (error) {

@@ -246,6 +246,15 @@ export class SimFiles implements Face {
     this.#descriptors.delete(fd);
   }
 
+  /** Directories are not renamed in the simulated worlds. */
+  walkDirectories(): Pick<DepotWalk, "next" | "close"> {
+    return { next: () => Promise.resolve(null), close: () => {} };
+  }
+
+  identity(): string | null {
+    return null;
+  }
+
   walk(start: DepotPath): Pick<DepotWalk, "next" | "close"> {
     const steps = walkSteps(this.#disk, start);
     return {

@@ -1,0 +1,185 @@
+/**
+ * Knows directories again that were renamed while nobody watched: by what the filesystem calls them (file
+ * handle and filesystem id), which a rename does not change.
+ *
+ * Without this, evicted files of a directory that was renamed while the daemon was down, or whose event
+ * was lost, would be looked for under the new name, and stored under the old one.
+ *
+ * @module
+ */
+
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest, Table } from "../manifest/manifest.ts";
+import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "./depot_path.ts";
+
+/** Staged changes above which a walk waits for the manifest (P5). */
+const MAX_PENDING = 20_000;
+
+/** Parts it works on. */
+export interface DirectoryIdentitiesParts {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly isExcluded: (path: string) => boolean;
+  readonly log: Logger;
+  /** What became of a path under the renames that are known. */
+  readonly mapped: (path: string) => string;
+  /** Takes in a rename that nobody told. */
+  readonly onRenamed: (from: DepotPath, to: DepotPath) => Promise<void>;
+}
+
+/** A directory that is not where it was. */
+interface Moved {
+  readonly from: DepotPath;
+  readonly to: DepotPath;
+}
+
+/** See the module's description. */
+export class DirectoryIdentities {
+  readonly #parts: DirectoryIdentitiesParts;
+  /** Identity to path, and path to identity. */
+  readonly #paths: Table;
+  readonly #identities: Table;
+  #comparing: Promise<void> | null = null;
+  #stopped = false;
+
+  constructor(parts: DirectoryIdentitiesParts) {
+    this.#parts = parts;
+    this.#paths = parts.manifest.table("directory_paths");
+    this.#identities = parts.manifest.table("directory_identities");
+  }
+
+  /** Ends a comparison in progress, and waits for that. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#comparing;
+  }
+
+  /** Notes the directory of a file that is about to be evicted, with that eviction's commit. */
+  remember(dir: DepotPath): void {
+    if (dir === "" || this.#identities.get(dir) !== null) return;
+    const identity = this.#parts.files.identity(dir);
+    if (identity !== null) this.#note(dir, identity);
+  }
+
+  /** A directory was renamed: what is known moves with it. */
+  async moved(from: DepotPath, to: DepotPath): Promise<void> {
+    for (const [path, identity] of await this.#below(from)) {
+      this.#identities.set(path, null);
+      this.#note(to + path.slice(from.length) as DepotPath, identity);
+    }
+  }
+
+  /** A directory left the depot, or was removed: should it come back, it is a new one. */
+  async gone(dir: DepotPath): Promise<void> {
+    for (const [path, identity] of await this.#below(dir)) {
+      // Another directory may be there by now.
+      if (this.#parts.files.identity(path) === identity) continue;
+      this.#identities.set(path, null);
+      this.#paths.set(identity, null);
+    }
+  }
+
+  /** Resolves when no comparison is in progress. */
+  async settled(): Promise<void> {
+    await this.#comparing?.catch(() => {});
+  }
+
+  /**
+   * Looks for directories that are not where they were, and has their renames taken in. No upload may
+   * begin meanwhile: a new file under an old name would replace the only copy of a renamed one.
+   */
+  compare(): Promise<void> {
+    this.#comparing ??= this.#compare().finally(() => this.#comparing = null);
+    return this.#comparing;
+  }
+
+  async #compare(): Promise<void> {
+    const { log, mapped, onRenamed } = this.#parts;
+    const moves: Moved[] = [];
+    await this.#walk((path, identity) => {
+      const before = this.#paths.get(identity);
+      const from = before === null ? path : pathFromBytes(before);
+      if (from !== path) moves.push({ from, to: path });
+    });
+    // Parents come first: what is below them has moved with them then.
+    const crossing = moves.some(({ to }) => moves.some(({ from }) => isAt(to, from)));
+    const steps = crossing ? aside(moves) : moves;
+    const known = new Set(steps.filter(({ from, to }) => mapped(from) === to));
+    const done: Moved[] = [];
+    for (const step of steps) {
+      const { from, to } = step;
+      if (this.#stopped || known.has(step) || nowAt(from, done) === to) continue;
+      log.info(`${displayPath(from)} was renamed to ${displayPath(to)} while nobody watched`);
+      await onRenamed(from, to);
+      done.push(step);
+    }
+    await this.#walk((path, identity) => {
+      const known = this.#identities.get(path);
+      if (known === null || String.fromCharCode(...known) !== identity) this.#note(path, identity);
+    });
+  }
+
+  async #walk(look: (path: DepotPath, identity: string) => void): Promise<void> {
+    const { files, manifest, isExcluded } = this.#parts;
+    const walk = files.walkDirectories();
+    try {
+      for (;;) {
+        const records = await walk.next();
+        if (records === null || this.#stopped) return;
+        for (const { kind, path } of records) {
+          if (kind !== "directory" || isExcluded(path + "/")) continue;
+          const identity = files.identity(path);
+          if (identity !== null) look(path, identity);
+        }
+        if (manifest.pending > MAX_PENDING) await manifest.commit();
+      }
+    } finally {
+      walk.close();
+    }
+  }
+
+  #note(path: DepotPath, identity: string): void {
+    this.#identities.set(path, pathToBytes(identity));
+    this.#paths.set(identity, pathToBytes(path));
+  }
+
+  /** The directory itself and all below that are known. */
+  async #below(dir: DepotPath): Promise<[DepotPath, string][]> {
+    await this.#parts.manifest.commit();
+    const found: [DepotPath, string][] = [];
+    const itself = this.#identities.get(dir);
+    if (itself !== null) found.push([dir, String.fromCharCode(...itself)]);
+    for (let after = dir + "/";;) {
+      const page = await this.#identities.after(after);
+      for (const { key, value } of page) {
+        if (!key.startsWith(dir + "/")) return found;
+        found.push([key as DepotPath, String.fromCharCode(...value)]);
+      }
+      if (page.length === 0) return found;
+      after = page.at(-1)!.key;
+    }
+  }
+}
+
+/** Where the moves left a path. */
+function nowAt(path: string, moves: readonly Moved[]): string {
+  return moves.reduce(
+    (now, { from, to }) => isAt(now, from) ? to + now.slice(from.length) : now,
+    path,
+  );
+}
+
+/** Whether the path is the directory, or below it. */
+function isAt(path: string, dir: string): boolean {
+  return path === dir || path.startsWith(dir + "/");
+}
+
+/** Directories that took each other's places: each goes aside first, so that none meets another. */
+function aside(moves: readonly Moved[]): Moved[] {
+  const place = (i: number) => `p4cache-renamed-${Date.now()}-${i}` as DepotPath;
+  return [
+    ...moves.map(({ from }, i) => ({ from, to: place(i) })),
+    ...moves.map(({ to }, i) => ({ from: place(i), to })),
+  ];
+}

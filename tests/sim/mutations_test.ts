@@ -1,0 +1,30 @@
+import { assertEquals } from "deno-std/assert/mod.js";
+import { PLANTED_BUGS } from "./planted_bugs.ts";
+
+const ROOT = new URL("../../", import.meta.url).pathname;
+
+Deno.test("every planted bug can still be planted", () => {
+  for (const { name, edits } of PLANTED_BUGS) {
+    for (const { file, find } of edits) {
+      const times = Deno.readTextFileSync(ROOT + file).split(find).length - 1;
+      assertEquals(
+        times,
+        1,
+        `'${name}': change planted_bugs.ts with ${file}; looked for:\n${find}`,
+      );
+    }
+  }
+});
+
+// Those that are found in a few seconds; `deno task sim:mutations` looks for all.
+for (const only of ["a restore", "the lease", "tombstone", "put"]) {
+  Deno.test(`the simulation finds the planted bugs about: ${only}`, async () => {
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", `${ROOT}tests/sim/mutations.ts`, `--only=${only}`],
+      env: { NO_COLOR: "1" },
+    }).output();
+    const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+    console.log(text.trim());
+    assertEquals(code, 0, text);
+  });
+}

@@ -24,6 +24,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   "chromium-headless-shell": "chromium-headless-shell",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
+  shellcheck: "shellcheck",
+  "systemd-analyze": "systemd",
+  debootstrap: "debootstrap",
 };
 
 /** Programs that tests drive, built once by the Go tool chain. */
@@ -35,7 +38,8 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
 };
 
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
-const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"], END_TO_END = ["e2e"];
+const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"];
+const END_TO_END = ["e2e", "install"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [

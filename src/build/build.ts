@@ -27,7 +27,8 @@ async function run(command: string, args: string[], env: Record<string, string> 
 /** Bundled: a single file starts in a third of the time that thousands of modules need. */
 async function bundle(): Promise<void> {
   await Deno.remove(BUNDLE, { recursive: true }).catch(() => {});
-  await esbuild.build({
+  const { metafile } = await esbuild.build({
+    metafile: true,
     entryPoints: [`${ROOT}main.ts`],
     outdir: BUNDLE,
     bundle: true,
@@ -48,6 +49,8 @@ async function bundle(): Promise<void> {
     logLevel: "warning",
   });
   await esbuild.stop();
+  // What is in the binary, for the list of parts that a release comes with.
+  await Deno.writeTextFile(`${BUILD}/bundled.json`, JSON.stringify(Object.keys(metafile.inputs)));
   for (const asset of ASSETS) await Deno.copyFile(`${BUILD}/${asset}`, `${BUNDLE}/${asset}`);
   await Deno.copyFile(`${ROOT}src/admin/dashboard.html`, `${BUNDLE}/dashboard.html`);
 }

@@ -20,6 +20,7 @@ import { addGcCommand } from "./gc.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
 import { addPinCommands } from "./pin.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
+import { addRollbackCommand } from "./rollback.ts";
 import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
@@ -83,6 +84,7 @@ function buildProgram(
   addExecCommand(program, terminal, setExitCode);
   addBenchCommand(program, terminal);
   addStorageCommand(program, terminal);
+  addRollbackCommand(program, terminal);
   addVersionCommand(program, terminal);
   return program;
 }

@@ -1,0 +1,93 @@
+/**
+ * `p4-cache rollback`: back to the program that was installed before the last upgrade.
+ *
+ * `install.sh` keeps that one beside the present one. The two change places, so that a second rollback
+ * undoes the first.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import { EnvironmentError } from "../errors.ts";
+import { DEFAULT_TARGET } from "./shim_install.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** A running systemd has made this directory (sd_booted(3)). */
+const SYSTEMD_RUNS = "/run/systemd/system";
+
+/** Services that run our program; those that do not run are left alone. */
+const SERVICES = ["p4-cache.service", "p4-cache@*.service"];
+
+/** Adds `rollback [--shim PATH] [--no-restart]`. */
+export function addRollbackCommand(program: Command, terminal: Terminal): void {
+  program.command("rollback")
+    .description("return to the program that the last upgrade replaced")
+    .option("--shim <path>", "the installed library, put back too", DEFAULT_TARGET)
+    .option("--no-restart", "leave running services alone")
+    .addHelpText(
+      "before",
+      "Examples:\n  sudo p4-cache rollback\n  sudo p4-cache rollback --no-restart\n",
+    )
+    .action(async (options: { shim: string; restart: boolean }) => {
+      if (!Deno.build.standalone) {
+        throw new EnvironmentError("Cannot roll back: this is not an installed program");
+      }
+      const current = Deno.execPath();
+      exchange(current);
+      const version = (await output(current, ["--version"])).trim();
+      terminal.out(`${current} is ${version} again\n`);
+      if (exists(options.shim)) {
+        await output(current, ["shim", "install", "--to", options.shim]);
+        terminal.out(`${options.shim} is that of this version\n`);
+      }
+      if (!options.restart || !exists(SYSTEMD_RUNS)) return;
+      await output("systemctl", ["try-restart", ...SERVICES]);
+      terminal.out("Running services were restarted\n");
+    });
+}
+
+/**
+ * Lets the program and the previous one change places. There is always a program under its name, and
+ * both keep their capabilities: only names change.
+ * @throws EnvironmentError when there is no previous program, or its directory cannot be written.
+ */
+export function exchange(current: string): void {
+  const previous = `${current}.previous`;
+  if (!exists(previous)) {
+    throw new EnvironmentError(
+      `Cannot roll back ${current}: there is no ${previous}; an upgrade by install.sh makes it`,
+    );
+  }
+  const temporary = `${current}.rollback`;
+  try {
+    if (exists(temporary)) Deno.removeSync(temporary); // left by an interrupted one
+    Deno.linkSync(current, temporary);
+    Deno.renameSync(previous, current);
+    Deno.renameSync(temporary, previous);
+  } catch (error) {
+    const why = error instanceof Deno.errors.PermissionDenied
+      ? "permission denied; run it as root"
+      : error instanceof Error
+      ? error.message
+      : String(error);
+    throw new EnvironmentError(`Cannot roll back ${current}: ${why}`);
+  }
+}
+
+async function output(command: string, args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args, stdin: "null" })
+    .output();
+  if (success) return new TextDecoder().decode(stdout);
+  const why = new TextDecoder().decode(stderr).trim();
+  throw new EnvironmentError(`Cannot run '${command} ${args.join(" ")}': ${why}`);
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

@@ -36,8 +36,9 @@ interface Store {
   objects(): Promise<Map<string, Uint8Array>>;
 }
 
-/** A place where objects are plain files. */
+/** A place where objects are plain files; a server makes their directory with the first one. */
 function directory(dir: string, args: readonly string[]): Store {
+  Deno.mkdirSync(dir, { recursive: true });
   return { args, objects: () => Promise.resolve(filesBelow(dir)) };
 }
 

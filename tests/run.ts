@@ -27,6 +27,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   shellcheck: "shellcheck",
   "systemd-analyze": "systemd",
   debootstrap: "debootstrap",
+  strace: "strace",
+  logrotate: "logrotate",
+  "prometheus-node-exporter": "prometheus-node-exporter",
 };
 
 /** Programs that tests drive, built once by the Go tool chain. */
@@ -39,7 +42,7 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
 
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
 const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"];
-const END_TO_END = ["e2e", "install"];
+const END_TO_END = ["e2e", "install", "deploy"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [

@@ -46,6 +46,16 @@ export interface KvEntry {
   readonly value: Uint8Array;
 }
 
+/** Size of a database and of its environment. */
+export interface KvInfo {
+  readonly entries: number;
+  readonly lastTxn: bigint;
+  readonly mapBytes: number;
+  readonly usedBytes: number;
+  /** Readers of processes that died, forgotten since it was opened. */
+  readonly staleReaders: number;
+}
+
 /** How an environment is opened. */
 export interface KvOptions {
   /** Never written to through this handle; several processes may read while one writes. */
@@ -191,8 +201,8 @@ export class Kv {
   }
 
   /** Size of a database and of the environment. */
-  info(db: number): { entries: number; lastTxn: bigint; mapBytes: number; usedBytes: number } {
-    const words = new BigUint64Array(4);
+  info(db: number): KvInfo {
+    const words = new BigUint64Array(5);
     const rc = this.#library.symbols.p4kv_info(this.#handle, db, new Uint8Array(words.buffer));
     if (rc !== 0) throw this.#error(rc, "inspect");
     return {
@@ -200,6 +210,7 @@ export class Kv {
       lastTxn: words[1]!,
       mapBytes: Number(words[2]),
       usedBytes: Number(words[3]),
+      staleReaders: Number(words[4]),
     };
   }
 

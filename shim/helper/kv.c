@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@ struct p4_kv {
     int32_t count;
     uint32_t options;
     char *dir;
+    atomic_uint stale_readers;
     pthread_rwlock_t in_use; /* written by reopen, read by everything else */
 };
 
@@ -46,6 +48,13 @@ static int check_length(MDB_env *env, int read_only) {
     return ftruncate(fd, (off_t)(needed * stat.ms_psize)) ? errno : 0;
 }
 
+/* Readers of a process that died leave slots behind that would pin old pages. */
+static int forget_dead_readers(p4_kv *kv) {
+    int dead = 0, rc = mdb_reader_check(kv->env, &dead);
+    if (!rc) atomic_fetch_add(&kv->stale_readers, (unsigned)dead);
+    return rc;
+}
+
 static int is_read_only(const p4_kv *kv) { return (kv->options & P4KV_READ_ONLY) != 0; }
 
 static void close_env(p4_kv *kv) {
@@ -68,9 +77,7 @@ static int open_env(p4_kv *kv, uint64_t map_bytes) {
                      (kv->options & P4KV_RELAXED ? MDB_NOMETASYNC : 0);
     if (!rc) rc = mdb_env_open(kv->env, kv->dir, flags, 0644);
     if (!rc) rc = check_length(kv->env, read_only);
-    /* Readers of a process that died leave slots behind that would pin old pages. */
-    int dead;
-    if (!rc && !read_only) rc = mdb_reader_check(kv->env, &dead);
+    if (!rc && !read_only) rc = forget_dead_readers(kv);
     if (rc) close_env(kv);
     return rc;
 }
@@ -222,9 +229,9 @@ int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *tx
 }
 
 int32_t p4kv_sync(p4_kv *kv) {
-    int dead, rc = begin_use(kv);
+    int rc = begin_use(kv);
     if (rc) return rc;
-    rc = mdb_reader_check(kv->env, &dead);
+    rc = forget_dead_readers(kv);
     if (!rc) rc = mdb_env_sync(kv->env, 1);
     end_use(kv);
     return code(rc);
@@ -338,11 +345,13 @@ static int get_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
     return 0;
 }
 
-int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]) {
+int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[5]) {
     if (db < 0 || db >= kv->count) return -EINVAL;
     int rc = begin_use(kv);
     if (rc) return rc;
     rc = get_info(kv, db, info);
+    if (!rc && !is_read_only(kv)) rc = forget_dead_readers(kv);
+    info[4] = atomic_load(&kv->stale_readers);
     end_use(kv);
     return code(rc);
 }

@@ -56,8 +56,9 @@ P4_EXPORT int64_t p4kv_scan(p4_kv *kv, int32_t db, const uint8_t *start, uint32_
  * walks over everything, which would else make the process look as large as the file. */
 P4_EXPORT int32_t p4kv_trim(p4_kv *kv, int32_t db);
 
-/* info[0] entries of db, info[1] last transaction, info[2] map bytes, info[3] used bytes. */
-P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[4]);
+/* info[0] entries of db, info[1] last transaction, info[2] map bytes, info[3] used bytes, info[4]
+ * readers of processes that died, forgotten since p4kv_open. */
+P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[5]);
 
 /* One line for an error code of this file. */
 P4_EXPORT int32_t p4kv_describe(int32_t code, uint8_t *out, uint32_t cap);

@@ -83,6 +83,12 @@ export class AccessLog {
     }
   }
 
+  /** Bytes of the database in use, what it may grow to, and dead readers that were forgotten. */
+  usage(): { usedBytes: number; mapBytes: number; staleReaders: number } {
+    const { usedBytes, mapBytes, staleReaders } = this.#kv.info(this.#db);
+    return { usedBytes, mapBytes, staleReaders };
+  }
+
   /** Files that have an entry in the database. */
   get entries(): number {
     return this.#kv.info(this.#db).entries;

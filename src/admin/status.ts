@@ -82,7 +82,11 @@ export interface Status {
     readonly freeInodes: number;
     readonly totalInodes: number;
   };
-  readonly manifest: { readonly usedBytes: number; readonly mapBytes: number };
+  readonly manifest: {
+    readonly usedBytes: number;
+    readonly mapBytes: number;
+    readonly staleReaders: number;
+  };
   /** What is wrong now; empty when all is well. */
   readonly degraded: readonly DegradedStatus[];
   /** Why nothing is evicted by the watermark, where an operator said so. */

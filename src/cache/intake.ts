@@ -178,6 +178,7 @@ export class Intake {
         return this.treeGone(record.path);
       case "reconcile":
         metrics.watcherEvent("error", 1);
+        metrics.watcherOverflow();
         return scanner.requestReconcile("the kernel dropped events");
       case "barrier":
         this.#barriers.get(record.id)?.();

@@ -173,7 +173,7 @@ export class Restorer {
     path: DepotPath,
     upToDate: Promise<void>,
   ): Promise<{ size: number; secondary: boolean } | null> {
-    const { primary, secondary } = this.#parts;
+    const { primary, secondary, metrics } = this.#parts;
     const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       try {
@@ -181,6 +181,7 @@ export class Restorer {
         return { size, secondary: backend === secondary };
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
+        if (error.kind === "corrupt") metrics.checksumMismatch();
         if (error.kind !== "absent") failures.push(error);
       }
     }

@@ -24,7 +24,9 @@ import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
 import { isDiskFull, openManifest } from "../manifest/open_manifest.ts";
+import { addDaemonMetrics, type DaemonReadings } from "../observe/daemon_metrics.ts";
 import { Health } from "../observe/health.ts";
+import { stateOf } from "../observe/health_watch.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { startPulse } from "../observe/pulse.ts";
 import { RateMeter } from "../observe/rates.ts";
@@ -122,6 +124,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
     adminRoutes({ ...engine, ...status, maintenance }),
   );
 
+  addDaemonMetrics(engine.metrics.registry, startedMs, () => daemonReadings(status, engine));
   const http = openHttp(config, status, () => manager.isReady);
 
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
@@ -185,6 +188,20 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   manager.close();
   log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
   return 0;
+}
+
+function daemonReadings({ config, rates }: StatusParts, engine: Engine): DaemonReadings {
+  const { manifest, accessLog, health } = engine;
+  const { dirty, dirtyBytes } = manifest.counters;
+  return {
+    state: stateOf(health.conditions, config, Date.now()),
+    hitRatio: rates.hitRatio(),
+    drainSeconds: rates.drainSeconds(dirty, dirtyBytes),
+    databases: {
+      manifest: manifest.usage(),
+      ...(accessLog === null ? {} : { access: accessLog.usage() }),
+    },
+  };
 }
 
 function openHttp(

@@ -385,10 +385,10 @@ export class Manifest {
     return this.#staged.batch.count + (this.#committing?.batch.count ?? 0);
   }
 
-  /** Bytes of the data file in use, and what it may grow to. */
-  usage(): { usedBytes: number; mapBytes: number } {
-    const { usedBytes, mapBytes } = this.#kv.info(this.#db.files);
-    return { usedBytes, mapBytes };
+  /** Bytes of the data file in use, what it may grow to, and dead readers that were forgotten. */
+  usage(): { usedBytes: number; mapBytes: number; staleReaders: number } {
+    const { usedBytes, mapBytes, staleReaders } = this.#kv.info(this.#db.files);
+    return { usedBytes, mapBytes, staleReaders };
   }
 
   /** Resolves when everything staged so far is durable; has that done now. */

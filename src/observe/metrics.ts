@@ -41,6 +41,9 @@ export interface Totals {
   accessEvents: number;
   accessBatches: number;
   accessesDropped: number;
+  shimErrors: number;
+  watcherOverflows: number;
+  checksumMismatches: number;
 }
 
 /** Upper bounds, seconds: shim requests from 100 µs, transfers from 1 ms, both up to 300 s. */
@@ -89,6 +92,9 @@ export class Metrics {
     accessEvents: 0,
     accessBatches: 0,
     accessesDropped: 0,
+    shimErrors: 0,
+    watcherOverflows: 0,
+    checksumMismatches: 0,
   };
   readonly #uploadSeconds: Histogram;
   readonly #restoreSeconds: Histogram;
@@ -161,6 +167,7 @@ export class Metrics {
   shimRequest(result: "fetched" | "not_found" | "error", seconds: number): void {
     if (result === "fetched") this.#totals.shimFetched++;
     if (result === "not_found") this.#totals.shimNotFound++;
+    if (result === "error") this.#totals.shimErrors++;
     this.#shimSeconds.observe(seconds);
   }
 
@@ -168,6 +175,16 @@ export class Metrics {
     if (type === "write") this.#totals.watcherWrites += count;
     else if (type === "error") this.#totals.watcherErrors += count;
     else this.#totals.watcherSelfFiltered += count;
+  }
+
+  /** The kernel dropped events. */
+  watcherOverflow(): void {
+    this.#totals.watcherOverflows++;
+  }
+
+  /** A fetched object was not what had been uploaded. */
+  checksumMismatch(): void {
+    this.#totals.checksumMismatches++;
   }
 
   accessEvents(count: number): void {
@@ -260,6 +277,17 @@ export class Metrics {
     plain("access_events_total", "Accesses reported by the shim", () => t.accessEvents);
     plain("access_batches_total", "Batches written to the access log", () => t.accessBatches);
     plain("access_dropped_total", "Accesses that could not be written", () => t.accessesDropped);
+    plain("shim_errors_total", "Shim requests that ended in an error", () => t.shimErrors);
+    plain(
+      "watcher_overflows_total",
+      "Times that the kernel dropped events of the depot's files",
+      () => t.watcherOverflows,
+    );
+    plain(
+      "checksum_mismatches_total",
+      "Fetched objects that were not what had been uploaded",
+      () => t.checksumMismatches,
+    );
   }
 
   #gauges(): void {

@@ -1,5 +1,7 @@
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
+import { addDaemonMetrics } from "../../src/observe/daemon_metrics.ts";
+import { ReloadMetrics } from "../../src/observe/reload_metrics.ts";
 import { type GaugeSnapshot, Metrics } from "../../src/observe/metrics.ts";
 import { writeMetricsFile } from "../../src/observe/metrics_file.ts";
 
@@ -45,7 +47,12 @@ const CONTRACT: Readonly<Record<string, string>> = {
 };
 
 /** Metrics beyond the contract. */
-const FURTHER = { access_dropped_total: "counter" };
+const FURTHER = {
+  access_dropped_total: "counter",
+  shim_errors_total: "counter",
+  watcher_overflows_total: "counter",
+  checksum_mismatches_total: "counter",
+};
 
 Deno.test("every metric of the contract is there from the start, with its type", async () => {
   const metrics = new Metrics({ depot: "/d", mode: "readwrite" }, () => SNAPSHOT);
@@ -129,6 +136,13 @@ Deno.test({
     backends.recorder("primary").ended("get", 0.1, "throttled");
     backends.watchCircuit("primary", () => true);
     metrics.addBackends(backends);
+    new ReloadMetrics(metrics.registry).done(false);
+    addDaemonMetrics(metrics.registry, Date.now(), () => ({
+      state: "degraded",
+      hitRatio: null,
+      drainSeconds: null,
+      databases: { manifest: { usedBytes: 1, mapBytes: 2, staleReaders: 3 } },
+    }));
     const child = new Deno.Command("promtool", {
       args: ["check", "metrics"],
       stdin: "piped",

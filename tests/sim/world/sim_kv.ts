@@ -106,6 +106,7 @@ export class SimKv implements ManifestStore {
       lastTxn: this.#environment.lastTxn,
       mapBytes: 1e9,
       usedBytes: 1e6,
+      staleReaders: 0,
     }));
   }
 

@@ -22,9 +22,13 @@ export async function until(what: string, holds: () => Promise<boolean> | boolea
   }
 }
 
-/** A temporary directory on a real filesystem, removed at the end of the scope. */
+/** A temporary directory on a real filesystem, or another one; removed at the end of the scope. */
 export class TempDir {
-  readonly path = Deno.realPathSync(Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "p4cache-" }));
+  readonly path: string;
+
+  constructor(parent = "/var/tmp") {
+    this.path = Deno.realPathSync(Deno.makeTempDirSync({ dir: parent, prefix: "p4cache-" }));
+  }
 
   [Symbol.dispose](): void {
     Deno.removeSync(this.path, { recursive: true });
@@ -43,11 +47,19 @@ export class DaemonProcess {
     this.logPath = logPath;
   }
 
-  /** Starts the daemon and waits until it answers. */
-  static async start(depot: string, args: readonly string[]): Promise<DaemonProcess> {
+  /**
+   * Starts the daemon and waits until it answers.
+   * @param through A program and its arguments that runs it.
+   */
+  static async start(
+    depot: string,
+    args: readonly string[],
+    through: readonly string[] = [],
+  ): Promise<DaemonProcess> {
     const logPath = `${depot}.log`;
-    const child = new Deno.Command(BINARY, {
-      args: ["--depot-path", depot, "--log-file", logPath, ...args],
+    const [program, ...rest] = [...through, BINARY];
+    const child = new Deno.Command(program!, {
+      args: [...rest, "--depot-path", depot, "--log-file", logPath, ...args],
       stdin: "null",
       stdout: "null",
       stderr: "inherit",
@@ -64,6 +76,11 @@ export class DaemonProcess {
 
   get pid(): number {
     return this.#child.pid;
+  }
+
+  /** Resolves when the process ended. */
+  get ended(): Promise<unknown> {
+    return this.#child.status;
   }
 
   log(): string {

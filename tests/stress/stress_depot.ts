@@ -52,8 +52,11 @@ export class StressDepot {
     return new StressDepot(dir, await compile("worker", dir));
   }
 
-  /** Starts workers w0, w1 …; every second one runs under the preload library. */
-  workers(seed: number, count: number): Worker[] {
+  /**
+   * Starts workers w0, w1 …; every second one runs under the preload library.
+   * @param keep Whether every name stays once it is there.
+   */
+  workers(seed: number, count: number, keep = false): Worker[] {
     const isShimmed = (i: number) => i % 2 === 0;
     for (const dir of [this.depot, this.plain]) {
       Deno.mkdirSync(`${dir}/shared`);
@@ -62,7 +65,7 @@ export class StressDepot {
     return Array.from({ length: count }, (_, i) =>
       new Worker(
         this.#worker,
-        [String(seed), `w${i}`, this.depot, this.plain, this.#locks],
+        [String(seed), `w${i}`, this.depot, this.plain, this.#locks, ...(keep ? ["keep"] : [])],
         isShimmed(i) ? this.#shimEnv() : {},
       ));
   }

@@ -1,6 +1,9 @@
 /* worker: does random operations on files of a depot and the same ones on a plain directory, and compares.
  *
- *   worker SEED NAME DEPOT PLAIN LOCKS      reads counts of operations, one a line; answers "done" to each
+ *   worker SEED NAME DEPOT PLAIN LOCKS [keep]
+ *                                           reads counts of operations, one a line; answers "done" to each;
+ *                                           with "keep" no name goes away: a delete while the daemon is
+ *                                           down leaves the object, and is undone by the next open
  *   worker verify DEPOT PLAIN               compares everything: bytes, mode, mtime, and what is absent
  *
  * Each worker has a directory NAME of its own; `shared` is everybody's, a lock outside the depot lets one
@@ -31,7 +34,7 @@ typedef struct { char rel[128], depot[PATH_MAX], plain[PATH_MAX]; } name;
 
 static const char *depot, *plain, *locks, *me, *doing = "nothing";
 static uint64_t state;
-static int shimmed, sequence;
+static int shimmed, keep, sequence;
 static unsigned char *bytes, *others;
 
 /* What was done lately, for the report of a difference. */
@@ -118,9 +121,10 @@ static int is_there(const char *path) {
 /* The call again while it says "no such file" of one that the daemon can bring; `asks`: though shimmed. */
 #define BRINGING(result, n, asks, call)                                                                  \
     do {                                                                                                 \
-        for (int tries = 0; tries < 50; tries++) {                                                     \
+        for (int tries = 0, found = 1; found && tries < 50; tries++) {                                   \
             result = (call);                                                                             \
-            if (result >= 0 || errno != ENOENT || (shimmed && !(asks)) || !fetched((n)->rel)) break;     \
+            if (result >= 0 || errno != ENOENT || (shimmed && !(asks))) break;                           \
+            found = fetched((n)->rel);                                                                   \
             errno = ENOENT;                                                                              \
         }                                                                                                \
     } while (0)
@@ -348,10 +352,10 @@ static void one_operation(void) {
     OPERATION(52, "rewrite") rewrite(&n, 0);
     OPERATION(56, "store through a mapping of") rewrite(&n, 1);
     OPERATION(60, "truncate") cut(&n);
-    OPERATION(64, "remove") BOTH(&n, 1, unlink(n.depot), unlink(n.plain));
+    OPERATION(64, keep ? "read" : "remove") keep ? compare(&n, 1) : (void)BOTH(&n, 1, unlink(n.depot), unlink(n.plain));
     OPERATION(69, "change mode or time of") change_attributes(&n);
-    else if (kind < 77 && !is_shared && (doing = kind < 74 ? "link" : "rename")) second_name(&n, &other, kind < 74);
-    else if (kind < 79 && !is_shared && (doing = "rename directory")) rename_dir();
+    else if (kind < (keep ? 74 : 77) && !is_shared && (doing = kind < 74 ? "link" : "rename")) second_name(&n, &other, kind < 74);
+    else if (kind < 79 && !is_shared && !keep && (doing = "rename directory")) rename_dir();
     else if ((doing = "read")) compare(&n, 1);
     if (lock >= 0) close(lock);
     /* As programs do: files rest, and are evicted. */
@@ -394,7 +398,8 @@ int main(int argc, char **argv) {
         verify();
         return 0;
     }
-    if (argc != 6) return 2;
+    if (argc != 6 && argc != 7) return 2;
+    keep = argc == 7;
     state = strtoull(argv[1], NULL, 10) * 1000003 + strtoull(argv[2] + 1, NULL, 10);
     me = argv[2], depot = argv[3], plain = argv[4], locks = argv[5];
     while (fgets(line, sizeof line, stdin)) {

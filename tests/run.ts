@@ -17,7 +17,6 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: "prometheus",
   setcap: "libcap2-bin",
   rsync: "rsync",
-  strace: "strace",
   nginx: "nginx-light",
   curl: "curl",
   ruby: "ruby",

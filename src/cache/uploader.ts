@@ -272,6 +272,8 @@ export class Uploader {
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
     if (activity.uploads.has(path) || this.#mustWait(path)) return false;
+    // On its way out, and touched: the evictor says what is at the path when it is done.
+    if (activity.evictions.has(path)) return false;
     const putOff = this.#putOff.get(path);
     if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
     const record = manifest.get(path);

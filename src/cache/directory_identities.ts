@@ -42,6 +42,8 @@ export class DirectoryIdentities {
   readonly #identities: Table;
   #comparing: Promise<void> | null = null;
   #stopped = false;
+  /** What the last comparison found. */
+  #moves: readonly Moved[] = [];
 
   constructor(parts: DirectoryIdentitiesParts) {
     this.#parts = parts;
@@ -52,7 +54,7 @@ export class DirectoryIdentities {
   /** Ends a comparison in progress, and waits for that. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#comparing;
+    await this.settled();
   }
 
   /** Notes the directory of a file that is about to be evicted, with that eviction's commit. */
@@ -80,6 +82,11 @@ export class DirectoryIdentities {
     }
   }
 
+  /** Where the renames that the last comparison found left a path. */
+  nowAt(path: DepotPath): DepotPath {
+    return nowAt(path, this.#moves) as DepotPath;
+  }
+
   /** Resolves when no comparison is in progress. */
   async settled(): Promise<void> {
     await this.#comparing?.catch(() => {});
@@ -88,10 +95,15 @@ export class DirectoryIdentities {
   /**
    * Looks for directories that are not where they were, and has their renames taken in. No upload may
    * begin meanwhile: a new file under an old name would replace the only copy of a renamed one.
+   * @param afterwards Done before anybody who waits for the comparison goes on.
    */
-  compare(): Promise<void> {
-    this.#comparing ??= this.#compare().finally(() => this.#comparing = null);
-    return this.#comparing;
+  compare(afterwards: () => Promise<void> = () => Promise.resolve()): Promise<void> {
+    const compared = Promise.all([this.#comparing]).then(() => this.#compare()).then(afterwards)
+      .finally(() => {
+        if (this.#comparing === compared) this.#comparing = null;
+      });
+    this.#comparing = compared;
+    return compared;
   }
 
   async #compare(): Promise<void> {
@@ -105,6 +117,7 @@ export class DirectoryIdentities {
     // Parents come first: what is below them has moved with them then.
     const crossing = moves.some(({ to }) => moves.some(({ from }) => isAt(to, from)));
     const steps = crossing ? aside(moves) : moves;
+    this.#moves = steps;
     const known = new Set(steps.filter(({ from, to }) => mapped(from) === to));
     const done: Moved[] = [];
     for (const step of steps) {

@@ -25,21 +25,58 @@ export function conflictName(trashId: number | string, path: string): string {
   return `${trashId}-${path.slice(path.lastIndexOf("/") + 1).slice(0, CONFLICT_NAME_BYTES)}`;
 }
 
-/** Empties the trash before anything else touches the depot. */
+/**
+ * Empties the trash before anything else touches the depot.
+ * @param findsRenames Files whose directory is not there wait for {@link putBackMoved}: it may have been
+ *   renamed since the crash.
+ * @returns Name and path of those.
+ */
 export async function emptyTrash(
   files: DepotFiles,
   manifest: Manifest,
   trashNames: readonly string[],
   log: Logger,
-): Promise<void> {
+  findsRenames = false,
+): Promise<Map<string, DepotPath>> {
   const entries = await manifest.trash();
+  const left = new Map<string, DepotPath>();
   for (const name of trashNames) {
     const path = entries.get(name);
     if (path === undefined) files.unlink(`${TRASH_DIR}/${name}`);
+    else if (findsRenames && !hasParent(files, path)) left.set(name, path);
     else putBack(files, name, path, log);
   }
-  for (const name of entries.keys()) manifest.removeTrash(Number(name));
+  for (const name of entries.keys()) if (!left.has(name)) manifest.removeTrash(Number(name));
   await manifest.commit();
+  return left;
+}
+
+/**
+ * Puts back what {@link emptyTrash} left, now that it is known which directories were renamed.
+ * @param nowAt Where a path is since.
+ * @param onBack Called for each file that is back at its path.
+ */
+export async function putBackMoved(
+  files: DepotFiles,
+  manifest: Manifest,
+  left: ReadonlyMap<string, DepotPath>,
+  log: Logger,
+  nowAt: (path: DepotPath) => DepotPath,
+  onBack: (path: DepotPath, size: number) => void,
+): Promise<void> {
+  for (const [name, path] of left) {
+    const to = nowAt(path);
+    putBack(files, name, to, log);
+    manifest.removeTrash(Number(name));
+    const there = files.stat(to);
+    if (there !== null) onBack(to, there.size);
+  }
+  await manifest.commit();
+}
+
+function hasParent(files: DepotFiles, path: DepotPath): boolean {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 || files.stat(path.slice(0, slash)) !== null;
 }
 
 function putBack(files: DepotFiles, name: string, path: DepotPath, log: Logger): void {

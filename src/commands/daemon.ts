@@ -86,13 +86,14 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   await probeStorage(config, storage, hasState, log);
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
-  await recover(files, manifest, trashNames, log);
+  const findsRenames = !config.readOnly && !config.skipStartupScan;
+  const left = await recover(files, manifest, trashNames, log, findsRenames);
   const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve);
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
   // Before the first request: until that is done, no evicted file is said to be absent.
-  if (!config.readOnly && !config.skipStartupScan) engine.findRenames();
+  if (findsRenames) engine.findRenames(left);
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,

@@ -23,7 +23,7 @@ import { Remover } from "../cache/remover.ts";
 import type { Reserve } from "../cache/reserve.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
-import { emptyTrash } from "../cache/trash.ts";
+import { emptyTrash, putBackMoved } from "../cache/trash.ts";
 import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import type { Config } from "../config/config.ts";
@@ -55,7 +55,8 @@ export interface Engine {
   readonly garbage: GarbageCollector;
   readonly renames: DirectoryRenames;
   readonly identities: DirectoryIdentities;
-  readonly findRenames: () => void;
+  /** Looks for renames that nobody told; then what {@link recover} left goes back. */
+  readonly findRenames: (left?: ReadonlyMap<string, DepotPath>) => void;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly remover: Remover;
@@ -67,21 +68,28 @@ export interface Engine {
   readonly accessLog: AccessLog | null;
 }
 
-/** Brings what a crash or another program left into order, before anything else runs. */
+/**
+ * Brings what a crash or another program left into order, before anything else runs.
+ * @param findsRenames Files in the trash whose directories are not there wait until it is known where
+ *   those are.
+ * @returns Those files.
+ */
 export async function recover(
   files: DepotFiles,
   manifest: Manifest,
   trashNames: readonly string[],
   log: Logger,
-): Promise<void> {
+  findsRenames = false,
+): Promise<Map<string, DepotPath>> {
   if (manifest.needsRecount) {
     const cutOff = await recount(manifest);
     log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
   }
   await manifest.settleOrder();
-  await emptyTrash(files, manifest, trashNames, log);
+  const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
   if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
   await manifest.setRunning(true);
+  return left;
 }
 
 /**
@@ -124,8 +132,12 @@ export function buildEngine(
     mapped: (path) => renames.mapped(path),
     onRenamed: (from, to) => intake.renamed(from, to),
   });
-  const findRenames = () => {
-    const compared = identities.compare();
+  const findRenames = (left: ReadonlyMap<string, DepotPath> = new Map()) => {
+    const nowAt = (path: DepotPath) => identities.nowAt(path);
+    const onBack = (path: DepotPath, size: number) => intake.changed(path, size);
+    const compared = identities.compare(() =>
+      putBackMoved(files, manifest, left, getLog("rename"), nowAt, onBack)
+    );
     uploader.hold(compared);
     compared.catch((error) => {
       getLog("rename").error(`Cannot look for renamed directories: ${describeError(error)}`);
@@ -143,7 +155,7 @@ export function buildEngine(
   const scanner = new Scanner({
     ...shared,
     intake,
-    findRenames,
+    findRenames: () => findRenames(),
     engineMetrics,
     health,
     log: getLog("scan"),

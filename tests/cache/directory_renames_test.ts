@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { Remover } from "../../src/cache/remover.ts";
+import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
+import { getLog } from "../../src/observe/logging.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 
@@ -336,4 +338,25 @@ Deno.test("a directory that was removed, or made anew, is not taken for a rename
   assertEquals(engine.renames.pending, 0);
   assertEquals(await fetch(engine, "e/cold"), "notFound");
   assertEquals(await fetch(engine, "a/cold"), "a");
+});
+
+Deno.test("a file that a crash left in the trash goes back to where its directory is now", async () => {
+  await using engine = await withFiles({ "a/w": "w", "a/v": "v" });
+  await engine.identities.compare();
+  const id = engine.manifest.addTrash("a/w" as DepotPath);
+  await engine.manifest.commit();
+  Deno.renameSync(`${engine.dir}/a/w`, `${engine.dir}/.p4cache/trash/${id}`);
+  Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
+  const log = getLog("daemon");
+  const { files, manifest, identities, intake } = engine;
+  const left = await emptyTrash(files, manifest, [String(id)], log, true);
+  assertEquals([...left.values()], ["a/w"]);
+  const nowAt = (path: DepotPath) => identities.nowAt(path);
+  const onBack = (path: DepotPath, size: number) => intake.changed(path, size);
+  await identities.compare(() => putBackMoved(files, manifest, left, log, nowAt, onBack));
+  await carriedOut(engine);
+  assertEquals([engine.read("b/w"), engine.read("b/v")], ["w", "v"]);
+  assertEquals([engine.stored("b/w"), engine.stored("b/v")], ["w", "v"]);
+  assertEquals(engine.has("a"), false);
+  assertEquals((await manifest.trash()).size, 0);
 });

@@ -128,3 +128,25 @@ Deno.test("nfs: a directory that does not exist is refused with its name", async
   assertEquals(error.kind, "denied");
   assertEquals(error.message.includes("/no/such/archive"), true);
 });
+
+Deno.test("nfs: what a crash left unfinished is removed when it is old, and only by who stores", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    await Deno.mkdir(`${dir}/${TEMP_DIR}`);
+    await Deno.writeTextFile(`${dir}/${TEMP_DIR}/1-dead-1`, "half");
+    const put = async (staleMs: number) => {
+      const backend = await NfsBackend.open(dir, staleMs);
+      await Array.fromAsync(backend.list("", never));
+      assertEquals(entries(`${dir}/${TEMP_DIR}`).includes("1-dead-1"), true);
+      await backend.put(textPath("a"), contentOf(someBytes(10)), never);
+      await backend.close();
+    };
+    await put(3_600_000);
+    assertEquals(entries(`${dir}/${TEMP_DIR}`), ["1-dead-1"]);
+    await put(0);
+    assertEquals(entries(`${dir}/${TEMP_DIR}`), []);
+    assertEquals(entries(dir).sort(), [TEMP_DIR, "a"]);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

@@ -31,6 +31,7 @@ import {
   type StorageErrorKind,
 } from "../backend.ts";
 import { readContent, stopped } from "../operation.ts";
+import { STALE_MS, sweepUnfinished } from "./sweep.ts";
 
 /** Objects up to this size are stored with one call off the event loop. */
 const SMALL_BYTES = 1024 * 1024;
@@ -88,7 +89,11 @@ export class NfsBackend implements Backend {
   #lastTemp = 0;
   readonly #tempStem = `${Deno.pid}-${crypto.randomUUID()}`;
 
-  private constructor(path: string) {
+  readonly #staleMs: number;
+  #swept: Promise<void> | null = null;
+
+  private constructor(path: string, staleMs: number) {
+    this.#staleMs = staleMs;
     this.label = `nfs:${path}`;
     this.#dir = pathFromBytes(new TextEncoder().encode(path));
   }
@@ -96,10 +101,11 @@ export class NfsBackend implements Backend {
   /**
    * Opens the archive directory.
    * @param path Absolute; must exist.
+   * @param staleMs Unfinished objects of so long ago are removed with the first put.
    * @throws StorageError
    */
-  static async open(path: string): Promise<NfsBackend> {
-    const backend = new NfsBackend(path);
+  static async open(path: string, staleMs = STALE_MS): Promise<NfsBackend> {
+    const backend = new NfsBackend(path, staleMs);
     try {
       backend.#root = await backend.#files.openRoot(backend.#dir);
     } catch (error) {
@@ -241,6 +247,7 @@ export class NfsBackend implements Backend {
   }
 
   async close(): Promise<void> {
+    await this.#swept;
     for (const root of [this.#root, ...this.#retired]) await this.#files.closeFile(root);
     this.#files.close();
   }
@@ -282,6 +289,8 @@ export class NfsBackend implements Backend {
   }
 
   #nextTemp(): string {
+    // Not before: a secondary is only read.
+    this.#swept ??= sweepUnfinished(this.#files, this.#root, this.#staleMs);
     return `${this.#tempStem}-${++this.#lastTemp}`;
   }
 

@@ -1,0 +1,154 @@
+/**
+ * Alerts, runbooks and dashboard: checked by Prometheus' own tools and against what a daemon exposes
+ * through node_exporter.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
+import { BINARY, hasProgram, mayWatch, run, TempDir, until } from "../e2e/daemon_process.ts";
+
+const DOCS = new URL("../../docs/", import.meta.url).pathname;
+const MONITORING = `${DOCS}deploy/monitoring/`;
+const ALERTS = Deno.readTextFileSync(`${MONITORING}alerts.yaml`);
+const ALERT_NAMES = [...ALERTS.matchAll(/- alert: (\w+)/g)].map((match) => match[1]!);
+
+const noPromtool = !hasProgram("promtool");
+if (noPromtool) console.log("checks of the alerts are skipped: promtool is not installed");
+const EXPORTER = "prometheus-node-exporter";
+const noExporter = !hasProgram(EXPORTER) || !mayWatch();
+if (noExporter) {
+  console.log(`the textfile test is skipped: it needs ${EXPORTER} and CAP_SYS_ADMIN`);
+}
+
+interface Dashboard {
+  readonly panels: readonly {
+    readonly id: number;
+    readonly title: string;
+    readonly gridPos: { x: number; y: number; w: number; h: number };
+    readonly targets: readonly { expr: string }[];
+  }[];
+}
+
+const dashboard: Dashboard = JSON.parse(
+  Deno.readTextFileSync(`${MONITORING}grafana_dashboard.json`),
+);
+
+Deno.test("the alert rules are valid, and each fires when it should and only then", {
+  ignore: noPromtool,
+}, async () => {
+  const checked = await run("promtool", ["check", "rules", "alerts.yaml"], { cwd: MONITORING });
+  assertEquals(checked.code, 0, checked.stdout + checked.stderr);
+  const tested = await run("promtool", ["test", "rules", "alerts_test.yaml"], { cwd: MONITORING });
+  assertEquals(tested.code, 0, tested.stdout + tested.stderr);
+  const tests = Deno.readTextFileSync(`${MONITORING}alerts_test.yaml`);
+  for (const name of ALERT_NAMES) {
+    assertStringIncludes(tests, `name: ${name} fires`);
+    assertStringIncludes(tests, `name: ${name} is quiet`);
+  }
+});
+
+Deno.test("every alert says what is wrong, how bad it is, and has a page that says what to do", () => {
+  assert(ALERT_NAMES.length >= 15);
+  for (const rule of ALERTS.split(/^ +- alert: /m).slice(1)) {
+    const name = /^\w+/.exec(rule)![0];
+    for (const key of ["summary", "description"]) {
+      assertMatch(rule, new RegExp(`${key}: (["']).{20,}\\1\n`));
+    }
+    assertMatch(rule, /severity: (critical|warning|info)\n/);
+    assertStringIncludes(rule, `runbook_url: docs/runbooks/${name}.md`);
+    const page = Deno.readTextFileSync(`${DOCS}runbooks/${name}.md`);
+    for (const part of [`# ${name}`, "## What it means", "## Look", "## Do"]) {
+      assertStringIncludes(page, part);
+    }
+    assertStringIncludes(Deno.readTextFileSync(`${DOCS}runbooks/README.md`), `(${name}.md)`);
+  }
+});
+
+Deno.test("the dashboard's panels neither overlap nor share a number", () => {
+  const { panels } = dashboard;
+  assertEquals(new Set(panels.map((panel) => panel.id)).size, panels.length);
+  for (const [i, { gridPos: a, title }] of panels.entries()) {
+    assert(a.x + a.w <= 24, title);
+    for (const { gridPos: b, title: other } of panels.slice(i + 1)) {
+      const apart = a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y;
+      assert(apart, `${title} and ${other}`);
+    }
+  }
+});
+
+Deno.test("alerts and dashboard use only metrics that node_exporter gets from a daemon", {
+  ignore: noExporter,
+}, async () => {
+  using dir = new TempDir();
+  for (const name of ["depot", "store", "textfile"]) Deno.mkdirSync(`${dir.path}/${name}`);
+  const daemon = new Deno.Command(BINARY, {
+    args: [
+      ...["--depot-path", `${dir.path}/depot`, "--primary-type", "nfs"],
+      ...["--primary-path", `${dir.path}/store`, "--log-file", `${dir.path}/log`],
+      ...["--metrics-file", `${dir.path}/textfile/p4cache.prom`, "--metrics-interval", "1"],
+    ],
+  }).spawn();
+  const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  const exporter = new Deno.Command(EXPORTER, {
+    args: [
+      ...["--collector.disable-defaults", "--collector.textfile"],
+      ...[`--collector.textfile.directory=${dir.path}/textfile`],
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    stderr: "null",
+  }).spawn();
+  try {
+    let exposed = "";
+    await until("node_exporter exposes the daemon's metrics", async () => {
+      const answer = await fetch(`http://127.0.0.1:${port}/metrics`).catch(() => null);
+      exposed = await answer?.text() ?? "";
+      return exposed.includes("p4cache_files_total{");
+    });
+    assertStringIncludes(exposed, "node_textfile_scrape_error 0");
+    // A counter of errors that has not counted yet stands in the file alone.
+    const families = exposed + Deno.readTextFileSync(`${dir.path}/textfile/p4cache.prom`);
+    const known = new Set([...families.matchAll(/^# TYPE (\S+)/gm)].map((match) => match[1]!));
+    const expressions = [
+      ...ALERTS.matchAll(/expr: (["'])(.*)\1$/gm).map((match) => match[2]!),
+      ...dashboard.panels.flatMap((panel) => panel.targets.map((target) => target.expr)),
+    ];
+    for (const expression of expressions) {
+      for (const [name] of expression.matchAll(/\b(p4cache|node)_[a-z_]+/g)) {
+        const family = known.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "");
+        assert(known.has(family), `${name} of ${expression}`);
+      }
+    }
+    // What rules select by must be there too.
+    for (const [, condition] of ALERTS.matchAll(/condition="(\w+)"/g)) {
+      assertStringIncludes(exposed, `condition="${condition}"`);
+    }
+  } finally {
+    for (const child of [daemon, exporter]) {
+      child.kill("SIGTERM");
+      await child.status;
+    }
+  }
+});
+
+Deno.test("logrotate turns the log over", { ignore: !hasProgram("logrotate") }, async () => {
+  using dir = new TempDir();
+  const text = Deno.readTextFileSync(`${DOCS}deploy/install/p4-cache.logrotate`);
+  const local = text.replaceAll("/var/log/", `${dir.path}/`).replaceAll("perforce", "root");
+  Deno.mkdirSync(`${dir.path}/p4-cache`);
+  const config = `${dir.path}/rotate`;
+  Deno.writeTextFileSync(config, local, { mode: 0o644 });
+  Deno.chmodSync(config, 0o644);
+  for (const name of ["p4-cache.log", "p4-cache/depot.log"]) {
+    Deno.writeTextFileSync(`${dir.path}/${name}`, "a line\n");
+  }
+  const flags = ["--force", "--state", `${dir.path}/state`, config];
+  const { code, stderr } = await run("/usr/sbin/logrotate", flags);
+  assertEquals([code, stderr], [0, ""]);
+  for (const name of ["p4-cache.log", "p4-cache/depot.log"]) {
+    assertEquals(Deno.readTextFileSync(`${dir.path}/${name}.1`), "a line\n");
+    assertEquals(Deno.readTextFileSync(`${dir.path}/${name}`), "");
+  }
+});

@@ -90,6 +90,14 @@ interface Goal {
   readonly condition: "cache_over" | "disk_low";
 }
 
+/** So many bytes in so many files. */
+interface Amount {
+  readonly bytes: number;
+  readonly files: number;
+}
+
+const NOTHING: Amount = { bytes: 0, files: 0 };
+
 interface Chosen extends EvictionCandidate {
   readonly path: DepotPath;
   readonly record: FileRecord;
@@ -180,17 +188,33 @@ export class Evictor {
   async #evictFor(goal: Goal): Promise<void> {
     const { manifest, health } = this.#parts;
     await manifest.commit(); // the order below is read from what is committed
+    // What is still wanted beside what is on its way, and what comes short of that.
     let { bytes, files } = goal;
-    for (let after = ""; !this.#stopping;) {
-      if (bytes <= 0 && files <= 0) return;
-      const page = await manifest.coldestAfter(after);
-      const chosen = this.#choose(page, bytes, files);
-      after = chosen.after;
-      if (chosen.files.length > 0) {
-        const gone = await this.#evict(chosen.files);
-        bytes -= gone.bytes;
-        files -= gone.files;
-      } else if (after === "") break;
+    let onItsWay = Promise.resolve(NOTHING);
+    const settle = async (next: Promise<Amount>) => {
+      const before = onItsWay;
+      onItsWay = next;
+      next.catch(() => {}); // thrown when it is waited for
+      const missed = await before;
+      bytes += missed.bytes;
+      files += missed.files;
+    };
+    try {
+      for (let after = "";;) {
+        if (this.#stopping || (bytes <= 0 && files <= 0)) await settle(Promise.resolve(NOTHING));
+        if (this.#stopping || (bytes <= 0 && files <= 0)) return;
+        const page = await manifest.coldestAfter(after);
+        const chosen = this.#choose(page, bytes, files);
+        after = chosen.after;
+        if (chosen.files.length > 0) {
+          bytes -= chosen.files.reduce((sum, { size }) => sum + size, 0);
+          files -= chosen.files.length;
+          // The next batch is leased while this one is being let go.
+          await settle(this.#evict(chosen.files));
+        } else if (after === "") break;
+      }
+    } finally {
+      await onItsWay;
     }
     if (this.#stopping) return;
     this.#retryAtMs = Date.now() + RETRY_MS;
@@ -249,8 +273,8 @@ export class Evictor {
     return "unverified";
   }
 
-  /** Returns what is gone. */
-  async #evict(files: readonly Chosen[]): Promise<{ files: number; bytes: number }> {
+  /** Returns how much of it stayed. */
+  async #evict(files: readonly Chosen[]): Promise<Amount> {
     const { manifest, metrics, feed, activity, intake } = this.#parts;
     const begun = performance.now();
     let settled = false;
@@ -283,7 +307,8 @@ export class Evictor {
         else feed.note("evicted", file.path, { bytes: file.size });
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
-      return { files: evictedFiles, bytes: evictedBytes };
+      const bytes = files.reduce((sum, { size }) => sum + size, 0);
+      return { files: files.length - evictedFiles, bytes: bytes - evictedBytes };
     } finally {
       for (const file of files) {
         activity.evictions.delete(file.path);

@@ -12,6 +12,7 @@ import { addQueryOptions, momentOf, type QueryOptions } from "./access_options.t
 import type { Query } from "./access_query.ts";
 
 const EXAMPLES = `Examples:
+  p4-cache access stat
   p4-cache access count --db /mnt/nvme/depot/.p4cache/access
   p4-cache access get main/src/a.c,v
   p4-cache access prefix main/src/ --limit 20
@@ -99,7 +100,9 @@ export function addAccessCommand(program: Command, setExitCode: (code: number) =
 type Run = (query: Query) => Promise<void> | void;
 
 function add(access: Command, name: string, description: string): Command {
-  return addQueryOptions(access.command(name).description(description));
+  const examples = EXAMPLES.split("\n").filter((line) => line.includes(` access ${name}`));
+  return addQueryOptions(access.command(name).description(description))
+    .addHelpText("before", `Examples:\n${examples.join("\n")}\n`);
 }
 
 /** An action that needs nothing but the common options. */

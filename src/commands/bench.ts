@@ -19,16 +19,20 @@ interface Options {
   readonly json?: true;
 }
 
+const BENCH_EXAMPLE = "Examples:\n  p4-cache bench backend --config /etc/p4-cache/config.json\n";
+
 /** Adds `bench backend`. */
 export function addBenchCommand(program: Command, terminal: Terminal): void {
-  const bench = program.command("bench").description("measure what p4-cache relies on");
+  const bench = program.command("bench").description("measure what p4-cache relies on")
+    .addHelpText("before", BENCH_EXAMPLE);
   const backend = bench.command("backend").description(
     "put and get objects in the primary storage, and remove them",
   );
   backend
     .addOption(option("--seconds <n>", "longest time of each step with many objects", 3, 1, 600))
     .addOption(option("--large-mib <n>", "size of the large object", 256, 1, 1024 * 1024))
-    .option("--json", "print one JSON document");
+    .option("--json", "print one JSON document")
+    .addHelpText("before", BENCH_EXAMPLE);
   addDaemonFlags(backend);
   backend.action(async (options: Options) => {
     const { loadConfig } = await import("../config/load.ts");

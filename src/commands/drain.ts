@@ -19,7 +19,8 @@ export function addDrainCommands(program: Command, terminal: Terminal): void {
     await askDaemon(findDepot(options), "drain", { reason: options.reason });
     terminal.out(`Nothing is evicted until 'p4-cache undrain' (${options.reason})\n`);
   });
-  const undrain = program.command("undrain").description("evict again");
+  const undrain = program.command("undrain").description("evict again")
+    .addHelpText("before", "Examples:\n  p4-cache undrain\n");
   addDepotOptions(undrain);
   undrain.action(async (options: DepotChoice) => {
     await askDaemon(findDepot(options), "drain", { reason: null });

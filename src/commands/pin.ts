@@ -26,7 +26,8 @@ export function addPinCommands(
   });
   const unpin = program.command("unpin")
     .argument("<path...>", "as they were pinned")
-    .description("take pins back");
+    .description("take pins back")
+    .addHelpText("before", "Examples:\n  p4-cache unpin main/release\n");
   addDepotOptions(unpin);
   unpin.action(async (typed: string[], options: DepotChoice) => {
     const { pins, unknown } = await ask("unpin", typed, options);
@@ -35,7 +36,8 @@ export function addPinCommands(
     setExitCode(unknown.length === 0 ? 0 : 1);
   });
   const list = program.command("pins").description("list the pins")
-    .option("--json", "as JSON: one pin a line");
+    .option("--json", "as JSON: one pin a line")
+    .addHelpText("before", "Examples:\n  p4-cache pins\n");
   addDepotOptions(list);
   list.action(async (options: DepotChoice & { json?: boolean }) => {
     await askDaemon(findDepot(options), "pins", {}, (page) => {

@@ -11,6 +11,7 @@ import { ConfigError } from "../errors.ts";
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 import { addAccessCommand } from "./access.ts";
 import { addBenchCommand } from "./bench.ts";
+import { addCompletionCommand } from "./completion.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDrainCommands } from "./drain.ts";
@@ -19,6 +20,7 @@ import { addFlushCommand } from "./flush.ts";
 import { addGcCommand } from "./gc.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
 import { addPinCommands } from "./pin.ts";
+import { addManCommand } from "./man.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
 import { addRollbackCommand } from "./rollback.ts";
 import { addShimCommand } from "./shim_install.ts";
@@ -49,7 +51,8 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
   }
 }
 
-function buildProgram(
+/** The command line, not yet run. */
+export function buildProgram(
   args: readonly string[],
   terminal: Terminal,
   setExitCode: (code: number) => void,
@@ -66,8 +69,14 @@ function buildProgram(
     .enablePositionalOptions()
     .allowExcessArguments();
   addDaemonFlags(program);
-  program.action(async () => {
+  program.option("--check-config", "check the configuration, and end; exit 2 if it is wrong");
+  program.action(async (options: { checkConfig?: boolean }) => {
     refuseUnknownCommand(program);
+    if (options.checkConfig === true) {
+      const { loadConfig } = await import("../config/load.ts");
+      loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+      return terminal.out("Configuration is valid\n");
+    }
     setExitCode(await runFlags(args, program));
   });
   addConfigCommand(program, terminal);
@@ -85,6 +94,8 @@ function buildProgram(
   addBenchCommand(program, terminal);
   addStorageCommand(program, terminal);
   addRollbackCommand(program, terminal);
+  addCompletionCommand(program, terminal);
+  addManCommand(program, terminal);
   addVersionCommand(program, terminal);
   return program;
 }
@@ -123,6 +134,13 @@ function reportUsage(error: CommanderError, program: Command, terminal: Terminal
     const meant = nearest(flag, flagNames(program));
     const hint = meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`;
     terminal.err(`p4-cache: Cannot use ${flag}: unknown flag; ${hint}\n`);
+    return 2;
+  }
+  const [, command, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
+    .exec(error.message.replaceAll("\n", " ")) ?? [];
+  if (command !== undefined) {
+    const hint = near === undefined ? "--help lists all" : `did you mean ${near}?`;
+    terminal.err(`p4-cache: Cannot run '${command}': unknown command; ${hint}\n`);
     return 2;
   }
   terminal.err(`p4-cache: ${error.message.replace(/^error: /, "").replaceAll("\n", " ")}\n`);

@@ -20,11 +20,19 @@ export function addShimCommand(
   terminal: Terminal,
   setExitCode: (code: number) => void,
 ): void {
-  const shim = program.command("shim").description("the library that p4d is started with");
+  const shim = program.command("shim").description("the library that p4d is started with")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache shim install\n  p4-cache shim check $(pidof p4d)\n",
+    );
   addShimCheck(shim, terminal, setExitCode);
   shim.command("install")
     .description("write libp4shim.so")
     .option("--to <path>", `where to write it (default: ${DEFAULT_TARGET})`)
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache shim install --to /usr/local/lib/libp4shim.so\n",
+    )
     .action((options: { to?: string }) => {
       const target = resolve(options.to ?? DEFAULT_TARGET);
       installShim(target, readAsset("libp4shim.so"));

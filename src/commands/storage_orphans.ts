@@ -16,7 +16,11 @@ const OLDER_THAN_HOURS = 24;
 
 /** Adds `storage orphans [--abort] [--older-than hours] [daemon flags]`. */
 export function addStorageCommand(program: Command, terminal: Terminal): void {
-  const storage = program.command("storage").description("look after the bucket itself");
+  const storage = program.command("storage").description("look after the bucket itself")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache storage orphans --config /etc/p4-cache/config.json\n",
+    );
   const orphans = storage.command("orphans")
     .description("list uploads in parts that were begun and never ended")
     .option("--abort", "remove them and their parts")

@@ -13,6 +13,7 @@ export function addVersionCommand(program: Command, terminal: Terminal): void {
   program.command("version")
     .description("print the version")
     .option("--json", "as JSON, with runtime and platform")
+    .addHelpText("before", "Examples:\n  p4-cache version --json\n")
     .action((options: { json?: boolean }) => {
       const facts = {
         name: PROGRAM_NAME,

@@ -58,7 +58,7 @@ const WRONG: [string[], string][] = [
   ],
   [["--xyzzyxyzzy"], "Cannot use --xyzzyxyzzy: unknown flag; 'p4-cache --help' lists all"],
   [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
-  [["config", "chekc"], "unknown command 'chekc' (Did you mean check?)"],
+  [["config", "chekc"], "Cannot run 'chekc': unknown command; did you mean check?"],
   [["config"], "Cannot run this command: it needs a sub-command; --help lists them"],
   [["--depot-path"], "option '--depot-path <path>' argument missing"],
   [

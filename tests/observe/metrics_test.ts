@@ -1,3 +1,4 @@
+import { metricsPage } from "../../src/observe/reference.ts";
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
 import { addDaemonMetrics } from "../../src/observe/daemon_metrics.ts";
@@ -67,6 +68,11 @@ Deno.test("every metric of the contract is there from the start, with its type",
   }
   assertStringIncludes(text, 'p4cache_shim_request_duration_seconds_bucket{le="0.0001",');
   assertStringIncludes(text, 'p4cache_upload_duration_seconds_bucket{le="300",');
+});
+
+Deno.test("the reference of metrics is what the registry gives ('deno task docs' renews it)", () => {
+  const page = new URL("../../docs/reference/metrics.md", import.meta.url);
+  assertEquals(Deno.readTextFileSync(page), metricsPage());
 });
 
 Deno.test("what happened is counted once, and read twice the same", async () => {

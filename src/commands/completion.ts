@@ -1,0 +1,158 @@
+/**
+ * `p4-cache completion bash|zsh|fish`: a script that completes commands and flags, made from the
+ * command line itself.
+ *
+ * @module
+ */
+
+import { type Command, InvalidArgumentError } from "commander";
+import { PROGRAM_NAME } from "../version.ts";
+import { allCommands, type CommandFacts, commandFacts } from "./command_tree.ts";
+import type { Terminal } from "./terminal.ts";
+
+const SHELLS = ["bash", "zsh", "fish"] as const;
+type Shell = typeof SHELLS[number];
+
+/** Adds `completion <shell>`. */
+export function addCompletionCommand(program: Command, terminal: Terminal): void {
+  program.command("completion")
+    .argument("<shell>", SHELLS.join(", "), shellOf)
+    .description("print a completion script for a shell")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache completion bash > /usr/share/bash-completion/completions/p4-cache\n" +
+        "  p4-cache completion zsh > /usr/share/zsh/vendor-completions/_p4-cache\n" +
+        "  p4-cache completion fish > /usr/share/fish/vendor_completions.d/p4-cache.fish\n",
+    )
+    .action((shell: Shell) => terminal.out(completionScript(commandFacts(program), shell)));
+}
+
+function shellOf(text: string): Shell {
+  const shell = SHELLS.find((each) => each === text);
+  if (shell !== undefined) return shell;
+  throw new InvalidArgumentError(`allowed is ${SHELLS.join(", ")}`);
+}
+
+/** The whole script. */
+export function completionScript(root: CommandFacts, shell: Shell): string {
+  if (shell === "fish") return fishScript(root);
+  if (shell === "bash") return bashScript(root);
+  return zshScript(root);
+}
+
+/** One `case` branch a command: the words that may follow it, and its flags that take a value. */
+function bashScript(root: CommandFacts): string {
+  const branches = Array.from(allCommands(root), (command) => {
+    const words = [
+      ...command.commands.map(nameOf),
+      ...command.options.map((o) => o.long),
+      "--help",
+    ];
+    const valued = command.options.filter((option) => option.takesValue).map((o) => o.long);
+    return `    ${quoted(command.path.join(" "))}) words=${quoted(words.join(" "))} ` +
+      `valued=${quoted(valued.join(" "))} ;;\n`;
+  });
+  return `# bash completion for ${PROGRAM_NAME}; made by '${PROGRAM_NAME} completion bash'
+_p4_cache_words() {
+  case "$1" in
+${branches.join("")}    *) return 1 ;;
+  esac
+}
+_p4_cache() {
+  local current=\${COMP_WORDS[COMP_CWORD]} at='' words valued i word
+  _p4_cache_words ''
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=\${COMP_WORDS[i]}
+    case " $valued " in *" $word "*) i=$((i + 1)); continue ;; esac
+    [[ $word == -* ]] && continue
+    if _p4_cache_words "\${at:+$at }$word"; then at=\${at:+$at }$word; fi
+  done
+  _p4_cache_words "$at"
+  case " $valued " in
+    *" \${COMP_WORDS[COMP_CWORD - 1]} "*) COMPREPLY=(); compopt -o default 2> /dev/null; return ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  [[ \${#COMPREPLY[@]} -gt 0 ]] || compopt -o default 2> /dev/null
+}
+complete -F _p4_cache ${PROGRAM_NAME}
+`;
+}
+
+/** One function a command, each with its flags and what follows it. */
+function zshScript(root: CommandFacts): string {
+  const functions = Array.from(allCommands(root), (command) => {
+    const flags = command.options.map((option) => {
+      const help = option.help.replaceAll(/[[\]:\\]/g, " ");
+      const value = option.takesValue ? ":value:_files" : "";
+      return `    ${quoted(`${option.long}[${help}]${value}`)}`;
+    });
+    const rest = command.commands.length === 0
+      ? `    '*:file:_files'`
+      : `    '1: :->command' '*:: :->rest'`;
+    const names = command.commands.map((each) =>
+      `      ${quoted(`${nameOf(each)}:${each.help.replaceAll(":", " ")}`)}`
+    );
+    const more = command.commands.length === 0 ? "" : `  case $state in
+    command) local -a commands=(
+${names.join("\n")}
+    ); _describe command commands ;;
+    rest) local next=${
+      functionOf(command)
+    }_$words[1]; (( $+functions[$next] )) && $next || _files ;;
+  esac
+`;
+    return `${functionOf(command)}() {
+  local state line
+  _arguments -C \\
+${[...flags, `    '--help[print this help]'`, rest].join(" \\\n")}
+${more}}
+`;
+  });
+  return `#compdef ${PROGRAM_NAME}
+# made by '${PROGRAM_NAME} completion zsh'
+${functions.join("")}${functionOf(root)} "$@"
+`;
+}
+
+function fishScript(root: CommandFacts): string {
+  const lines = [
+    `# fish completion for ${PROGRAM_NAME}; made by '${PROGRAM_NAME} completion fish'`,
+    `complete -c ${PROGRAM_NAME} -l help -d 'print this help'`,
+  ];
+  for (const command of allCommands(root)) {
+    const condition = fishCondition(command);
+    for (const each of command.commands) {
+      lines.push(
+        `complete -c ${PROGRAM_NAME} -f -n ${quoted(condition)} -a ${quoted(nameOf(each))} ` +
+          `-d ${quoted(each.help)}`,
+      );
+    }
+    for (const option of command.options) {
+      lines.push(
+        `complete -c ${PROGRAM_NAME} -n ${quoted(condition)} -l ${option.long.slice(2)} ` +
+          `${option.takesValue ? "-r " : ""}-d ${quoted(option.help)}`,
+      );
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** Holds where the command was typed, and none of those below it. */
+function fishCondition({ path, commands }: CommandFacts): string {
+  if (path.length === 0) return "__fish_use_subcommand";
+  const seen = path.map((word) => `__fish_seen_subcommand_from ${word}`).join("; and ");
+  if (commands.length === 0) return seen;
+  return `${seen}; and not __fish_seen_subcommand_from ${commands.map(nameOf).join(" ")}`;
+}
+
+function nameOf(command: CommandFacts): string {
+  return command.path.at(-1)!;
+}
+
+function functionOf({ path }: CommandFacts): string {
+  return ["_p4-cache", ...path].join("_");
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`;
+}

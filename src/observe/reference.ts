@@ -1,0 +1,64 @@
+/**
+ * Writes `docs/reference/metrics.md` from the metrics themselves.
+ *
+ * @module
+ */
+
+import { addDaemonMetrics } from "./daemon_metrics.ts";
+import { BackendMetrics } from "./backend_metrics.ts";
+import { EngineMetrics } from "./engine_metrics.ts";
+import { Health } from "./health.ts";
+import { getLog } from "./logging.ts";
+import { type GaugeSnapshot, Metrics } from "./metrics.ts";
+import { ReloadMetrics } from "./reload_metrics.ts";
+
+const HEAD = `# Metrics
+
+<!-- Made by \`deno task docs\` from the metrics themselves; changes here are lost. -->
+
+Written to \`metrics_file\` every \`metrics_interval\` seconds, and served at \`/metrics\` where \`http_listen\` is
+set. Every metric has the labels \`depot\` and \`mode\` (\`readwrite\` or \`readonly\`) besides its own. Names stay:
+more may be added, none renamed.
+
+| metric | type | labels | what |
+|---|---|---|---|
+`;
+
+/** Every metric of the daemon, with values that mean nothing. */
+function allMetrics(): Metrics {
+  const nothing = { freeBytes: 0, freeInodes: 0, dirtyBytes: 0, oldestDirtySeconds: 0 };
+  const metrics = new Metrics(
+    { depot: "", mode: "readwrite" },
+    () => ({} as unknown as GaugeSnapshot),
+  );
+  metrics.addBackends(new BackendMetrics());
+  new EngineMetrics(metrics.registry, new Health(getLog("health")), () => nothing);
+  new ReloadMetrics(metrics.registry);
+  addDaemonMetrics(metrics.registry, 0, () => ({
+    state: "healthy",
+    hitRatio: null,
+    drainSeconds: null,
+    databases: {},
+  }));
+  return metrics;
+}
+
+/** The whole page. */
+export function metricsPage(): string {
+  const rows = allMetrics().registry.getMetricsAsArray().map((metric) => {
+    const { name, help, labelNames = [] } = metric as unknown as {
+      name: string;
+      help: string;
+      labelNames?: string[];
+    };
+    const type = metric.constructor.name.toLowerCase();
+    const labels = labelNames.map((label) => `\`${label}\``).join(", ");
+    return `| \`${name}\` | ${type} | ${labels} | ${help} |\n`;
+  });
+  return HEAD + rows.sort().join("");
+}
+
+if (import.meta.main) {
+  const page = new URL("../../docs/reference/metrics.md", import.meta.url);
+  Deno.writeTextFileSync(page, metricsPage());
+}

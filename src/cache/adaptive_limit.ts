@@ -37,7 +37,7 @@ export class AdaptiveLimit {
   #before: { readonly limit: number; readonly rate: number } | null = null;
   #hold = 0;
   #count = 0;
-  #fullCount = 0;
+  #hurriedCount = 0;
   #windowBeganMs = 0;
   #halvedMs = -Infinity;
 
@@ -55,18 +55,17 @@ export class AdaptiveLimit {
 
   /**
    * A request ended well.
-   * @param isFull Whether all places were taken until then. A limit that is seldom reached says
-   * nothing; between two batches it may be free for a moment.
+   * @param moreWaits Whether others were waiting for their turn: else the limit says nothing.
    * @param nowMs Time of a clock that only goes forward.
    */
-  done(isFull: boolean, nowMs: number): void {
+  done(moreWaits: boolean, nowMs: number): void {
     if (this.#count === 0 && this.#windowBeganMs === 0) this.#windowBeganMs = nowMs;
     this.#count++;
-    if (isFull) this.#fullCount++;
+    if (moreWaits) this.#hurriedCount++;
     const elapsedMs = nowMs - this.#windowBeganMs;
     // A full turn of all places, or the rate would be that of the limit before.
     if (elapsedMs < WINDOW_MS || this.#count < 2 * this.value) return;
-    if (this.#fullCount >= this.#count / 2) this.#decide(this.#count / elapsedMs);
+    if (this.#hurriedCount >= this.#count / 2) this.#decide(this.#count / elapsedMs);
     else this.#before = null;
     this.#beginWindow(nowMs);
   }
@@ -104,6 +103,6 @@ export class AdaptiveLimit {
   #beginWindow(nowMs: number): void {
     this.#windowBeganMs = nowMs;
     this.#count = 0;
-    this.#fullCount = 0;
+    this.#hurriedCount = 0;
   }
 }

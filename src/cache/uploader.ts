@@ -375,7 +375,8 @@ export class Uploader {
     void this.#uploadOne(path, upload, open).then((isStored) => {
       activity.uploads.delete(path);
       if (isStored && lane === this.#small) {
-        this.#smallLimit.done(lane.isFull, performance.now());
+        const waiting = this.#parts.manifest.counters.dirty - activity.uploads.size;
+        this.#smallLimit.done(waiting > 0, performance.now());
         lane.resize(this.#smallLimit.value);
       }
       lane.release();

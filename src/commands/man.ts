@@ -21,7 +21,7 @@ export function addManCommand(program: Command, terminal: Terminal): void {
     .description("print the manual page")
     .addHelpText(
       "before",
-      "Examples:\n  p4-cache man | man -l -\n  p4-cache man > /usr/share/man/man8/p4-cache.8\n",
+      "Examples:\n  p4-cache man | man -l -\n  p4-cache man > /usr/share/man/man1/p4-cache.1\n",
     )
     .action(() => terminal.out(manualPage(commandFacts(program))));
 }
@@ -30,7 +30,7 @@ export function addManCommand(program: Command, terminal: Terminal): void {
 export function manualPage(root: CommandFacts): string {
   const commands = [...allCommands(root)].slice(1);
   return [
-    `.TH ${PROGRAM_NAME.toUpperCase()} 8 "" "${PROGRAM_NAME} ${VERSION}" "System administration"`,
+    `.TH ${PROGRAM_NAME.toUpperCase()} 1 "" "${PROGRAM_NAME} ${VERSION}" "User Commands"`,
     ".SH NAME",
     `${text(PROGRAM_NAME)} \\- write\\-back NVMe cache for Perforce depots`,
     ".SH SYNOPSIS",

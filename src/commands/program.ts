@@ -14,6 +14,7 @@ import { addBenchCommand } from "./bench.ts";
 import { addCompletionCommand } from "./completion.ts";
 import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDoctorCommand } from "./doctor.ts";
 import { addDrainCommands } from "./drain.ts";
 import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
@@ -82,6 +83,7 @@ export function buildProgram(
   addConfigCommand(program, terminal);
   addShimCommand(program, terminal, setExitCode);
   addStatusCommand(program, terminal);
+  addDoctorCommand(program, terminal, setExitCode);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
   addGcCommand(program, terminal, setExitCode);

@@ -50,6 +50,7 @@ const SYMBOLS = {
   p4files_rename: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_unlink: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_identity: { parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
+  p4files_sync: { parameters: ["i32"], result: "i32", nonblocking: true },
   p4files_statfs: { parameters: ["i32", "buffer"], result: "i32" },
 } as const;
 
@@ -61,6 +62,8 @@ export const EDQUOT = 122;
 export interface FileStat {
   readonly size: number;
   readonly mtimeNs: bigint;
+  /** When anything of the file changed last: no program can set it. */
+  readonly ctimeNs: bigint;
   /** Type and permission bits (stat(2) st_mode). */
   readonly mode: number;
   readonly nlink: number;
@@ -76,7 +79,7 @@ export function isRegular(stat: FileStat): boolean {
 /** Filesystem id, and the largest file handle with its type. */
 const IDENTITY_BYTES = 8 + 4 + 128;
 
-const STAT_BYTES = 32;
+const STAT_BYTES = 40;
 const READ_BYTES = 16 + STAT_BYTES;
 
 function statAt(view: DataView, at: number): FileStat {
@@ -85,6 +88,7 @@ function statAt(view: DataView, at: number): FileStat {
     mtimeNs: view.getBigInt64(at + 8, true),
     mode: view.getUint32(at + 16, true),
     nlink: view.getUint32(at + 20, true),
+    ctimeNs: view.getBigInt64(at + 32, true),
   };
 }
 
@@ -335,6 +339,12 @@ export class DepotFiles {
     candidates: readonly EvictionCandidate[],
   ): Promise<Pick<EvictionBatch, "check" | "finish">> {
     return EvictionBatch.begin(this.root, trashDir, candidates);
+  }
+
+  /** Resolves when everything that was written to the depot's filesystem so far is on the platter. */
+  async sync(): Promise<void> {
+    const rc = await this.#calls.p4files_sync(this.root);
+    if (rc < 0) throw new FileError(-rc, "sync the filesystem of", this.dir);
   }
 
   /** Space and inodes of the depot's filesystem. */

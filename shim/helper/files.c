@@ -63,6 +63,7 @@ static void from_stat(const struct stat *st, p4_stat *out) {
     out->mode = st->st_mode;
     out->nlink = (uint32_t)st->st_nlink;
     out->inode = st->st_ino;
+    out->ctime_ns = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
 }
 
 void p4_fill_stat(int fd, p4_stat *out, int *error) {
@@ -347,6 +348,8 @@ int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t 
     memcpy(out + sizeof fs.f_fsid + 4, handle.head.f_handle, length);
     return (int32_t)total;
 }
+
+int32_t p4files_sync(int32_t root) { return syncfs(root) ? -errno : 0; }
 
 int32_t p4files_statfs(int32_t root, uint64_t out[4]) {
     struct statvfs st;

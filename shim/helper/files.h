@@ -20,6 +20,7 @@ typedef struct {
     uint32_t mode; /* with the file type */
     uint32_t nlink;
     uint64_t inode;
+    int64_t ctime_ns;
 } p4_stat;
 
 /* Once per process: SIGIO, which breaks of our leases send, must not end it. */
@@ -81,6 +82,8 @@ P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
  * the filesystem has no handles. */
 P4_EXPORT int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap);
 
+/* Returns when everything written to the depot's filesystem is on the platter (syncfs). */
+P4_EXPORT int32_t p4files_sync(int32_t root);
 /* out: total bytes, available bytes, total inodes, available inodes. */
 P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 

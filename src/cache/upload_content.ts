@@ -24,29 +24,32 @@ export class FileBeingWritten extends Error {
   override readonly name = "FileBeingWritten";
 }
 
+/** A version of a file of the depot; closed after the upload where it needs that. */
+export interface LocalContent extends Content {
+  /** When anything of the file was changed last, ns. */
+  readonly ctimeNs: bigint;
+  close?(): void;
+}
+
 /** Content of a file whose bytes were read whole. */
-export function smallContent(stat: FileStat, bytes: Uint8Array<ArrayBuffer>): Content {
+export function smallContent(stat: FileStat, bytes: Uint8Array<ArrayBuffer>): LocalContent {
   const digest = sliceDigest(bytes);
   return {
     size: bytes.length,
     digest: contentDigest([digest]),
     sliceDigests: [digest],
     mtimeNs: stat.mtimeNs,
+    ctimeNs: stat.ctimeNs,
     mode: stat.mode & PERMISSIONS,
     read: (offset, length) => bytes.subarray(offset, offset + length),
   };
-}
-
-/** An open file as content; {@link close} it after the upload. */
-export interface LargeContent extends Content {
-  close(): void;
 }
 
 /**
  * Opens and hashes a file of any size, two slices in memory at a time.
  * @throws FileError, {@link FileChanged}, {@link FileBeingWritten}
  */
-export async function openContent(files: DepotFiles, path: string): Promise<LargeContent> {
+export async function openContent(files: DepotFiles, path: string): Promise<LocalContent> {
   const { fd, stat } = files.open(path);
   const assertSame = () => {
     const now = files.statOpen(fd, path);
@@ -66,6 +69,7 @@ export async function openContent(files: DepotFiles, path: string): Promise<Larg
       digest: contentDigest(sliceDigests),
       sliceDigests,
       mtimeNs: stat.mtimeNs,
+      ctimeNs: stat.ctimeNs,
       mode: stat.mode & PERMISSIONS,
       read: (offset, length) => read(offset, length),
       close: () => files.closeFile(fd),

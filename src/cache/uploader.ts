@@ -29,11 +29,13 @@ import { AdaptiveLimit } from "./adaptive_limit.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { MovedFiles } from "./moved_files.ts";
+import type { PowerCut } from "./power_cut.ts";
 import { Semaphore } from "./semaphore.ts";
 import {
   FileBeingWritten,
   FileChanged,
   isNoFile,
+  type LocalContent,
   openContent,
   smallContent,
 } from "./upload_content.ts";
@@ -89,6 +91,7 @@ export interface UploaderParts {
   readonly isExcluded: (path: string) => boolean;
   readonly renames: Pick<DirectoryRenames, "isHeld">;
   readonly moved: MovedFiles;
+  readonly powerCut: Pick<PowerCut, "isOutdated">;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -344,7 +347,7 @@ export class Uploader {
     }
   }
 
-  #fromRead(read: SmallRead): Content {
+  #fromRead(read: SmallRead): LocalContent {
     switch (read.kind) {
       case "whole":
         return smallContent(read.stat, read.bytes);
@@ -357,7 +360,7 @@ export class Uploader {
     }
   }
 
-  #openLarge(path: DepotPath): Promise<Content & { close(): void }> {
+  #openLarge(path: DepotPath): Promise<LocalContent> {
     return openContent(this.#parts.files, path);
   }
 
@@ -365,7 +368,7 @@ export class Uploader {
   async #launch(
     path: DepotPath,
     lane: Semaphore,
-    open: () => Promise<Content & { close?: () => void }>,
+    open: () => Promise<LocalContent>,
     onEnd: () => void = () => {},
   ): Promise<void> {
     const { activity } = this.#parts;
@@ -389,14 +392,16 @@ export class Uploader {
   async #uploadOne(
     path: DepotPath,
     upload: { readonly changed: boolean },
-    open: () => Promise<Content & { close?: () => void }>,
+    open: () => Promise<LocalContent>,
   ): Promise<boolean> {
     const { backend, metrics, feed } = this.#parts;
     const begun = performance.now();
-    let content: (Content & { close?: () => void }) | null = null;
+    let content: LocalContent | null = null;
     try {
       content = await open();
       if (this.#mustWait(path)) throw new FileChanged();
+      const { signal } = this.#abort;
+      if (await this.#parts.powerCut.isOutdated(path, content, backend, signal)) return false;
       const etag = await this.#copied(path, content) ??
         (await backend.put(path, content, this.#abort.signal)).etag;
       const seconds = (performance.now() - begun) / 1000;

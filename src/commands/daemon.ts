@@ -18,6 +18,7 @@ import { adminRoutes } from "../admin/routes.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
+import { currentBoot } from "../cache/power_cut.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
@@ -87,7 +88,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   const findsRenames = !config.readOnly && !config.skipStartupScan;
-  const left = await recover(files, manifest, trashNames, log, findsRenames);
+  const left = await recover(files, manifest, trashNames, currentBoot(), log, findsRenames);
   const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve);
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
@@ -177,7 +178,9 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   watcher?.close();
   await engine.scanner.stop();
   await background.done;
-  await manifest.setRunning(false).catch(() => {}); // the log said so already
+  const isOnPlatter = await engine.platterSync.stop();
+  // What fails here the log said already.
+  if (isOnPlatter) await manifest.setRunning(false).catch(() => {});
   await engine.accessLog?.flush();
   await reporting.stop();
   await engine.accessLog?.close();

@@ -19,6 +19,8 @@ import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
 import { MovedFiles } from "../cache/moved_files.ts";
 import { Pins } from "../cache/pins.ts";
+import { PlatterSync } from "../cache/platter_sync.ts";
+import { type Boot, PowerCut } from "../cache/power_cut.ts";
 import { Remover } from "../cache/remover.ts";
 import type { Reserve } from "../cache/reserve.ts";
 import { Restorer } from "../cache/restorer.ts";
@@ -59,6 +61,7 @@ export interface Engine {
   readonly findRenames: (left?: ReadonlyMap<string, DepotPath>) => void;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly platterSync: PlatterSync;
   readonly remover: Remover;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -69,7 +72,7 @@ export interface Engine {
 }
 
 /**
- * Brings what a crash or another program left into order, before anything else runs.
+ * Brings what a crash, a power cut or another program left into order, before anything else runs.
  * @param findsRenames Files in the trash whose directories are not there wait until it is known where
  *   those are.
  * @returns Those files.
@@ -78,6 +81,7 @@ export async function recover(
   files: DepotFiles,
   manifest: Manifest,
   trashNames: readonly string[],
+  boot: Boot,
   log: Logger,
   findsRenames = false,
 ): Promise<Map<string, DepotPath>> {
@@ -87,6 +91,7 @@ export async function recover(
   }
   await manifest.settleOrder();
   const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
+  await new PowerCut({ files, manifest, log }).settle(boot);
   if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
   await manifest.setRunning(true);
   return left;
@@ -162,6 +167,7 @@ export function buildEngine(
   });
   const uploader = new Uploader({
     ...shared,
+    powerCut: new PowerCut({ files, manifest, log: getLog("upload") }),
     backend: primary,
     isBackendDown: () => primary.isResting,
     upToDate: () => intake.barrier(),
@@ -193,6 +199,7 @@ export function buildEngine(
     onLost: (path, size) => intake.changed(path, size),
   });
   primary.onThrottled = () => uploader.throttled();
+  const platterSync = new PlatterSync({ files, manifest, log: getLog("daemon") });
   primary.onUnknownOutcome = (path) => unsettled.note(path);
   const garbage = new GarbageCollector({
     ...shared,
@@ -268,6 +275,7 @@ export function buildEngine(
     findRenames,
     pins,
     unsettled,
+    platterSync,
     remover,
     metrics,
     feed,
@@ -291,6 +299,7 @@ export function startBackground(
     garbage.start();
     unsettled.start();
   }
+  engine.platterSync.start();
   const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
   const interval = config.reconcileIntervalSeconds;
   const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(

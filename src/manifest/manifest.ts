@@ -26,6 +26,7 @@ import {
   type Tombstone,
 } from "./schema.ts";
 import type { FileRecord } from "./transitions.ts";
+import { Unsynced } from "./unsynced.ts";
 
 /** Totals kept up to date with every change, so that nothing ever counts rows. */
 export interface Counters {
@@ -105,6 +106,8 @@ export class Manifest {
   readonly #tombstones: Table;
   readonly #policy: EvictPolicy;
   readonly #ranks: EvictRanks;
+  /** Clean files that may not be on the platter. */
+  readonly unsynced: Unsynced;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
   /** Whether the daemon that had it open last did not come to its end: see {@link setRunning}. */
@@ -137,6 +140,7 @@ export class Manifest {
       };
       this.#tombstones = this.table("tombstones");
       this.#ranks = new EvictRanks((name) => this.table(name));
+      this.unsynced = new Unsynced((name) => this.table(name));
       this.#storageKey = storageKey;
       this.#onCommitError = onCommitError;
       const info = this.#kv.info(this.#db.files);
@@ -228,6 +232,7 @@ export class Manifest {
       );
       if (after.version !== null && after.version !== before?.version) {
         batch.put(versions, path, encodeVersion(after.version));
+        this.unsynced.note(path);
       }
       this.counters.total++;
       this.counters.bytes += after.row.size;

@@ -17,6 +17,8 @@
  *     unsettled    path                      u64 s: a request whose outcome nobody knows (unsettled.ts)
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
+ *     unsynced_0, unsynced_1  path           empty: clean, and perhaps not on the platter (unsynced.ts)
+ *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
  *     meta         "counters"                JSON: totals, so that a start counts no rows
  *                  "running"                 empty: there while a daemon runs, and after a crash
  *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts

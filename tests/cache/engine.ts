@@ -16,6 +16,7 @@ import { createExclusion } from "../../src/cache/exclusion.ts";
 import { Intake } from "../../src/cache/intake.ts";
 import { MovedFiles } from "../../src/cache/moved_files.ts";
 import { Pins } from "../../src/cache/pins.ts";
+import { PowerCut } from "../../src/cache/power_cut.ts";
 import { Reserve } from "../../src/cache/reserve.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
@@ -89,6 +90,7 @@ export class Engine {
   readonly reserve: Reserve;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly powerCut: PowerCut;
   readonly health = new Health(getLog("daemon"));
   readonly #ownsDir: boolean;
   /** The access log, as far as the engine asks it. */
@@ -135,6 +137,7 @@ export class Engine {
       log,
     };
     this.moved = new MovedFiles(this.manifest);
+    this.powerCut = new PowerCut({ files: this.files, manifest: this.manifest, log });
     this.newRenames = () =>
       new DirectoryRenames({
         ...shared,
@@ -163,6 +166,7 @@ export class Engine {
     });
     this.uploader = new Uploader({
       ...shared,
+      powerCut: this.powerCut,
       ...moving,
       isBackendDown: () => false,
       upToDate: () => this.upToDate(),

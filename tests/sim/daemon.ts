@@ -82,6 +82,9 @@ export function simulatedConfig(lowWatermarkBytes: number): Config {
 export const UPLOADS_AT_MOST = 3 + 3 + 3;
 
 /** The disk of the world has room for the manifest. */
+/** The machine never stops: only the daemon does. */
+const BOOT = { id: "one", atNs: 0n };
+
 const NO_RESERVE = { hold: () => true, neededBytes: 0 };
 
 /** The parts of the world that outlive the daemon. */
@@ -137,7 +140,7 @@ export class SimDaemon {
     try {
       const manifest = new Manifest(this.#kv, (path) => path, () => {});
       const trashNames = disk.list(".p4cache/trash").map(({ name }) => name);
-      await recover(files, manifest, trashNames, log);
+      await recover(files, manifest, trashNames, BOOT, log);
       const health = new Health(getLog("health"));
       const primary = new RetryingBackend(this.#backend);
       const engine = buildEngine(

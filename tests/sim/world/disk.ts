@@ -314,7 +314,7 @@ export class Disk {
 /** What stat(2) says. */
 export function statOf(inode: Inode) {
   const { content, mtimeNs, mode, nlink } = inode;
-  return { size: content.length, mtimeNs, mode, nlink };
+  return { size: content.length, mtimeNs, ctimeNs: mtimeNs, mode, nlink };
 }
 
 export function asDepotPath(path: string): DepotPath {

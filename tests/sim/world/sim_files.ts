@@ -52,6 +52,11 @@ export class SimFiles implements Face {
     return true;
   }
 
+  /** What is written is on the platter at once. */
+  sync(): Promise<void> {
+    return Promise.resolve();
+  }
+
   stat(path: string): FileStat | null {
     return this.#life.call(() => {
       const inode = this.#disk.file(path);

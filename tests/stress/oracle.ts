@@ -9,13 +9,8 @@
 
 import { parseArgs } from "node:util";
 import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
+import { type Counts, readCounts } from "./counts.ts";
 import { StressDepot } from "./stress_depot.ts";
-
-/** What a run did. */
-export interface OracleResult {
-  readonly evictions: number;
-  readonly restores: number;
-}
 
 /**
  * Runs it to its end.
@@ -25,7 +20,7 @@ export async function runOracle(
   seed: number,
   operations: number,
   workerCount = 4,
-): Promise<OracleResult> {
+): Promise<Counts> {
   using dir = new TempDir();
   const world = await StressDepot.make(dir.path);
   const statsFile = `${dir.path}/metrics.prom`;
@@ -42,13 +37,6 @@ export async function runOracle(
   }
   await daemon.stop();
   return readCounts(statsFile);
-}
-
-function readCounts(statsFile: string): OracleResult {
-  const text = Deno.readTextFileSync(statsFile);
-  const count = (name: string) =>
-    Number(new RegExp(`^p4cache_${name}(?:{.*})? (\\d+)`, "m").exec(text)?.[1] ?? 0);
-  return { evictions: count("evictions_total"), restores: count("restores_total") };
 }
 
 if (import.meta.main) {

@@ -1,0 +1,89 @@
+/**
+ * Programs that append to files in the very moment of their eviction (`c/race.c`), against the real daemon.
+ *
+ *     deno task races --seed N --appends M
+ *
+ * @module
+ */
+
+import { parseArgs } from "node:util";
+import { DaemonProcess, run, shimEnv, TempDir } from "../e2e/daemon_process.ts";
+import { readCounts } from "./counts.ts";
+import { compile } from "./stress_depot.ts";
+
+const FILES = 1500, THREADS = 4;
+
+/** Bytes that the cache keeps: half of what the files begin with. */
+const WATERMARK_BYTES = 2_000_000;
+
+/** A record of `c/race.c`, and the records that a file begins with, bytes. */
+const RECORD_BYTES = 16, FIRST_RECORDS = 160;
+
+/** What a run did. */
+export interface RaceResult {
+  /** Records that are there in the end, by programs with the preload library, and without. */
+  readonly withShim: number;
+  readonly withoutShim: number;
+  readonly evictions: number;
+}
+
+/**
+ * Runs two programs at once, one of them under the preload library.
+ * @param appends Records, of both together.
+ * @throws Error saying which file lost what, with the seed.
+ */
+export async function runRaces(seed: number, appends: number): Promise<RaceResult> {
+  using dir = new TempDir("/dev/shm");
+  const program = await compile("race", dir.path);
+  const depot = `${dir.path}/depot`, store = `${dir.path}/store`, stats = `${dir.path}/stats.prom`;
+  for (const path of [depot, store, `${depot}/own`]) Deno.mkdirSync(path);
+  // Records of process 0, so that there is something to evict from the beginning.
+  const first = firstRecords();
+  for (let i = 0; i < FILES; i++) {
+    Deno.mkdirSync(`${depot}/d${i % 8}`, { recursive: true });
+    Deno.writeFileSync(`${depot}/d${i % 8}/f${i}`, first);
+  }
+  await using daemon = await DaemonProcess.start(depot, [
+    ...["--primary-type", "nfs", "--primary-path", store, "--metrics-file", stats],
+    ...["--max-cache-bytes", String(2 * WATERMARK_BYTES)],
+    ...["--low-watermark-bytes", String(WATERMARK_BYTES)],
+  ]);
+  const args = [
+    depot,
+    String(seed),
+    String(FILES),
+    String(Math.ceil(appends / 2)),
+    String(THREADS),
+  ];
+  const outcomes = await Promise.all(
+    [shimEnv(depot), {}].map((env) => run(program, args, { env })),
+  );
+  for (const { code, stdout, stderr } of outcomes) {
+    if (code === 0) continue;
+    throw new Error(`seed ${seed}: ${stdout}${stderr} (${code})\n${daemon.log().slice(-2000)}`);
+  }
+  await daemon.stop();
+  const [withShim, withoutShim] = outcomes.map(({ stdout }) => Number(stdout));
+  return { withShim: withShim!, withoutShim: withoutShim!, evictions: readCounts(stats).evictions };
+}
+
+function firstRecords(): Uint8Array {
+  const words = new Uint32Array(FIRST_RECORDS * RECORD_BYTES / 4);
+  for (let i = 0; i < FIRST_RECORDS; i++) {
+    words[i * 4 + 2] = i;
+    words[i * 4 + 3] = Math.imul(i, 0x85ebca6b);
+  }
+  return new Uint8Array(words.buffer);
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    args: Deno.args,
+    options: {
+      seed: { type: "string", default: String(Date.now() % 1_000_000) },
+      appends: { type: "string", default: "1000000" },
+    },
+  });
+  console.log(`races: seed ${values.seed}, ${values.appends} appends`);
+  console.log(await runRaces(Number(values.seed), Number(values.appends)));
+}

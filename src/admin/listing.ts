@@ -97,7 +97,7 @@ export async function listQueue(
 }
 
 /** Tracked paths that are the path itself or below it. */
-async function* localFiles(
+export async function* localFiles(
   manifest: Manifest,
   path: string,
 ): AsyncGenerator<DepotPath, null, void> {

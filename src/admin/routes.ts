@@ -15,6 +15,8 @@ import type { Uploader } from "../cache/uploader.ts";
 import type { Parameters, Routes } from "../server/control_server.ts";
 import type { Backend } from "../storage/backend.ts";
 import { collectGarbage } from "./garbage.ts";
+import { events } from "./events.ts";
+import { evict } from "./evicting.ts";
 import { flush } from "./flush.ts";
 import { listFiles, listQueue } from "./listing.ts";
 import type { Maintenance } from "./maintenance.ts";
@@ -44,6 +46,14 @@ const QUEUE = v.object({ limit: v.pipe(v.number(), v.integer(), v.minValue(1)) }
 const GC = v.object({ dryRun: v.boolean() });
 const PINS = v.object({ paths: v.array(v.pipe(v.string(), v.minLength(1))) });
 const PREFETCH = v.object({ paths: v.array(depotPath) });
+const EVICT = v.union([
+  v.object({ paths: v.array(depotPath), dryRun: v.boolean() }),
+  v.object({ bytes: v.pipe(v.number(), v.integer(), v.minValue(1)), dryRun: v.boolean() }),
+]);
+const EVENTS = v.object({
+  last: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  follow: v.boolean(),
+});
 
 /** The routes over the running daemon's parts. */
 export function adminRoutes(parts: AdminParts): Routes {
@@ -84,6 +94,18 @@ export function adminRoutes(parts: AdminParts): Routes {
     pin: (parameters) => pin(pins, manifest, files, parse(PINS, parameters).paths),
     unpin: (parameters) => unpin(pins, manifest, parse(PINS, parameters).paths),
     pins: () => listPins(pins, manifest),
+    evict: (parameters, signal) => {
+      const { evictor } = parts;
+      if (evictor.heldBecause !== null) {
+        throw new Error(`nothing is evicted: ${evictor.heldBecause}; 'p4-cache undrain' ends that`);
+      }
+      const { dryRun, ...wish } = parse(EVICT, parameters);
+      return evict(evictor, manifest, wish, dryRun, signal);
+    },
+    events: (parameters, signal) => {
+      const { last, follow } = parse(EVENTS, parameters);
+      return events(parts.feed, last, follow, signal);
+    },
     reconcile: () => {
       readWriteOnly();
       scanner.requestReconcile("an operator asked for it");

@@ -109,6 +109,8 @@ interface Chosen extends EvictionCandidate {
 export class Evictor {
   readonly #parts: EvictorParts;
   #running: Promise<void> | null = null;
+  /** Evictions that somebody asked for by name. */
+  readonly #asked = new Set<Promise<unknown>>();
   #stopping = false;
   #retryAtMs = 0;
   #heldBecause: string | null = null;
@@ -142,6 +144,45 @@ export class Evictor {
     await this.#running;
   }
 
+  /** Why the file would stay if it were to go now; null when it may go. */
+  reasonToStay(path: DepotPath): SkipReason | null {
+    const record = this.#parts.manifest.get(path);
+    return record === null ? "gone" : this.#reasonToStay(path, record);
+  }
+
+  /**
+   * Evicts these files, as far as each may go; neither watermark nor age count.
+   * @param paths A batch of files at most, see BATCH_FILES.
+   * @returns Why each stayed; null for those that went.
+   */
+  async evictOnly(paths: readonly DepotPath[]): Promise<(SkipReason | null)[]> {
+    const { manifest, engineMetrics } = this.#parts;
+    const chosen: Chosen[] = [];
+    const reasons = paths.map((path) => {
+      const record = manifest.get(path);
+      const reason = this.#stopping
+        ? "busy"
+        : record === null
+        ? "gone"
+        : this.#reasonToStay(path, record);
+      if (reason !== null) engineMetrics.evictionSkipped(reason);
+      else chosen.push(this.#take(path, record!));
+      return reason;
+    });
+    if (chosen.length === 0) return reasons;
+    const work = this.#evict(chosen);
+    this.#asked.add(work);
+    try {
+      await work;
+    } finally {
+      this.#asked.delete(work);
+    }
+    // One that is still recorded was put back: somebody had it open, or it changed.
+    return reasons.map((reason, i) =>
+      reason ?? (manifest.get(paths[i]!) === null ? null : "in_use")
+    );
+  }
+
   /** What has to go now; null when nothing has to. */
   #goal(): Goal | null {
     const { manifest, files, health, reserve } = this.#parts;
@@ -173,6 +214,7 @@ export class Evictor {
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#running;
+    await Promise.allSettled(this.#asked);
   }
 
   #begin(goal: Goal): void {
@@ -232,7 +274,7 @@ export class Evictor {
     wantedBytes: number,
     wantedFiles: number,
   ): { files: Chosen[]; after: string } {
-    const { manifest, activity, minAgeSeconds, nowSeconds, engineMetrics } = this.#parts;
+    const { manifest, minAgeSeconds, nowSeconds, engineMetrics } = this.#parts;
     const files: Chosen[] = [];
     const youngest = nowSeconds() - minAgeSeconds;
     let planned = 0;
@@ -245,20 +287,24 @@ export class Evictor {
         if (reason !== null) engineMetrics.evictionSkipped(reason);
         continue;
       }
-      const { promise: done, resolve: end } = Promise.withResolvers<void>();
-      const eviction = { touched: false, done };
-      activity.evictions.set(path, eviction);
-      const { size, mtimeNs, mode } = record.version;
-      this.#parts.identities.remember(
-        path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath,
-      );
-      const trashId = manifest.addTrash(path);
-      files.push({ path, trashId, size, mtimeNs, mode, record, eviction, end });
-      planned += size;
+      files.push(this.#take(path, record));
+      planned += record.version.size;
       const enough = planned >= wantedBytes && files.length >= wantedFiles;
       if (files.length === BATCH_FILES || enough) return { files, after: key };
     }
     return { files, after: page.at(-1)?.key ?? "" };
+  }
+
+  /** Begins the eviction of a file that may go; {@link #evict} ends it. */
+  #take(path: DepotPath, record: FileRecord): Chosen {
+    const { manifest, activity, identities } = this.#parts;
+    const { promise: done, resolve: end } = Promise.withResolvers<void>();
+    const eviction = { touched: false, done };
+    activity.evictions.set(path, eviction);
+    const { size, mtimeNs, mode } = record.version!;
+    identities.remember(path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath);
+    const trashId = manifest.addTrash(path);
+    return { path, trashId, size, mtimeNs, mode, record, eviction, end };
   }
 
   /** Why the file is not even tried; null when it is. */

@@ -16,6 +16,8 @@ import { addConfigCommand } from "./config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addDoctorCommand } from "./doctor.ts";
 import { addDrainCommands } from "./drain.ts";
+import { addEventsCommand } from "./events.ts";
+import { addEvictCommand } from "./evict.ts";
 import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
 import { addGcCommand } from "./gc.ts";
@@ -28,6 +30,7 @@ import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
 import { addStorageCommand } from "./storage_orphans.ts";
+import { addTopCommand } from "./top.ts";
 import { addVersionCommand } from "./version.ts";
 
 const EXAMPLES = `Write-back NVMe cache for Perforce depots.
@@ -84,6 +87,9 @@ export function buildProgram(
   addShimCommand(program, terminal, setExitCode);
   addStatusCommand(program, terminal);
   addDoctorCommand(program, terminal, setExitCode);
+  addEventsCommand(program, terminal);
+  addEvictCommand(program, terminal, setExitCode);
+  addTopCommand(program, terminal);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
   addGcCommand(program, terminal, setExitCode);

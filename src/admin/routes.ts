@@ -106,6 +106,7 @@ export function adminRoutes(parts: AdminParts): Routes {
       const { last, follow } = parse(EVENTS, parameters);
       return events(parts.feed, last, follow, signal);
     },
+    metrics: () => parts.metrics.text(),
     reconcile: () => {
       readWriteOnly();
       scanner.requestReconcile("an operator asked for it");

@@ -4,11 +4,31 @@
  * @module
  */
 
+import { ConfigError } from "../errors.ts";
 import { format as formatBytes } from "deno-std/fmt/bytes.js";
 
 /** `1.5 GiB`. */
 export function sizeText(bytes: number): string {
   return formatBytes(bytes, { binary: true, maximumFractionDigits: 1 });
+}
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+  T: 1024 ** 4,
+};
+
+/**
+ * Bytes of a size as people type it: `10GB`, `500M`, `1.5 TiB`, `4096`. Units count in 1024s.
+ * @throws ConfigError naming the option.
+ */
+export function sizeOf(text: string, option: string): number {
+  const parts = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text.trim());
+  const bytes = parts === null ? 0 : Math.floor(Number(parts[1]) * UNITS[parts[2]!.toUpperCase()]!);
+  if (bytes > 0 && Number.isSafeInteger(bytes)) return bytes;
+  throw new ConfigError(`Cannot use ${option} '${text}': allowed is a size such as 10GB or 500MB`);
 }
 
 /** `3d 4h`, `5m 12s`, `8s`: the two largest units. */

@@ -30,8 +30,10 @@ import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
 import { addStorageCommand } from "./storage_orphans.ts";
+import { addSupportBundleCommand } from "./support_bundle.ts";
 import { addTopCommand } from "./top.ts";
 import { addVersionCommand } from "./version.ts";
+import { addWarmCommand } from "./warm.ts";
 
 const EXAMPLES = `Write-back NVMe cache for Perforce depots.
 
@@ -90,6 +92,8 @@ export function buildProgram(
   addEventsCommand(program, terminal);
   addEvictCommand(program, terminal, setExitCode);
   addTopCommand(program, terminal);
+  addWarmCommand(program, terminal, setExitCode);
+  addSupportBundleCommand(program, terminal);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
   addGcCommand(program, terminal, setExitCode);

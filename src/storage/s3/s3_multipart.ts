@@ -12,6 +12,7 @@ import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../b
 import { hex } from "../content_digest.ts";
 import type { PartBudget } from "../part_budget.ts";
 import { readContent, stopped } from "../operation.ts";
+import { sideBySide } from "../side_by_side.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 import { xmlEscape, xmlRootIs, xmlText } from "../xml.ts";
@@ -118,31 +119,15 @@ async function create(upload: PartedUpload): Promise<string> {
 
 /** Sends all parts; returns only when none is on its way any more. */
 async function sendParts(
-  upload: PartedUpload,
+  { doing, signal }: PartedUpload,
   count: number,
   width: number,
   send: (index: number, signal: AbortSignal) => Promise<string>,
 ): Promise<string[]> {
   const etags: string[] = new Array(count);
-  const failed = new AbortController();
-  const stop = () => failed.abort(upload.signal.reason);
-  upload.signal.addEventListener("abort", stop);
-  if (upload.signal.aborted) stop();
-  let next = 0;
-  const worker = async () => {
-    while (next < count && !failed.signal.aborted) {
-      const index = next++;
-      try {
-        etags[index] = await send(index, failed.signal);
-      } catch (error) {
-        failed.abort(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(count, width) }, worker));
-  upload.signal.removeEventListener("abort", stop);
-  if (upload.signal.aborted) throw stopped(upload.doing, upload.signal);
-  if (failed.signal.aborted) throw failed.signal.reason;
+  await sideBySide(count, width, doing, signal, async (index, partSignal) => {
+    etags[index] = await send(index, partSignal);
+  });
   return etags;
 }
 

@@ -115,7 +115,7 @@ export async function* localFiles(
   }
 }
 
-async function* remoteFiles(
+export async function* remoteFiles(
   backend: Backend | null,
   path: string,
   signal: AbortSignal,

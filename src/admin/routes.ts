@@ -9,6 +9,7 @@ import type { Activity } from "../cache/activity.ts";
 import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
 import type { GarbageCollector } from "../cache/garbage.ts";
 import type { Pins } from "../cache/pins.ts";
+import type { Intake } from "../cache/intake.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Scanner } from "../cache/scanner.ts";
 import type { Uploader } from "../cache/uploader.ts";
@@ -23,6 +24,7 @@ import type { Maintenance } from "./maintenance.ts";
 import { listPins, pin, unpin } from "./pinning.ts";
 import { prefetch } from "./prefetch.ts";
 import { readStatus, type StatusParts } from "./status.ts";
+import { verify } from "./verify.ts";
 
 /** What the routes work on. */
 export interface AdminParts extends StatusParts {
@@ -30,6 +32,7 @@ export interface AdminParts extends StatusParts {
   readonly uploader: Uploader;
   readonly restorer: Restorer;
   readonly scanner: Scanner;
+  readonly intake: Intake;
   readonly garbage: GarbageCollector;
   readonly pins: Pins;
   readonly maintenance: Maintenance;
@@ -53,6 +56,11 @@ const EVICT = v.union([
 const EVENTS = v.object({
   last: v.pipe(v.number(), v.integer(), v.minValue(0)),
   follow: v.boolean(),
+});
+const VERIFY = v.object({
+  path: depotPath,
+  deep: v.boolean(),
+  percent: v.pipe(v.number(), v.minValue(0), v.maxValue(100)),
 });
 
 /** The routes over the running daemon's parts. */
@@ -105,6 +113,17 @@ export function adminRoutes(parts: AdminParts): Routes {
     events: (parameters, signal) => {
       const { last, follow } = parse(EVENTS, parameters);
       return events(parts.feed, last, follow, signal);
+    },
+    verify: (parameters, signal) => {
+      const { path, ...options } = parse(VERIFY, parameters);
+      const { intake } = parts;
+      const pace = () => Promise.resolve();
+      return verify(
+        { files, manifest, activity, intake, backend },
+        path,
+        { ...options, pace },
+        signal,
+      );
     },
     metrics: () => parts.metrics.text(),
     reconcile: () => {

@@ -32,6 +32,7 @@ import type { Terminal } from "./terminal.ts";
 import { addStorageCommand } from "./storage_orphans.ts";
 import { addSupportBundleCommand } from "./support_bundle.ts";
 import { addTopCommand } from "./top.ts";
+import { addVerifyCommand } from "./verify.ts";
 import { addVersionCommand } from "./version.ts";
 import { addWarmCommand } from "./warm.ts";
 
@@ -93,6 +94,7 @@ export function buildProgram(
   addEvictCommand(program, terminal, setExitCode);
   addTopCommand(program, terminal);
   addWarmCommand(program, terminal, setExitCode);
+  addVerifyCommand(program, terminal, setExitCode);
   addSupportBundleCommand(program, terminal);
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);

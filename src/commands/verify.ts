@@ -1,0 +1,75 @@
+/**
+ * `p4-cache verify`: whether disk, manifest and storage tell the same.
+ *
+ * @module
+ */
+
+import type { Command } from "commander";
+import type { Status } from "../admin/status.ts";
+import type { VerifyProgress, VerifyState } from "../admin/verify.ts";
+import { ConfigError } from "../errors.ts";
+import { sizeText } from "./amounts.ts";
+import { depotPathOf, wholeNumber } from "./arguments.ts";
+import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import { startProgress } from "./progress.ts";
+import type { Terminal } from "./terminal.ts";
+
+interface Options extends DepotChoice {
+  readonly deep?: boolean;
+  readonly sample?: number;
+  readonly json?: boolean;
+}
+
+/** Adds `verify [path] [--deep] [--sample percent]`; exit code 1 on a finding. */
+export function addVerifyCommand(
+  program: Command,
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): void {
+  const command = program.command("verify")
+    .argument("[path]", "only what is below it", ".")
+    .description("compare disk, manifest and storage; exit 1 on a finding; changes nothing")
+    .option("--deep", "read contents too, here and in the storage")
+    .option("--sample <percent>", "read only so many files in a hundred", wholeNumber)
+    .option("--json", "as JSON: one finding a line, then the totals")
+    .addHelpText(
+      "before",
+      "Examples:\n  p4-cache verify\n  p4-cache verify --deep --sample 1\n" +
+        "  p4-cache verify --deep main/release\n",
+    );
+  addDepotOptions(command);
+  command.action(async (typed: string, options: Options) => {
+    const { deep = false, sample = 100 } = options;
+    if (sample < 1 || sample > 100) {
+      throw new ConfigError(`Cannot use --sample ${sample}: allowed is a number from 1 to 100`);
+    }
+    const depot = findDepot(options);
+    const { files } = await askDaemon<Status>(depot, "status");
+    const progress = startProgress("files", files.total);
+    const parameters = { path: depotPathOf(typed, depot), deep, percent: sample };
+    let state: VerifyState;
+    try {
+      state = await askDaemon<VerifyState>(depot, "verify", parameters, (value) => {
+        const { found, ...now } = value as VerifyProgress;
+        for (const finding of found) {
+          terminal.out(
+            options.json
+              ? JSON.stringify(finding) + "\n"
+              : `${finding.kind}  ${finding.path.replaceAll("\n", "\\n")}: ${finding.what}\n`,
+          );
+        }
+        const note = `${now.findings} findings, ${sizeText(now.bytes)} read`;
+        progress.update(now.files, Math.max(files.total, now.files), note);
+      });
+    } finally {
+      progress.stop();
+    }
+    terminal.out(
+      options.json
+        ? JSON.stringify(state) + "\n"
+        : `${state.files} files compared, ${state.read} read (${sizeText(state.bytes)}), ` +
+          `${state.findings} findings\n`,
+    );
+    setExitCode(state.findings === 0 ? 0 : 1);
+  });
+}

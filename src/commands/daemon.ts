@@ -15,6 +15,7 @@ import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
 import { httpPages } from "../admin/pages.ts";
 import { adminRoutes } from "../admin/routes.ts";
+import { Scrubber } from "../admin/scrubber.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
@@ -132,6 +133,14 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
   const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
+  const scrubber = new Scrubber(
+    { ...engine, backend: primary },
+    config,
+    state.path,
+    engine.metrics.registry,
+    getLog("scrub"),
+  );
+  scrubber.start();
   const stopPulse = startPulse(rates, health, config, () => ({
     ...files.space(),
     oldestDirtySeconds: engine.uploader.oldestDirtySeconds,
@@ -164,7 +173,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   manager.stopping();
   background.stop();
   stopPulse();
-  await Promise.all([control.close(), http?.close()]);
+  await Promise.all([control.close(), http?.close(), scrubber.stop()]);
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await server.close();
   await accesses?.close();

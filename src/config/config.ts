@@ -86,6 +86,9 @@ export interface Config {
   /** What happens to the objects of files that p4d deleted. */
   readonly deletePolicy: "keep" | "tombstone";
   readonly deleteGraceSeconds: number;
+  /** 0: no scheduled scrub. */
+  readonly scrubIntervalSeconds: number;
+  readonly scrubFilesPerSecond: number;
   /** 0: no periodic walk. */
   readonly reconcileIntervalSeconds: number;
   readonly shutdownTimeoutSeconds: number;

@@ -39,6 +39,8 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set<keyof Config>([
   "statsIntervalSeconds",
   "metricsFile",
   "metricsIntervalSeconds",
+  "scrubIntervalSeconds",
+  "scrubFilesPerSecond",
   "healthDirtyAgeSeconds",
   "healthFailurePercent",
   "healthBackendDownSeconds",

@@ -107,6 +107,25 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       help: "time between walks that compare the depot with the manifest; 0 turns them off",
     },
   ]),
+  ...group("Scrub", [
+    {
+      key: "scrub_interval",
+      field: "scrubIntervalSeconds",
+      flag: null,
+      kind: seconds(0, 3650 * DAY),
+      fallback: 0,
+      help:
+        "time between scrubs, which read every file here and in storage and compare; 0 is never",
+    },
+    {
+      key: "scrub_files_per_second",
+      field: "scrubFilesPerSecond",
+      flag: null,
+      kind: count(100_000),
+      fallback: 20,
+      help: "files that a scrub takes in a second at most",
+    },
+  ]),
   ...group("Cache size", [
     {
       key: "max_cache_gb",

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { Scrubber } from "../admin/scrubber.ts";
+import type { VerifyParts } from "../admin/verify.ts";
 import { addDaemonMetrics } from "./daemon_metrics.ts";
 import { BackendMetrics } from "./backend_metrics.ts";
 import { EngineMetrics } from "./engine_metrics.ts";
@@ -40,6 +42,9 @@ function allMetrics(): Metrics {
     drainSeconds: null,
     databases: {},
   }));
+  const parts = {} as VerifyParts;
+  const limits = { scrubIntervalSeconds: 0, scrubFilesPerSecond: 1 };
+  new Scrubber(parts, limits, "/nonexistent", metrics.registry, getLog("scrub"));
   return metrics;
 }
 

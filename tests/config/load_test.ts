@@ -51,6 +51,8 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       evictPolicy: "lru2",
       minFreeBytes: 0,
       minFreeInodes: 0,
+      scrubIntervalSeconds: 0,
+      scrubFilesPerSecond: 20,
       deletePolicy: "keep",
       deleteGraceSeconds: 604_800,
       uploadThreads: 8,

@@ -51,7 +51,7 @@ const NPM_PROGRAMS: Readonly<Record<string, string>> = { dclint: "dclint@3.1.0" 
 
 /** Folders whose tests watch a whole filesystem, or break connections: one file after another. */
 const KERNEL = ["disk", "ffi", "shim", "stress"], FAULTS = ["faults"];
-const END_TO_END = ["e2e", "install", "deploy"];
+const END_TO_END = ["e2e", "install", "deploy", "docs"];
 
 /** Suites in order; a parallel one runs as many files at once as there are processors. */
 const SUITES = [

@@ -35,7 +35,8 @@ export function addPrefetchCommands(
     setExitCode(state.failed === 0 ? 0 : 1);
   };
   const prefetch = program.command("prefetch")
-    .argument("<path...>", "files and directories; @file or - reads them, one a line")
+    .argument("[path...]", "files and directories; @file or - reads them, one a line")
+    .option("--hot <size>", "instead of paths: what was opened last, so much; the same as warm")
     .description("bring files back before they are needed")
     .option("--json", "as JSON")
     .addHelpText(
@@ -44,7 +45,14 @@ export function addPrefetchCommands(
         "  p4-cache ls --only remote main | p4-cache prefetch -\n",
     );
   addDepotOptions(prefetch);
-  prefetch.action(run);
+  prefetch.action(async (typed: readonly string[], options: Options & { hot?: string }) => {
+    if ((options.hot === undefined) === (typed.length === 0)) {
+      throw new ConfigError("Cannot prefetch: give either paths or --hot");
+    }
+    if (options.hot === undefined) return await run(typed, options);
+    const { warm } = await import("./warm.ts");
+    await warm(options, terminal, setExitCode);
+  });
   const restore = program.command("restore")
     .argument("<path...>", "files and directories")
     .description("bring evicted files back; the same as prefetch")

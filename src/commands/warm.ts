@@ -35,32 +35,44 @@ export function addWarmCommand(
     .option("--hot <size>", "so much, as 10GB; else 80 % of the low watermark")
     .addHelpText("before", "Examples:\n  p4-cache warm\n  p4-cache warm --hot 10GB\n");
   addQueryOptions(command);
-  command.action(async (options: QueryOptions & { hot?: string }) => {
-    const depot = findDepot(options);
-    const status = await askDaemon<Status>(depot, "status");
-    const low = status.cache.lowWatermarkBytes;
-    const wanted = options.hot === undefined
-      ? Math.floor(low * DEFAULT_SHARE)
-      : sizeOf(options.hot, "--hot");
-    if (wanted > low) {
-      throw new ConfigError(
-        `Cannot warm ${sizeText(wanted)}: files above ${sizeText(low)} are evicted again; ` +
-          "allowed is at most low_watermark_gb",
-      );
-    }
-    const state = await fetchUntil(wanted, await recentFiles(options), depot);
-    if (options.json) terminal.out(JSON.stringify(state) + "\n");
-    else {
-      for (const problem of state.problems) terminal.err(`p4-cache: Cannot restore ${problem}\n`);
-      const failed = state.failed === 0 ? "" : `, ${state.failed} failed`;
-      terminal.out(
-        `${state.files} files (${
-          sizeText(state.bytes)
-        }) of those opened last are on the disk${failed}\n`,
-      );
-    }
-    setExitCode(state.failed === 0 ? 0 : 1);
-  });
+  command.action((options: WarmOptions) => warm(options, terminal, setExitCode));
+}
+
+/** What `warm` and `prefetch --hot` are told. */
+export interface WarmOptions extends QueryOptions {
+  readonly hot?: string;
+}
+
+/** Brings back what was opened last. */
+export async function warm(
+  options: WarmOptions,
+  terminal: Terminal,
+  setExitCode: (code: number) => void,
+): Promise<void> {
+  const depot = findDepot(options);
+  const status = await askDaemon<Status>(depot, "status");
+  const low = status.cache.lowWatermarkBytes;
+  const wanted = options.hot === undefined
+    ? Math.floor(low * DEFAULT_SHARE)
+    : sizeOf(options.hot, "--hot");
+  if (wanted > low) {
+    throw new ConfigError(
+      `Cannot warm ${sizeText(wanted)}: files above ${sizeText(low)} are evicted again; ` +
+        "allowed is at most low_watermark_gb",
+    );
+  }
+  const state = await fetchUntil(wanted, await recentFiles(options), depot);
+  if (options.json) terminal.out(JSON.stringify(state) + "\n");
+  else {
+    for (const problem of state.problems) terminal.err(`p4-cache: Cannot restore ${problem}\n`);
+    const failed = state.failed === 0 ? "" : `, ${state.failed} failed`;
+    terminal.out(
+      `${state.files} files (${
+        sizeText(state.bytes)
+      }) of those opened last are on the disk${failed}\n`,
+    );
+  }
+  setExitCode(state.failed === 0 ? 0 : 1);
 }
 
 async function recentFiles(options: QueryOptions): Promise<RecentFile[]> {

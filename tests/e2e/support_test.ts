@@ -59,6 +59,8 @@ Deno.test({
     const back = [...filesBelow(depot).keys()];
     assertEquals(back.length, 200);
     assertEquals(back.every((name) => Number(name.slice(1)) >= 250), true);
+    assertEquals((await p4cache("prefetch", "--hot", "150KB")).stdout, stdout);
+    assertEquals((await p4cache("prefetch")).code, 2);
     assertEquals((await p4cache("warm", "--hot", "1GB")).code, 2);
     assertEquals((await p4cache("warm", "--hot", "much")).code, 2);
     socket.close();

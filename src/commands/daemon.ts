@@ -199,7 +199,9 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   files.close();
   removePidFile(config);
   manager.close();
-  log.info(dirty === 0 ? "Stopped; every file is uploaded" : `Stopped; ${dirty} files still dirty`);
+  if (config.readOnly) log.info("Stopped");
+  else if (dirty === 0) log.info("Stopped; every file is uploaded");
+  else log.info(`Stopped; ${dirty} files still dirty`);
   return 0;
 }
 

@@ -396,6 +396,11 @@ USAGE
             p4-cache.tmpfiles p4-cache.logrotate config.json; do
             localise "$NAME"
         done
+        if [ "$REPLICA" = 1 ]; then
+            sed 's/^  "depot_path".*/&\
+  "read_only": true,/' "$WORK/config.json.local" >"$WORK/replica.json"
+            mv "$WORK/replica.json" "$WORK/config.json.local"
+        fi
         put_if_missing "$WORK/config.json.local" "$CONFIG_DIR/config.json" 640 "root:$RUN_AS"
         put_if_missing "$WORK/env" "$CONFIG_DIR/env" 640 "root:$RUN_AS"
         UNITS_BEFORE=$CHANGES

@@ -126,6 +126,10 @@ Deno.test("an installation puts everything in place, and a second run changes no
       "etc/systemd/system/p4-cache@.service",
       "etc/logrotate.d/p4-cache",
       "etc/tmpfiles.d/p4-cache.conf",
+      "usr/local/share/man/man1/p4-cache.1",
+      "usr/local/share/bash-completion/completions/p4-cache",
+      "usr/local/share/zsh/site-functions/_p4-cache",
+      "usr/local/share/fish/vendor_completions.d/p4-cache.fish",
     ]
   ) assert(installed.has(name), name);
   for (const dir of ["var/log/p4-cache", "var/lib/node_exporter/textfile"]) {
@@ -189,6 +193,18 @@ Deno.test("places of your own are used, and stand in the units", async () => {
   assertStringIncludes(unit, "EnvironmentFile=-/opt/p4/etc/env");
   assertStringIncludes(installed.get("etc/tmpfiles.d/p4-cache.conf")!, "0640 p4admin p4admin");
   assert(installed.has("opt/p4/lib/libp4shim.so") && installed.has("opt/p4/bin/p4-cache"));
+});
+
+Deno.test("a replica gets the unit without capabilities, and settings that fit it", async () => {
+  using site = await Site.make();
+  await using server = new ReleaseServer(site.releases);
+  const { code, stderr } = await pipeInstaller(["--yes", "--replica"], site.env(server.url));
+  assertEquals(code, 0, stderr);
+  const installed = tree(site.root);
+  assertMatch(installed.get("etc/systemd/system/p4-cache.service")!, /^CapabilityBoundingSet=$/m);
+  const config = JSON.parse(installed.get("etc/p4-cache/config.json")!.replace("640 ", ""));
+  assertEquals(config.read_only, true);
+  assertEquals((await run("getcap", [`${site.root}/usr/local/bin/p4-cache`])).stdout, "");
 });
 
 Deno.test("a file that is not what SHA256SUMS promises is refused before anything is touched", async () => {

@@ -23,7 +23,8 @@ export async function sweepUnfinished(
     const before = BigInt(Date.now() - staleMs) * 1_000_000n;
     for (const { name, isDirectory, ctimeNs } of await files.list(root, TEMP_DIR)) {
       // Not mtime: it is set to the depot file's just before the object gets its name.
-      if (!isDirectory && ctimeNs <= before) await files.discard(root, name);
+      // One that cannot be removed, or that its writer took away meanwhile, keeps no other one here.
+      if (!isDirectory && ctimeNs <= before) await files.discard(root, name).catch(() => {});
     }
   } catch (error) {
     if (!(error instanceof FileError)) throw error;

@@ -6,6 +6,7 @@
 
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { DaemonProcess, filesBelow, mayWatch, TempDir, until } from "./daemon_process.ts";
+import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 
 const noDaemon = !mayWatch();
 if (noDaemon) console.log("tests of reloading are skipped: they need CAP_SYS_ADMIN");
@@ -122,4 +123,52 @@ reloadTest("SIGUSR1 follows a rotated log, SIGUSR2 writes the state to it", asyn
   Deno.kill(daemon.pid, "SIGUSR2");
   await until("the state is written", () => daemon.log().includes("INFO daemon: State: {"));
   assertEquals(JSON.parse(/State: (.*)\n/.exec(daemon.log())![1]!).pid, daemon.pid);
+});
+
+const noS3 = noDaemon || versitygwBinary() === null;
+if (noS3) console.log("a test of new credentials is skipped: it needs CAP_SYS_ADMIN and versitygw");
+
+Deno.test({
+  name: "credentials are tried before they are used: wrong ones change nothing, new ones are taken",
+  ignore: noS3,
+  fn: async () => {
+    using dir = new TempDir();
+    const depot = `${dir.path}/depot`, file = `${dir.path}/config.json`;
+    Deno.mkdirSync(depot);
+    const server = await startVersitygw(versitygwBinary()!);
+    try {
+      const { accessKey, secretKey, bucket, region, endpoint } = server.config();
+      const write = (keys: Record<string, unknown>) => {
+        const place = { type: "s3", bucket, region, endpoint, path_prefix: "p" };
+        Deno.writeTextFileSync(file, JSON.stringify({ primary: { ...place, ...keys } }));
+      };
+      write({ access_key: accessKey, secret_key: secretKey });
+      await using daemon = await DaemonProcess.start(depot, ["--config", file]);
+      const count = (text: string) => daemon.log().split(text).length - 1;
+      const reload = () => Deno.kill(daemon.pid, "SIGHUP");
+      const uploads = async (name: string) => {
+        Deno.writeTextFileSync(`${depot}/${name}`, name);
+        await until(
+          `${name} is stored`,
+          () => filesBelow(`${server.dir}/${bucket}`).has(`p/${name}`),
+        );
+      };
+      write({ access_key: accessKey, secret_key: "wrong-secret" });
+      reload();
+      await until("they are refused", () => count("Configuration not reloaded") === 1);
+      assertStringIncludes(daemon.log(), "The primary storage cannot be used");
+      await uploads("with the old ones");
+      // The same keys from files: other settings, as after a rotation.
+      Deno.writeTextFileSync(`${dir.path}/access`, accessKey!, { mode: 0o600 });
+      Deno.writeTextFileSync(`${dir.path}/secret`, secretKey!, { mode: 0o600 });
+      write({ access_key_file: `${dir.path}/access`, secret_key_file: `${dir.path}/secret` });
+      reload();
+      await until("they are taken", () => count("Configuration reloaded: primary.") === 1);
+      assertEquals(daemon.log().includes(secretKey!), false);
+      await uploads("with the new ones");
+      assertEquals(await daemon.stop(), 0);
+    } finally {
+      await server.end();
+    }
+  },
 });

@@ -63,12 +63,13 @@ export function asUnit(name: string): string[] {
   const hidden = ["/home", "/root", "/tmp", "/var/tmp"].map((dir) =>
     `mount -t tmpfs -o mode=1777 tmpfs ${dir}`
   );
+  const subset = setting(name, "ProcSubset") === "pid" ? ",subset=pid" : "";
   const lines = [
     "set -e",
     "mount --make-rslave /",
     ...setting(name, "ProtectSystem") === "full" ? readOnly : [],
     ...hidden,
-    "mount -t proc -o hidepid=invisible,subset=pid proc /proc",
+    `mount -t proc -o hidepid=${setting(name, "ProtectProc")}${subset} proc /proc`,
     'exec "$@"',
   ];
   const capabilities = setting(name, "AmbientCapabilities").split(" ").filter((cap) => cap !== "");

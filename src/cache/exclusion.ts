@@ -42,15 +42,20 @@ export function createLiveExclusion(
 /** Returns a test that is true for paths to leave alone. */
 export function createExclusion(globs: readonly string[]): (path: string) => boolean {
   const patterns = globs.map((glob) => globToRegExp(glob, { extended: true, globstar: true }));
-  return (path) => {
-    // Too long for a manifest key: such a file stays where it is, on the NVMe.
-    if (path.length > MAX_PATH_BYTES) return true;
-    if (path.startsWith(STATE_DIR + "/") || path === STATE_DIR) return true;
-    if (isProbeObject(path)) return true;
-    if (path.startsWith("server.locks/")) return true;
-    if (!path.includes("/") && P4ROOT_FILES.test(path)) return true;
-    const slash = path.lastIndexOf("/");
-    if (path.startsWith("tmp.", slash + 1) && TEMPORARY.test(path)) return true;
-    return patterns.some((pattern) => pattern.test(path));
-  };
+  return (path) => isNeverStored(path) || patterns.some((pattern) => pattern.test(path));
+}
+
+/**
+ * Whether nothing at the path was ever stored, whatever the globs are or were: a file that a glob
+ * excludes may have been evicted before the glob was there, and is still to be found (P3).
+ */
+export function isNeverStored(path: string): boolean {
+  // Too long for a manifest key: such a file stays where it is, on the NVMe.
+  if (path.length > MAX_PATH_BYTES) return true;
+  if (path.startsWith(STATE_DIR + "/") || path === STATE_DIR) return true;
+  if (isProbeObject(path)) return true;
+  if (path.startsWith("server.locks/")) return true;
+  if (!path.includes("/") && P4ROOT_FILES.test(path)) return true;
+  const slash = path.lastIndexOf("/");
+  return path.startsWith("tmp.", slash + 1) && TEMPORARY.test(path);
 }

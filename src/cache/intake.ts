@@ -16,6 +16,7 @@ import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
+import { isNeverStored } from "./exclusion.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
@@ -87,8 +88,8 @@ export class Intake {
 
   /** p4d removed the file, as the shim says; it may have been evicted, so that no event tells. */
   removed(path: DepotPath): void {
-    const { manifest, activity, files, moved, renames, isExcluded } = this.#parts;
-    if (isExcluded(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
+    const { manifest, activity, files, moved, renames } = this.#parts;
+    if (isNeverStored(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
     activity.touch(path);
     moved.forget(path);
     manifest.set(path, null);

@@ -21,6 +21,7 @@ import type { FetchAnswer } from "../server/shim_server.ts";
 import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import type { Activity } from "./activity.ts";
+import { isNeverStored } from "./exclusion.ts";
 import { type DepotPath, displayPath, pathProblem, STATE_DIR } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -133,12 +134,12 @@ export class Restorer {
   }
 
   async #restore(path: DepotPath): Promise<FetchAnswer> {
-    const { activity, manifest, renames, metrics, feed, log, isExcluded } = this.#parts;
+    const { activity, manifest, renames, metrics, feed, log } = this.#parts;
     // On its way out: it is gone, or back, in a moment.
     await activity.evictions.get(path)?.done;
     const back = this.#local(path);
     if (back !== null) return { kind: "ok", size: back.size };
-    if (isExcluded(path)) return { kind: "notFound" };
+    if (isNeverStored(path)) return { kind: "notFound" };
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;
     // A delete or rename that p4d made just now may still be on its way to us.
@@ -281,8 +282,8 @@ export class Restorer {
 
   /** Links the verified content at its path and records it; returns the size of what is there. */
   #place(path: DepotPath, { info, digest, content }: Fetched, isReplaced: boolean): number {
-    const { files, manifest, renames, activity, nowSeconds, onRestored, previousAccess } =
-      this.#parts;
+    const { files, manifest, renames, activity, isExcluded, nowSeconds } = this.#parts;
+    const { onRestored, previousAccess } = this.#parts;
     // Below a directory that was renamed away: p4d will ask for the new path.
     if (manifest.isTombstoned(path) || renames.isAway(path)) {
       if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
@@ -317,7 +318,9 @@ export class Restorer {
       etag: info.etag,
     };
     const before = manifest.get(path);
-    if (isReplaced || before !== null || activity.uploads.has(path)) {
+    if (isExcluded(path)) {
+      // Evicted before it was excluded: from now on it is left alone where it is.
+    } else if (isReplaced || before !== null || activity.uploads.has(path)) {
       // A file was here whose removal nobody saw yet. What the bucket has in the end may be that one.
       activity.touch(path);
       manifest.set(path, seen(before, placed.size, nowSeconds()));

@@ -99,7 +99,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
-    shimRequests(config, engine, secondary === null ? [primary] : [primary, secondary]),
+    shimRequests(engine, secondary === null ? [primary] : [primary, secondary]),
   );
   const accesses = config.accessLogEnabled
     ? AccessReceiver.listen(

@@ -14,7 +14,7 @@ import type { DepotPath } from "../cache/depot_path.ts";
 import { DirectoryIdentities } from "../cache/directory_identities.ts";
 import { DirectoryRenames } from "../cache/directory_renames.ts";
 import { Evictor } from "../cache/evictor.ts";
-import { createLiveExclusion } from "../cache/exclusion.ts";
+import { createLiveExclusion, isNeverStored } from "../cache/exclusion.ts";
 import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
 import { MovedFiles } from "../cache/moved_files.ts";
@@ -255,6 +255,7 @@ export function buildEngine(
   });
   const remover = new Remover({
     ...shared,
+    isExcluded: isNeverStored,
     intake,
     renames,
     backends: secondary === null ? [primary] : [primary, secondary],

@@ -5,8 +5,7 @@
  */
 
 import { listDirectory } from "../cache/directory_listing.ts";
-import { createLiveExclusion } from "../cache/exclusion.ts";
-import type { Config } from "../config/config.ts";
+import { isNeverStored } from "../cache/exclusion.ts";
 import type { FetchAnswer, ShimRequests } from "../server/shim_server.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { Engine } from "./engine.ts";
@@ -15,12 +14,11 @@ const RESULTS = { ok: "fetched", notFound: "not_found", error: "error" } as cons
 
 /** @param backends Where evicted files may be. */
 export function shimRequests(
-  config: Config,
   engine: Engine,
   backends: readonly Backend[],
 ): ShimRequests {
   const { restorer, remover, metrics } = engine;
-  const listing = { ...engine, backends, isExcluded: createLiveExclusion(() => config.exclude) };
+  const listing = { ...engine, backends, isExcluded: isNeverStored };
   return {
     fetch: async (path): Promise<FetchAnswer> => {
       const begun = performance.now();

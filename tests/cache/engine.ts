@@ -66,6 +66,8 @@ export interface EngineOptions {
 /** See the module. The watcher is the test: it calls the intake. */
 export class Engine {
   readonly dir: string;
+  /** Globs that exclude; may be set while it runs. */
+  exclude: readonly string[] = [];
   readonly primary = new MemoryBackend();
   readonly secondary = new MemoryBackend();
   readonly files: DepotFiles;
@@ -127,7 +129,7 @@ export class Engine {
       files: this.files,
       manifest: this.manifest,
       activity: this.activity,
-      isExcluded: createExclusion([]),
+      isExcluded: (path: string) => createExclusion(this.exclude)(path),
       nowSeconds: () => Math.floor(Date.now() / 1000) + this.laterSeconds,
       backend,
       engineMetrics,

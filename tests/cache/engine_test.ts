@@ -265,3 +265,17 @@ Deno.test("P1: a file whose event comes during its eviction goes back and is upl
   await engine.settled();
   assertEquals(engine.primary.calls.filter((call) => call.operation === "put").length, 2);
 });
+
+Deno.test("P3: a file that was evicted before it was excluded is found, and left alone from then on", async () => {
+  await using engine = new Engine();
+  engine.write("a.bak", "kept");
+  engine.uploader.start();
+  await engine.settled();
+  await engine.evictor.makeRoom(1_000_000);
+  assertEquals(engine.has("a.bak"), false);
+  engine.exclude = ["*.bak"];
+  assertEquals(await engine.restorer.fetch("a.bak"), { kind: "ok", size: 4 });
+  assertEquals(engine.read("a.bak"), "kept");
+  assertEquals(engine.manifest.get("a.bak"), null);
+  assertEquals(await engine.restorer.fetch("db.have"), { kind: "notFound" });
+});

@@ -22,7 +22,7 @@ export interface WatchRecord {
   readonly path: DepotPath;
   /** New path of a renamed directory. */
   readonly to?: DepotPath;
-  /** Of a changed file, bytes. */
+  /** Of a changed file, bytes. Of "gone" 1 when a file was removed, see watch.h. */
   readonly size: number;
   readonly mtimeNs: bigint;
   readonly mode: number;

@@ -39,6 +39,7 @@ static const char STATE_DIR[] = ".p4cache";
 
 typedef struct {
     uint8_t kind;
+    uint8_t removed;
     uint16_t length;
     char path[];
 } pending;
@@ -182,6 +183,7 @@ static int append(p4_watch *watch, uint8_t kind, const char *path, size_t length
         return 0;
     }
     p->kind = kind;
+    p->removed = 0;
     p->length = (uint16_t)length;
     memcpy(p->path, path, length);
     p->path[length] = 0;
@@ -190,12 +192,15 @@ static int append(p4_watch *watch, uint8_t kind, const char *path, size_t length
 }
 
 /* Notes that something happened at the path. A repeat moves nothing: the record is made later and
- * tells the state then. */
-static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length) {
+ * tells the state then, and whether any of the events was a removal. */
+static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length, int removed) {
     if (in_state_dir(path, length)) return;
     size_t slot = slot_of(watch, kind, path, length);
-    if (watch->slots[slot]) return;
-    if (append(watch, kind, path, length)) watch->slots[slot] = (uint16_t)watch->count;
+    if (!watch->slots[slot]) {
+        if (!append(watch, kind, path, length)) return;
+        watch->slots[slot] = (uint16_t)watch->count;
+    }
+    if (removed && watch->slots[slot] > watch->sent) watch->waiting[watch->slots[slot] - 1]->removed = 1;
 }
 
 static void lose(p4_watch *watch, int error) { watch->lost = error + 1; }
@@ -209,7 +214,8 @@ static void take_entry(p4_watch *watch, uint64_t mask, int ours, const struct fi
     int length = p4dirs_path(watch->dirs, dir, name, path, sizeof path);
     if (length <= 0) return; /* its directory left the depot; or longer than any depot path */
     if (!(mask & FAN_ONDIR)) {
-        if (!ours) note(watch, P4_WATCH_CHANGED, path, (size_t)length);
+        int removed = (mask & (FAN_DELETE | FAN_MOVED_FROM)) != 0;
+        if (!ours) note(watch, P4_WATCH_CHANGED, path, (size_t)length, removed);
         return;
     }
     if (!(mask & (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)) || !target) return;
@@ -217,8 +223,8 @@ static void take_entry(p4_watch *watch, uint64_t mask, int ours, const struct fi
     int there = p4dirs_update(watch->dirs, dir, name, path, target, came);
     if (there < 0) lose(watch, -there);
     if (ours) return;
-    if (mask & (FAN_MOVED_FROM | FAN_DELETE)) note(watch, P4_WATCH_TREE_GONE, path, (size_t)length);
-    if (came && there == 1) note(watch, P4_WATCH_TREE, path, (size_t)length);
+    if (mask & (FAN_MOVED_FROM | FAN_DELETE)) note(watch, P4_WATCH_TREE_GONE, path, (size_t)length, 1);
+    if (came && there == 1) note(watch, P4_WATCH_TREE, path, (size_t)length, 0);
 }
 
 /* The path of `name` in the directory; 0 when that is not in the depot. */
@@ -308,7 +314,7 @@ static void take_by_descriptor(p4_watch *watch, const struct fanotify_event_meta
     if (event->pid == watch->self || length <= (ssize_t)skip) return;
     path[length] = 0;
     if (memcmp(path, watch->depot, watch->depot_len) || path[watch->depot_len] != '/') return;
-    note(watch, P4_WATCH_CHANGED, path + skip, (size_t)length - skip);
+    note(watch, P4_WATCH_CHANGED, path + skip, (size_t)length - skip, 0);
 }
 
 /* Reads what is in the kernel's queue; stops when enough is gathered. Returns whether it may hold
@@ -368,7 +374,7 @@ static size_t pack_pending(p4_watch *watch, const pending *p, uint8_t *out, uint
         return pack(out, room, P4_WATCH_CHANGED, p->path, p->length, NULL, 0, 0);
     int there = !failed && S_ISREG(st.st_mode);
     return pack(out, room, there ? P4_WATCH_CHANGED : P4_WATCH_GONE, p->path, p->length,
-                there ? &st : NULL, 0, 0);
+                there ? &st : NULL, p->removed, 0);
 }
 
 static uint64_t pack_all(p4_watch *watch, uint8_t *out, uint64_t cap) {

@@ -15,6 +15,8 @@ export interface Upload {
 export interface Eviction {
   /** An event came for the path: the file goes back. */
   touched: boolean;
+  /** Unless the last one was that a newer file there was removed: then nothing belongs there. */
+  isGone: boolean;
   /** Resolves when the file is gone or back. */
   readonly done: Promise<void>;
 }
@@ -27,11 +29,16 @@ export class Activity {
   /** Objects being removed or written by something other than an upload: no upload begins meanwhile. */
   readonly objects = new Set<string>();
 
-  /** Notes that something happened to the path. */
-  touch(path: string): void {
+  /**
+   * Notes that something happened to the path.
+   * @param isGone Whether p4d took away what was there.
+   */
+  touch(path: string, isGone = false): void {
     const upload = this.uploads.get(path);
     if (upload !== undefined) upload.changed = true;
     const eviction = this.evictions.get(path);
-    if (eviction !== undefined) eviction.touched = true;
+    if (eviction === undefined) return;
+    eviction.touched = true;
+    eviction.isGone = isGone;
   }
 }

@@ -32,7 +32,7 @@ import type { EventFeed } from "../observe/event_feed.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Activity } from "./activity.ts";
+import type { Activity, Eviction } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { Intake } from "./intake.ts";
@@ -101,7 +101,7 @@ const NOTHING: Amount = { bytes: 0, files: 0 };
 interface Chosen extends EvictionCandidate {
   readonly path: DepotPath;
   readonly record: FileRecord;
-  readonly eviction: { touched: boolean; readonly done: Promise<void> };
+  readonly eviction: Eviction;
   readonly end: () => void;
 }
 
@@ -299,7 +299,7 @@ export class Evictor {
   #take(path: DepotPath, record: FileRecord): Chosen {
     const { manifest, activity, identities } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const eviction = { touched: false, done };
+    const eviction = { touched: false, isGone: false, done };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
     identities.remember(path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath);
@@ -330,7 +330,10 @@ export class Evictor {
       await Promise.all([intake.barrier(), pause(GRACE_MS)]);
       const checked = await batch.check();
       // From here to finish no event can be taken in between the decision and its record.
-      const letGo = files.map((file, i) => checked[i] === "taken" && !file.eviction.touched);
+      // What p4d has replaced, and then removed, is not put back: it would be there again.
+      const letGo = files.map(({ eviction }, i) =>
+        checked[i] === "taken" && (!eviction.touched || eviction.isGone)
+      );
       let evictedFiles = 0, evictedBytes = 0;
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) continue;
@@ -427,12 +430,13 @@ export class Evictor {
   }
 
   /** An event came for the path during the eviction: what is there now is what counts. */
-  #recordTouched({ path }: Chosen): void {
+  #recordTouched({ path, eviction }: Chosen): void {
     const { files, intake, activity } = this.#parts;
     activity.evictions.delete(path);
     const there = files.stat(path);
-    if (there === null) intake.gone(path);
-    else intake.changed(path, there.size);
+    if (there !== null) intake.changed(path, there.size);
+    else if (eviction.isGone) intake.removed(path);
+    else intake.gone(path);
   }
 }
 

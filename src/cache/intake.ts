@@ -70,12 +70,16 @@ export class Intake {
     onDirty(path);
   }
 
-  /** Nothing is at the path any more, and it was not us who took it away. */
-  gone(path: DepotPath): void {
+  /**
+   * Nothing is at the path any more, and it was not us who took it away.
+   * @param isRemoved Whether p4d surely removed a file there; a late close of one that had been replaced
+   * before looks the same while its successor is being evicted.
+   */
+  gone(path: DepotPath, isRemoved = false): void {
     const { manifest, activity, moved, renames, isExcluded } = this.#parts;
     if (isExcluded(path)) return;
-    activity.touch(path);
-    // The eviction in flight has the file in the trash; being touched, it puts it back.
+    activity.touch(path, isRemoved);
+    // The eviction in flight has the file in the trash, and records what becomes of the path.
     if (activity.evictions.has(path)) return;
     // Without a row nothing of ours is gone: a program may have closed a file that had been replaced
     // before, and its successor may be evicted by now.
@@ -170,7 +174,7 @@ export class Intake {
         return this.changed(record.path, record.size);
       case "gone":
         feed.note("gone", record.path);
-        return this.gone(record.path);
+        return this.gone(record.path, record.size === 1);
       case "renamed":
         return this.renamed(record.path, record.to!);
       case "tree":

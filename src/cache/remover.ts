@@ -59,6 +59,8 @@ export class Remover {
     const { files, manifest, activity, intake, renames, isExcluded, readOnly } = this.#parts;
     await this.#settled(path);
     if (files.stat(path) !== null) return { kind: "local" };
+    // A delete of a moment ago counts: what is removed twice was there only once.
+    await intake.barrier();
     if (isExcluded(path) || manifest.isTombstoned(path)) return { kind: "notFound" };
     if (!await renames.bring(path) || !await this.#isStored(path)) return { kind: "notFound" };
     if (readOnly) return { kind: "error", why: "read-only: a replica deletes nothing" };

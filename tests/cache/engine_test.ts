@@ -279,3 +279,19 @@ Deno.test("P3: a file that was evicted before it was excluded is found, and left
   assertEquals(engine.manifest.get("a.bak"), null);
   assertEquals(await engine.restorer.fetch("db.have"), { kind: "notFound" });
 });
+
+Deno.test("a file that p4d replaces and removes during the eviction of the old one does not come back", async () => {
+  await using engine = new Engine();
+  engine.write("a", "old");
+  engine.uploader.start();
+  await engine.settled();
+  const evicting = engine.evictor.makeRoom(100);
+  while (!engine.activity.evictions.has("a")) await new Promise((resolve) => setTimeout(resolve));
+  while (engine.has("a")) await new Promise((resolve) => setTimeout(resolve));
+  // The old file is in the trash. Another one comes to its path, and goes.
+  engine.intake.changed("a" as DepotPath, 5);
+  engine.intake.gone("a" as DepotPath, true);
+  await evicting;
+  assertEquals(engine.has("a"), false);
+  assertEquals(await engine.restorer.fetch("a"), { kind: "notFound" });
+});

@@ -192,7 +192,7 @@ static int append(p4_watch *watch, uint8_t kind, const char *path, size_t length
 }
 
 /* Notes that something happened at the path. A repeat moves nothing: the record is made later and
- * tells the state then, and whether any of the events was a removal. */
+ * tells the state then, and whether the last of the events was a removal. */
 static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length, int removed) {
     if (in_state_dir(path, length)) return;
     size_t slot = slot_of(watch, kind, path, length);
@@ -200,7 +200,7 @@ static void note(p4_watch *watch, uint8_t kind, const char *path, size_t length,
         if (!append(watch, kind, path, length)) return;
         watch->slots[slot] = (uint16_t)watch->count;
     }
-    if (removed && watch->slots[slot] > watch->sent) watch->waiting[watch->slots[slot] - 1]->removed = 1;
+    if (watch->slots[slot] > watch->sent) watch->waiting[watch->slots[slot] - 1]->removed = removed != 0;
 }
 
 static void lose(p4_watch *watch, int error) { watch->lost = error + 1; }

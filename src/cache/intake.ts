@@ -81,9 +81,9 @@ export class Intake {
     activity.touch(path, isRemoved);
     // The eviction in flight has the file in the trash, and records what becomes of the path.
     if (activity.evictions.has(path)) return;
-    // Without a row nothing of ours is gone: a program may have closed a file that had been replaced
-    // before, and its successor may be evicted by now.
-    if (manifest.get(path) === null) return;
+    // Without a row nothing of ours need be gone: a program may have closed a file that had been
+    // replaced before, and its successor may be evicted by now.
+    if (!isRemoved && manifest.get(path) === null) return;
     moved.forget(path);
     manifest.set(path, null);
     const deletedAtSeconds = renames.deletionTime(path);

@@ -295,3 +295,17 @@ Deno.test("a file that p4d replaces and removes during the eviction of the old o
   assertEquals(engine.has("a"), false);
   assertEquals(await engine.restorer.fetch("a"), { kind: "notFound" });
 });
+
+Deno.test("a new file at an evicted path that is removed before its first event does not bring the old one back", async () => {
+  await using engine = new Engine();
+  engine.write("a", "old");
+  engine.uploader.start();
+  await engine.settled();
+  await engine.evictor.makeRoom(1_000_000);
+  assertEquals([engine.has("a"), engine.manifest.get("a")], [false, null]);
+  // A late close of a file that was replaced before tells nothing of the evicted one.
+  engine.intake.gone("a" as DepotPath);
+  assertEquals(engine.manifest.isTombstoned("a"), false);
+  engine.intake.gone("a" as DepotPath, true);
+  assertEquals(await engine.restorer.fetch("a"), { kind: "notFound" });
+});

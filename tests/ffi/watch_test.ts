@@ -222,3 +222,33 @@ watchTest("a barrier comes after more events than are gathered at once", async (
   const found = await depot.after("i=0; while [ $i -lt 5000 ]; do : > f$i; i=$((i+1)); done");
   assertEquals(found.length, 5000);
 });
+
+watchTest("what is gone tells whether it was removed, or only closed late", async (depot) => {
+  await depot.after("echo 1 > removed; echo 2 > moved; rm removed; mv moved there");
+  assertEquals([depot.seen.get("removed")!.kind, depot.seen.get("removed")!.size], ["gone", 1]);
+  assertEquals([depot.seen.get("moved")!.kind, depot.seen.get("moved")!.size], ["gone", 1]);
+  await depot.after("mv there moved");
+  assertEquals([depot.seen.get("moved")!.kind, depot.seen.get("moved")!.size], ["changed", 2]);
+  // Replaced while it is open, its successor taken away by us, and only then closed.
+  const late = new Deno.Command("sh", {
+    args: ["-ec", "exec 3> late; echo new > new; mv new late; read go; echo x >&3"],
+    cwd: depot.dir,
+    stdin: "piped",
+  }).spawn();
+  while (!await isFile(`${depot.dir}/late`) || await isFile(`${depot.dir}/new`)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await depot.untilBarrier();
+  Deno.removeSync(`${depot.dir}/late`);
+  const input = late.stdin.getWriter();
+  await input.write(new TextEncoder().encode("go\n"));
+  await input.close();
+  await late.status;
+  await depot.untilBarrier();
+  assertEquals([depot.seen.get("late")!.kind, depot.seen.get("late")!.size], ["gone", 0]);
+});
+
+async function isFile(path: string): Promise<boolean> {
+  return await Deno.stat(path).then(() => true, () => false);
+}

@@ -103,7 +103,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ], [KERNEL_EVICTION, "else if (now.nlink !== 1) outcomes", "else if (false) outcomes"]),
   bug("events during an eviction are ignored", [
     EVICTOR,
-    'checked[i] === "taken" && !file.eviction.touched',
+    'checked[i] === "taken" && (!eviction.touched || eviction.isGone)',
     'checked[i] === "taken"',
   ]),
   bug("a file is put back over a newer one", [
@@ -129,8 +129,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a delete leaves no tombstone", [
     INTAKE,
-    "    if (manifest.get(path) === null) return;\n    moved.forget(path);",
-    "    if (manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    moved.forget(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
   ]),
   bug("an eviction leaves a tombstone", [
     EVICTOR,
@@ -140,7 +140,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a late close of a replaced file counts as a delete", [
     INTAKE,
-    "    if (manifest.get(path) === null) return;\n    moved.forget(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    moved.forget(path);",
     "    moved.forget(path);",
   ]),
   bug("the scan does not compare times", [

@@ -166,12 +166,12 @@ adminTest(
     assertEquals(socket.mode! & 0o777, 0o600);
     // Where others may come: the checkout need not be such a place.
     const dir = depot.slice(0, depot.lastIndexOf("/")), binary = `${dir}/p4-cache`;
-    for (const path of [dir, depot]) Deno.chmodSync(path, 0o755);
     Deno.copyFileSync(BINARY, binary);
+    for (const path of [dir, depot, binary]) Deno.chmodSync(path, 0o755);
     const { code, stderr } = await run("setpriv", [
       "--reuid=65534",
       "--clear-groups",
-      BINARY,
+      binary,
       "status",
       "--depot-path",
       depot,

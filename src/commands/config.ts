@@ -5,7 +5,7 @@
  */
 
 import type { Command } from "commander";
-import { CONFIG_FLAG } from "../config/settings.ts";
+import { CONFIG_FLAG } from "../config/setting.ts";
 import type { Config } from "../config/config.ts";
 import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
 import { addConfigInit } from "./config_init.ts";

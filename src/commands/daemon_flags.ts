@@ -6,17 +6,17 @@
 
 import { type Command, Option } from "commander";
 import { placeholder } from "../config/kinds.ts";
+import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
+import { DAEMON_SETTINGS } from "../config/daemon_settings.ts";
 import {
-  BACKEND_SETTINGS,
   BACKEND_TYPES,
   type BackendSetting,
   CONFIG_FLAG,
-  DAEMON_SETTINGS,
   flagName,
   type Role,
   ROLES,
   type Setting,
-} from "../config/settings.ts";
+} from "../config/setting.ts";
 
 /** Declares every daemon flag on the command. */
 export function addDaemonFlags(command: Command): void {

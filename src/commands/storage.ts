@@ -12,7 +12,7 @@ import type { Logger } from "@logtape/logtape";
 import { type Bandwidth, bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
 import type { BackendConfig, Config } from "../config/config.ts";
 import { secretFileWarning } from "../config/secret_file.ts";
-import { type Role, ROLES } from "../config/settings.ts";
+import { type Role, ROLES } from "../config/setting.ts";
 import { EnvironmentError } from "../errors.ts";
 import { BackendMetrics } from "../observe/backend_metrics.ts";
 import { describeError } from "../observe/logging.ts";

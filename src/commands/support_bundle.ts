@@ -7,7 +7,8 @@
 import type { Command } from "commander";
 import { join } from "node:path/posix";
 import type { Config } from "../config/config.ts";
-import { BACKEND_SETTINGS, ROLES } from "../config/settings.ts";
+import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
+import { ROLES } from "../config/setting.ts";
 import type { Patient } from "../doctor/examine.ts";
 import { EnvironmentError } from "../errors.ts";
 import { VERSION } from "../version.ts";

@@ -5,7 +5,9 @@
  */
 
 import { type Kind, MAX_GIB } from "./kinds.ts";
-import { BACKEND_SETTINGS, BACKEND_TYPES, DAEMON_SETTINGS, type Setting } from "./settings.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
+import { BACKEND_TYPES, type Setting } from "./setting.ts";
 
 type Json = Record<string, unknown>;
 

@@ -37,6 +37,25 @@ export type Kind =
   /** Where HTTP is served, as `listen_address.ts` reads it; stays text. */
   | { readonly is: "listenAddress" };
 
+/** Kinds that many settings share. */
+export const PATH: Kind = { is: "path" };
+export const TEXT: Kind = { is: "text" };
+export const SWITCH: Kind = { is: "switch" };
+export const count = (max: number): Kind => ({ is: "whole", min: 1, max, unit: "" });
+export const bytes: Kind = { is: "whole", min: 1, max: Number.MAX_SAFE_INTEGER, unit: "bytes" };
+export const seconds = (min: number, max: number): Kind => ({
+  is: "whole",
+  min,
+  max,
+  unit: "seconds",
+});
+export const mebibytes = (min: number, max: number): Kind => ({
+  is: "whole",
+  min,
+  max,
+  unit: "MiB",
+});
+
 const DECIMAL = /^-?\d+(\.\d+)?$/;
 
 /** A flag's or variable's text as the JSON value it stands for; unreadable numbers stay text. */

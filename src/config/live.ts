@@ -9,7 +9,9 @@
 
 import { isDeepStrictEqual } from "node:util";
 import type { BackendConfig, Config } from "./config.ts";
-import { BACKEND_SETTINGS, DAEMON_SETTINGS, keyPath, type Role, ROLES } from "./settings.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
+import { keyPath, type Role, ROLES } from "./setting.ts";
 
 /** Fields that take effect at once. */
 export const LIVE_FIELDS: ReadonlySet<string> = new Set<keyof Config>([

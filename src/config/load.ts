@@ -14,18 +14,18 @@ import { GIB, valueOfText } from "./kinds.ts";
 import { isLocal, parseListenAddress } from "./listen_address.ts";
 import { settleS3 } from "./s3_checks.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
 import {
-  BACKEND_SETTINGS,
   BACKEND_TYPES,
   type BackendSetting,
   CONFIG_FLAG,
-  DAEMON_SETTINGS,
   flagName,
   keyPath,
   type Role,
   secretFileField,
   type Setting,
-} from "./settings.ts";
+} from "./setting.ts";
 import { checkDocument, type CheckedDocument, checkValue } from "./validation.ts";
 
 /** Flags as typed (`--max-cache-gb`) with their text; `true` for a flag without value. */

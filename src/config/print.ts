@@ -5,13 +5,9 @@
  */
 
 import type { BackendConfig, Config } from "./config.ts";
-import {
-  BACKEND_SETTINGS,
-  DAEMON_SETTINGS,
-  ROLES,
-  secretFileField,
-  type Setting,
-} from "./settings.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
+import { ROLES, secretFileField, type Setting } from "./setting.ts";
 
 /** What stands in a secret's place. */
 const REDACTED = "***";

@@ -6,11 +6,13 @@
 
 import { allowedText } from "./kinds.ts";
 import { LIVE_FIELDS, PLACE_FIELDS } from "./live.ts";
-import { BACKEND_SETTINGS, DAEMON_SETTINGS, flagName, type Setting } from "./settings.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
+import { flagName, type Setting } from "./setting.ts";
 
 const HEAD = `# Configuration
 
-<!-- Made by \`deno task docs\` from src/config/settings.ts; changes here are lost. -->
+<!-- Made by \`deno task docs\` from src/config/*_settings.ts; changes here are lost. -->
 
 Every setting is a flag, a JSON key, or both. Flags win over the JSON file named by \`--config FILE\`, the
 file wins over the environment, the environment over defaults. "GB" means GiB (1024³ bytes). A size is

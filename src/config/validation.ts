@@ -11,7 +11,9 @@ import { allowedText, GIB, type Kind, MAX_GIB } from "./kinds.ts";
 import { parseListenAddress } from "./listen_address.ts";
 import { parseLogLevels } from "./log_levels.ts";
 import { nearest } from "./nearest.ts";
-import { BACKEND_SETTINGS, DAEMON_SETTINGS, ROLES, type Setting } from "./settings.ts";
+import { BACKEND_SETTINGS } from "./backend_settings.ts";
+import { DAEMON_SETTINGS } from "./daemon_settings.ts";
+import { ROLES, type Setting } from "./setting.ts";
 
 /** A document whose keys are known and whose values are in the units of their fields. */
 export type CheckedDocument = Readonly<Record<string, unknown>>;

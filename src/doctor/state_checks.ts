@@ -8,7 +8,7 @@ import { Kv } from "../../ffi/kv.ts";
 import type { Status } from "../admin/status.ts";
 import { pathFromBytes, STATE_DIR } from "../cache/depot_path.ts";
 import type { Config } from "../config/config.ts";
-import { BACKEND_SETTINGS } from "../config/settings.ts";
+import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
 

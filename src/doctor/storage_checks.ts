@@ -5,7 +5,7 @@
  */
 
 import type { BackendConfig, Config } from "../config/config.ts";
-import { type Role, ROLES } from "../config/settings.ts";
+import { type Role, ROLES } from "../config/setting.ts";
 import { describeError } from "../observe/logging.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { probeBackend } from "../storage/probe.ts";

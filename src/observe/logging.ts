@@ -31,7 +31,7 @@ const LEVELS = {
   fatal: "FATAL",
 };
 
-/** The part of the settings that logging has; see `settings.ts`. */
+/** The part of the settings that logging has; see `daemon_settings.ts`. */
 export interface LogOptions {
   readonly verbose: boolean;
   readonly logFile: string | null;

@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { Config, S3Config } from "../../src/config/config.ts";
 import { changesOf, LIVE_FIELDS, PLACE_FIELDS, takeOver } from "../../src/config/live.ts";
-import { BACKEND_SETTINGS, DAEMON_SETTINGS } from "../../src/config/settings.ts";
+import { BACKEND_SETTINGS } from "../../src/config/backend_settings.ts";
+import { DAEMON_SETTINGS } from "../../src/config/daemon_settings.ts";
 
 const PRIMARY = { type: "s3", bucket: "b", accessKey: "old", secretKey: "s" } as S3Config;
 const CONFIG = {

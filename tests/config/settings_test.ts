@@ -5,13 +5,9 @@ import { jsonSchema } from "../../src/config/json_schema.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { configDocument } from "../../src/config/print.ts";
 import { referencePage } from "../../src/config/reference.ts";
-import {
-  BACKEND_SETTINGS,
-  DAEMON_SETTINGS,
-  flagName,
-  ROLES,
-  type Setting,
-} from "../../src/config/settings.ts";
+import { BACKEND_SETTINGS } from "../../src/config/backend_settings.ts";
+import { DAEMON_SETTINGS } from "../../src/config/daemon_settings.ts";
+import { flagName, ROLES, type Setting } from "../../src/config/setting.ts";
 
 /** Flags and keys of the contract, as a plain list of their own. */
 const FLAGS = `--depot-path --read-only --max-cache-gb --max-cache-bytes --low-watermark-gb

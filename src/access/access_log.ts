@@ -12,6 +12,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { Kv, KV_MAP_FULL, KvBatch, KvError } from "../../ffi/kv.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
 import type { Metrics } from "../observe/metrics.ts";
@@ -165,7 +166,7 @@ export class AccessLog {
       await this.#inTurn(async () => {
         after = await this.#prunePage(start, oldest);
       });
-      await new Promise((resolve) => setTimeout(resolve, PRUNE_REST_MS));
+      await delay(PRUNE_REST_MS);
     }
   }
 

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { Uploader } from "../cache/uploader.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 
@@ -30,7 +31,7 @@ export async function* flush(
   const deadlineMs = timeoutMs === null ? Infinity : Date.now() + timeoutMs;
   while (manifest.counters.dirty > 0 && Date.now() < deadlineMs && !signal.aborted) {
     yield { dirty: manifest.counters.dirty };
-    await new Promise((resolve) => setTimeout(resolve, Math.min(TICK_MS, deadlineMs - Date.now())));
+    await delay(Math.min(TICK_MS, deadlineMs - Date.now()));
   }
   // What was acknowledged is recorded too: a machine may be switched off after this.
   await manifest.commit();

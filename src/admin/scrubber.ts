@@ -7,6 +7,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { Logger } from "@logtape/logtape";
 import { Counter, Gauge, type Registry } from "prom-client";
 import { describeError } from "../observe/logging.ts";
@@ -92,8 +93,7 @@ export class Scrubber {
 
   async #scrub(): Promise<void> {
     const { signal } = this.#abort;
-    const pace = () =>
-      new Promise<void>((resolve) => setTimeout(resolve, 1000 / this.#limits.scrubFilesPerSecond));
+    const pace = () => delay(1000 / this.#limits.scrubFilesPerSecond);
     try {
       let files = 0, findings = 0;
       const run = verify(this.#parts, "", { deep: true, percent: 100, pace }, signal);

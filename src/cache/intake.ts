@@ -7,6 +7,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
 import type { Logger } from "@logtape/logtape";
@@ -160,7 +161,7 @@ export class Intake {
       } catch (error) {
         this.#parts.metrics.watcherEvent("error", 1);
         scanner.requestReconcile(describeError(error));
-        await new Promise((resolve) => setTimeout(resolve, READ_RETRY_MS));
+        await delay(READ_RETRY_MS);
       }
     }
   }

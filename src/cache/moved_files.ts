@@ -7,6 +7,7 @@
  */
 
 import type { Manifest, Table } from "../manifest/manifest.ts";
+import { type Backend, type Content, StorageError } from "../storage/backend.ts";
 import { type DepotPath, pathToBytes } from "./depot_path.ts";
 
 /** What is stored under another name. */
@@ -42,6 +43,32 @@ export class MovedFiles {
     const text = String.fromCharCode(...value);
     const end = text.indexOf("\0");
     return { digest: text.slice(0, end), path: text.slice(end + 1) as DepotPath };
+  }
+
+  /**
+   * Stores the content at the path by a copy on the server, where it is stored under another name.
+   * @returns The copy's ETag; null where the content has to be uploaded.
+   * @throws StorageError of kind transient
+   */
+  async copy(
+    path: DepotPath,
+    content: Content,
+    backend: Pick<Backend, "copy" | "head">,
+    signal: AbortSignal,
+  ): Promise<string | null> {
+    const stored = this.get(path);
+    if (stored === null || stored.digest !== content.digest) return null;
+    try {
+      const { etag } = await backend.copy(stored.path, path, signal);
+      const copy = await backend.head(path, signal);
+      // What is stored with it must be the file's too; else it is uploaded.
+      const same = copy.digest === content.digest && copy.size === content.size &&
+        copy.mode === content.mode && copy.mtimeNs === content.mtimeNs;
+      return same ? etag : null;
+    } catch (error) {
+      if (error instanceof StorageError && error.kind !== "transient") return null;
+      throw error;
+    }
   }
 
   forget(path: DepotPath): void {

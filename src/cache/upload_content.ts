@@ -8,7 +8,8 @@
  * @module
  */
 
-import type { DepotFiles, FileStat } from "../../ffi/files.ts";
+import { FileError } from "../../ffi/file_error.ts";
+import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
 import { type Content, SLICE_BYTES } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 
@@ -31,8 +32,15 @@ export interface LocalContent extends Content {
   close?(): void;
 }
 
-/** Content of a file whose bytes were read whole. */
-export function smallContent(stat: FileStat, bytes: Uint8Array<ArrayBuffer>): LocalContent {
+/**
+ * Content of a file that was to be read whole.
+ * @throws FileError, {@link FileChanged}, {@link FileBeingWritten}
+ */
+export function smallContent(read: SmallRead): LocalContent {
+  if (read.kind === "beingWritten") throw new FileBeingWritten();
+  if (read.kind === "failed") throw new FileError(read.errno, "read", "the file");
+  if (read.kind !== "whole") throw new FileChanged();
+  const { stat, bytes } = read;
   const digest = sliceDigest(bytes);
   return {
     size: bytes.length,

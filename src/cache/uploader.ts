@@ -6,11 +6,13 @@
  *
  * The dirty queue stays in the manifest; in memory are one page of it, the files in flight, and those
  * put off. Small files are read and hashed many at a time, and as many are in flight as get more done
- * (adaptive_limit.ts). Large ones have a lane of their own, so that neither kind waits for the other.
+ * (adaptive_limit.ts). Large ones wait for a lane of their own, while the walk through the queue goes on:
+ * neither kind waits for the other.
  *
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
@@ -30,6 +32,7 @@ import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import type { PowerCut } from "./power_cut.ts";
+import { LONGEST_DELAY_MS, PutOffFiles } from "./put_off_files.ts";
 import { Semaphore } from "./semaphore.ts";
 import {
   FileBeingWritten,
@@ -52,9 +55,11 @@ const SMALL_MEMORY_BYTES = 8 * BATCH_BYTES;
 /** Large files on their way at once; each holds a few slices. */
 const LARGE_AT_ONCE = 2;
 
-/** Wait before a file that failed or is being written is looked at again, ms; doubles each time. */
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 60_000;
+/** Large files that wait in memory for their lane; others are found in the queue again (P5). */
+const MAX_LARGE_WAITING = 1000;
+
+/** Wait after the queue could not be read, ms. */
+const READ_RETRY_MS = 500;
 
 /** Look at the queue this often though nothing is said to be dirty, ms. */
 const QUIET_MS = 10_000;
@@ -76,9 +81,6 @@ const REPEAT_MS = 60_000;
 
 /** How long a failure of the disk counts as a condition of the daemon, ms: it is tried again sooner. */
 const LOCAL_FAILURE_MS = 2 * LONGEST_DELAY_MS;
-
-/** Files put off at once; when more fail, the uploader waits instead of remembering them (P5). */
-const MAX_PUT_OFF = 10_000;
 
 /** Parts the uploader works on, and its limits. */
 export interface UploaderParts {
@@ -110,11 +112,6 @@ export interface UploaderParts {
   readonly pollIntervalMs: number;
 }
 
-interface PutOff {
-  readonly untilMs: number;
-  readonly delayMs: number;
-}
-
 /** See the module's description. */
 export class Uploader {
   readonly #parts: UploaderParts;
@@ -122,7 +119,8 @@ export class Uploader {
   readonly #smallLimit: AdaptiveLimit;
   readonly #smallMemory = new PartBudget(SMALL_MEMORY_BYTES);
   readonly #large = new Semaphore(LARGE_AT_ONCE);
-  readonly #putOff = new Map<string, PutOff>();
+  readonly #largeWaiting = new Set<DepotPath>();
+  readonly #putOff = new PutOffFiles();
   readonly #abort = new AbortController();
   readonly #limited = createRepeatLimiter(REPEAT_MS);
   #stopping = false;
@@ -174,9 +172,8 @@ export class Uploader {
 
   /** A file became dirty: looks at the queue now, at this file too when it had been put off. */
   notice(path: DepotPath): void {
-    this.#putOff.delete(path);
-    this.#woken = true;
-    this.#wake?.();
+    this.#putOff.forget(path);
+    this.#look();
   }
 
   /** Begins no upload until the promise resolves. */
@@ -190,6 +187,10 @@ export class Uploader {
   /** Looks at the whole queue now, at files that were put off too. */
   hurry(): void {
     this.#putOff.clear();
+    this.#look();
+  }
+
+  #look(): void {
     this.#woken = true;
     this.#wake?.();
   }
@@ -203,7 +204,7 @@ export class Uploader {
     this.#wake?.();
     const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
     await this.#running;
-    while (this.#parts.activity.uploads.size > 0) await pause(5);
+    while (this.#parts.activity.uploads.size > 0) await delay(5);
     clearTimeout(timer);
   }
 
@@ -220,18 +221,19 @@ export class Uploader {
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
         if (this.#isDown()) {
           // One file is the probe; the others wait without being read again and again.
+          this.#largeWaiting.clear();
           await this.#uploadAll(due.slice(0, 1));
-          await pause(PROBE_MS);
+          await delay(PROBE_MS);
           after = "";
           continue;
         }
         await this.#uploadAll(due);
         after = page.at(-1)?.key ?? "";
         if (page.length === 0) await this.#idle();
-        else if (due.length === 0) await pause(1);
+        else if (due.length === 0) await delay(1);
       } catch (error) {
         log.error(`Cannot read the queue of dirty files: ${describeError(error)}`);
-        await pause(FIRST_DELAY_MS);
+        await delay(READ_RETRY_MS);
       }
     }
   }
@@ -259,7 +261,7 @@ export class Uploader {
   }
 
   async #idle(): Promise<void> {
-    if (this.#woken || this.#stopping) return pause(GATHER_MS);
+    if (this.#woken || this.#stopping) return delay(GATHER_MS);
     let timer = 0;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;
@@ -269,20 +271,17 @@ export class Uploader {
     });
     clearTimeout(timer);
     this.#wake = null;
-    if (!this.#stopping) await pause(GATHER_MS);
+    if (!this.#stopping) await delay(GATHER_MS);
   }
 
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
-    if (activity.uploads.has(path) || this.#mustWait(path)) return false;
+    if (activity.uploads.has(path) || this.#largeWaiting.has(path)) return false;
+    if (this.#mustWait(path) || this.#putOff.has(path)) return false;
     // On its way out, and touched: the evictor says what is at the path when it is done.
     if (activity.evictions.has(path)) return false;
-    const putOff = this.#putOff.get(path);
-    if (putOff !== undefined && putOff.untilMs > Date.now()) return false;
     const record = manifest.get(path);
-    if (record === null || record.row.state === CLEAN || isExcluded(path)) return false;
-    // A large file that has to wait must not keep the small ones behind it waiting.
-    return record.row.size <= SMALL_BYTES || !this.#large.isFull;
+    return record !== null && record.row.state !== CLEAN && !isExcluded(path);
   }
 
   /** Its object is being removed or copied to (garbage.ts), or may be the only copy of another file. */
@@ -299,7 +298,7 @@ export class Uploader {
       if (this.#stopping) return;
       const size = manifest.get(path)?.row.size ?? 0;
       if (size > SMALL_BYTES) {
-        await this.#launch(path, this.#large, () => this.#openLarge(path));
+        this.#uploadLarge(path);
         continue;
       }
       if (batch.length === batchSize || room + size > BATCH_BYTES) {
@@ -338,41 +337,44 @@ export class Uploader {
       const read = reads[i]!;
       if (read.kind === "large" || uploads[i]!.changed) {
         activity.uploads.delete(path);
-        // It grew since it was recorded: the large lane takes files of any size.
         onEnd();
-        await this.#launch(path, this.#large, () => this.#openLarge(path));
+        // It grew since it was recorded; or it was written just now, and the queue has it again.
+        if (read.kind === "large") this.#uploadLarge(path);
+        else this.#look();
         continue;
       }
-      await this.#launch(path, this.#small, () => Promise.resolve(this.#fromRead(read)), onEnd);
+      await this.#small.acquire();
+      this.#launch(path, this.#small, () => smallContent(read), onEnd);
     }
   }
 
-  #fromRead(read: SmallRead): LocalContent {
-    switch (read.kind) {
-      case "whole":
-        return smallContent(read.stat, read.bytes);
-      case "beingWritten":
-        throw new FileBeingWritten();
-      case "failed":
-        throw new FileError(read.errno, "read", "the file");
-      default:
-        throw new FileChanged();
+  /** Uploads the file when the large lane has room for it. */
+  #uploadLarge(path: DepotPath): void {
+    if (this.#largeWaiting.size < MAX_LARGE_WAITING) this.#largeWaiting.add(path);
+    this.#fillLargeLane();
+  }
+
+  #fillLargeLane(): void {
+    // What waits is still in the queue, and is found there when uploads go on.
+    if (this.#stopping || this.#held !== null) this.#largeWaiting.clear();
+    for (const path of this.#largeWaiting) {
+      if (this.#large.isFull) return;
+      this.#largeWaiting.delete(path);
+      // Much may have happened to it while it waited.
+      if (!this.#isDue(path)) continue;
+      void this.#large.acquire();
+      this.#launch(path, this.#large, () => openContent(this.#parts.files, path));
     }
   }
 
-  #openLarge(path: DepotPath): Promise<LocalContent> {
-    return openContent(this.#parts.files, path);
-  }
-
-  /** Waits for room in the lane, then uploads without waiting for the end. */
-  async #launch(
+  /** Uploads in the lane, which the caller has acquired, without waiting for the end. */
+  #launch(
     path: DepotPath,
     lane: Semaphore,
-    open: () => Promise<LocalContent>,
+    open: () => LocalContent | Promise<LocalContent>,
     onEnd: () => void = () => {},
-  ): Promise<void> {
+  ): void {
     const { activity } = this.#parts;
-    await lane.acquire();
     const upload = activity.uploads.get(path) ?? { changed: false };
     activity.uploads.set(path, upload);
     void this.#uploadOne(path, upload, open).then((isStored) => {
@@ -385,6 +387,9 @@ export class Uploader {
       lane.release();
       onEnd();
       if (upload.changed) this.notice(path);
+      if (lane === this.#large) this.#fillLargeLane();
+      // The queue may have more large files than waited in memory.
+      if (lane === this.#large && !lane.isFull) this.#look();
     });
   }
 
@@ -392,7 +397,7 @@ export class Uploader {
   async #uploadOne(
     path: DepotPath,
     upload: { readonly changed: boolean },
-    open: () => Promise<LocalContent>,
+    open: () => LocalContent | Promise<LocalContent>,
   ): Promise<boolean> {
     const { backend, metrics, feed } = this.#parts;
     const begun = performance.now();
@@ -407,7 +412,7 @@ export class Uploader {
       const seconds = (performance.now() - begun) / 1000;
       metrics.uploadDone(true, content.size, seconds);
       feed.note("uploaded", path, { bytes: content.size, seconds });
-      this.#putOff.delete(path);
+      this.#putOff.forget(path);
       this.#failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);
       return true;
@@ -422,21 +427,9 @@ export class Uploader {
   /** Stores the content by a copy on the server, where it is stored under another name; null if not. */
   async #copied(path: DepotPath, content: Content): Promise<string | null> {
     const { backend, moved, engineMetrics } = this.#parts;
-    const stored = moved.get(path);
-    if (stored === null || stored.digest !== content.digest) return null;
-    try {
-      const { etag } = await backend.copy(stored.path, path, this.#abort.signal);
-      const copy = await backend.head(path, this.#abort.signal);
-      // What is stored with it must be the file's too; else it is uploaded.
-      const same = copy.digest === content.digest && copy.size === content.size &&
-        copy.mode === content.mode && copy.mtimeNs === content.mtimeNs;
-      if (!same) return null;
-      engineMetrics.objectCopied();
-      return etag;
-    } catch (error) {
-      if (error instanceof StorageError && error.kind !== "transient") return null;
-      throw error;
-    }
+    const etag = await moved.copy(path, content, backend, this.#abort.signal);
+    if (etag !== null) engineMetrics.objectCopied();
+    return etag;
   }
 
   #markClean(path: DepotPath, content: Content, etag: string): void {
@@ -463,7 +456,7 @@ export class Uploader {
       if (!upload.changed) manifest.set(path, null);
       return;
     }
-    this.#postpone(path);
+    this.#putOff.postpone(path);
     // A backend that was reading the content says so in its own words.
     const cause = error instanceof StorageError ? error.cause : error;
     if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
@@ -480,15 +473,4 @@ export class Uploader {
     const line = this.#limited(`Upload failed (${kind}), will be tried again`);
     if (line !== null) log.error(`${line}: ${why}`);
   }
-
-  #postpone(path: DepotPath): void {
-    const last = this.#putOff.get(path)?.delayMs ?? FIRST_DELAY_MS / 2;
-    const delayMs = Math.min(last * 2, LONGEST_DELAY_MS);
-    if (this.#putOff.size >= MAX_PUT_OFF) this.#putOff.delete(this.#putOff.keys().next().value!);
-    this.#putOff.set(path, { untilMs: Date.now() + delayMs, delayMs });
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import { ageText, sizeText } from "./amounts.ts";
@@ -34,7 +35,7 @@ export function addStatusCommand(program: Command, terminal: Terminal): void {
       const text = options.json ? JSON.stringify(status) + "\n" : statusText(status);
       terminal.out(options.watch && !options.json && terminal.isInteractive ? CLEAR + text : text);
       if (!options.watch) return;
-      await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+      await delay(WATCH_MS);
     }
   });
 }

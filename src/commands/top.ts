@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import { ageText, sizeText } from "./amounts.ts";
@@ -29,7 +30,7 @@ export function addTopCommand(program: Command, terminal: Terminal): void {
     do {
       const text = topText(await askDaemon<Status>(depot, "status"));
       terminal.out(isLive ? HOME + text : text);
-      if (isLive) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      if (isLive) await delay(LOOK_MS);
     } while (isLive);
   });
 }

@@ -9,6 +9,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { type Kv, KV_MAP_FULL, KV_PANIC, KvBatch, type KvEntry, KvError } from "../../ffi/kv.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
@@ -453,7 +454,7 @@ export class Manifest {
         failed = true;
         this.#onCommitError(error);
         if (this.#givingUp) throw error;
-        await new Promise((resolve) => setTimeout(resolve, COMMIT_RETRY_MS));
+        await delay(COMMIT_RETRY_MS);
       }
     }
   }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";
 
@@ -65,7 +66,7 @@ export class AccessReceiver {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
           return;
         }
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await delay(50);
         continue;
       }
       const paths = pathFromBytes(bytes).split("\n").filter((path) => pathProblem(path) === null);

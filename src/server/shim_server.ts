@@ -17,6 +17,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 import { describeError } from "../observe/logging.ts";
@@ -147,7 +148,7 @@ export class ShimServer {
     for (const client of this.#clients) if (client.waitsFor === "request") end(client);
     const deadlineMs = Date.now() + timeoutMs;
     while (this.#clients.size > 0 && Date.now() < deadlineMs) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      await delay(5);
     }
     for (const client of this.#clients) end(client);
   }
@@ -162,7 +163,7 @@ export class ShimServer {
           return;
         }
         // Out of descriptors: those in use are given back in time.
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await delay(50);
         continue;
       }
       const client: Client = { conn, waitsFor: "request", sinceMs: Date.now() };

@@ -1,0 +1,73 @@
+/**
+ * Fairness between small and large files: neither kind keeps the other waiting.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { Engine } from "./engine.ts";
+
+/** More than is read with others in one call. */
+const LARGE_BYTES = 1024 * 1024 + 1;
+
+function writeLarge(engine: Engine, name: string): void {
+  Deno.writeFileSync(`${engine.dir}/${name}`, new Uint8Array(LARGE_BYTES));
+  engine.intake.changed(name as DepotPath, LARGE_BYTES);
+}
+
+Deno.test("small files go on while large ones wait for large ones", async () => {
+  await using engine = new Engine();
+  const held = Promise.withResolvers<void>();
+  let largeBegun = 0;
+  engine.primary.fault = async (operation, path) => {
+    if (operation !== "put" || !path.startsWith("large")) return;
+    largeBegun++;
+    await held.promise;
+  };
+  const larges = Array.from({ length: 5 }, (_, i) => `large${i}`);
+  for (const name of larges) writeLarge(engine, name);
+  engine.write("behind", "in the same page of the queue");
+  engine.uploader.start();
+  while (engine.stored("behind") === null) await new Promise((resolve) => setTimeout(resolve, 5));
+  engine.write("later", "submitted while large files are on their way");
+  while (engine.stored("later") === null) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert(largeBegun < larges.length, "the large ones were not held");
+  held.resolve();
+  await engine.settled();
+  for (const name of larges) assertEquals(engine.stored(name)?.length, LARGE_BYTES);
+});
+
+Deno.test("large files go on while small ones wait for small ones", async () => {
+  await using engine = new Engine();
+  const held = Promise.withResolvers<void>();
+  engine.primary.fault = async (operation, path) => {
+    if (operation === "put" && path.startsWith("small")) await held.promise;
+  };
+  for (let i = 0; i < 3; i++) engine.write(`small${i}`, "held");
+  writeLarge(engine, "large0");
+  writeLarge(engine, "large1");
+  writeLarge(engine, "large2");
+  engine.uploader.start();
+  while (engine.stored("large2") === null) await new Promise((resolve) => setTimeout(resolve, 5));
+  assertEquals(engine.stored("small0"), null);
+  held.resolve();
+  await engine.settled();
+});
+
+Deno.test("a large file that is written again while it waits is uploaded as it is then", async () => {
+  await using engine = new Engine();
+  const held = Promise.withResolvers<void>();
+  engine.primary.fault = async (operation, path) => {
+    if (operation === "put" && path !== "waits") await held.promise;
+  };
+  writeLarge(engine, "large0");
+  writeLarge(engine, "large1");
+  writeLarge(engine, "waits");
+  engine.uploader.start();
+  while (engine.uploader.uploading < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  engine.write("waits", "small by now");
+  held.resolve();
+  await engine.settled();
+  assertEquals(engine.stored("waits"), "small by now");
+});

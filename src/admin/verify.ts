@@ -16,7 +16,7 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
 import { isVersion } from "../manifest/transitions.ts";
 import { describeError } from "../observe/logging.ts";
-import { type Backend, type ListedObject, SLICE_BYTES, StorageError } from "../storage/backend.ts";
+import { type Backend, type ListedObject, nullIfAbsent, SLICE_BYTES } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { localFiles, remoteFiles } from "./listing.ts";
 
@@ -202,17 +202,16 @@ async function inStorage(
   const isListed = listed !== null && listed.size === version.size &&
     (listed.etag === version.etag || version.etag === "");
   if (isListed) return null;
-  try {
-    // A listing is older than this moment, and may write its tags in another way.
-    const { size, etag } = await backend.head(path, signal);
-    if (size === version.size && (etag === version.etag || version.etag === "")) return null;
-    const what =
-      `the storage has ${size} bytes (${etag}), uploaded were ${version.size} (${version.etag})`;
-    return { kind: "other_version", what };
-  } catch (error) {
-    if (!(error instanceof StorageError) || error.kind !== "absent") throw error;
+  // A listing is older than this moment, and may write its tags in another way.
+  const object = await nullIfAbsent(backend.head(path, signal));
+  if (object === null) {
     return { kind: "missing_in_storage", what: "it was uploaded, and is not there" };
   }
+  const { size, etag } = object;
+  if (size === version.size && (etag === version.etag || version.etag === "")) return null;
+  const what =
+    `the storage has ${size} bytes (${etag}), uploaded were ${version.size} (${version.etag})`;
+  return { kind: "other_version", what };
 }
 
 async function readBoth(
@@ -248,16 +247,13 @@ async function verifyRemote(
 ): Promise<Found> {
   if (!isRead || manifest.isTombstoned(path) || manifest.get(path) !== null) return null;
   state.read++;
-  try {
-    const { computed, recorded, size } = await storedDigest(backend, path, signal);
-    state.bytes += size;
-    if (recorded === null || recorded === computed) return null;
-    return { kind: "wrong_content_in_storage", what: `expected ${recorded}, got ${computed}` };
-  } catch (error) {
-    // Removed since it was listed.
-    if (error instanceof StorageError && error.kind === "absent") return null;
-    throw error;
-  }
+  const stored = await nullIfAbsent(storedDigest(backend, path, signal));
+  // Removed since it was listed.
+  if (stored === null) return null;
+  const { computed, recorded, size } = stored;
+  state.bytes += size;
+  if (recorded === null || recorded === computed) return null;
+  return { kind: "wrong_content_in_storage", what: `expected ${recorded}, got ${computed}` };
 }
 
 /** Reads a whole object, a slice at a time. */

@@ -9,6 +9,7 @@ import type { Logger } from "@logtape/logtape";
 import {
   type Backend,
   type Content,
+  nullIfAbsent,
   type ObjectInfo,
   SLICE_BYTES,
   StorageError,
@@ -39,11 +40,11 @@ export async function copyObject(
   mayBeTaken: boolean,
   signal: AbortSignal,
 ): Promise<"copied" | "absent" | "taken"> {
-  let source = await head(primary, from, signal);
+  let source = await nullIfAbsent(primary.head(from, signal));
   const holder = source === null && secondary !== null ? secondary : primary;
-  if (holder !== primary) source = await head(holder, from, signal);
+  if (holder !== primary) source = await nullIfAbsent(holder.head(from, signal));
   if (source === null) return "absent";
-  const there = mayBeTaken ? await head(primary, to, signal) : null;
+  const there = mayBeTaken ? await nullIfAbsent(primary.head(to, signal)) : null;
   if (there !== null) {
     if (isCopy(source, there)) return "copied"; // by a daemon that ended before it was recorded
     log.warning(
@@ -56,7 +57,7 @@ export async function copyObject(
   }
   if (holder === primary) await primary.copy(from, to, signal);
   else await primary.put(to, await remoteContent(holder, from, source, signal), signal);
-  const copy = await head(primary, to, signal);
+  const copy = await nullIfAbsent(primary.head(to, signal));
   const isWhole = copy !== null && copy.size === source.size &&
     (source.digest === null || copy.digest === source.digest);
   if (!isWhole) {
@@ -69,19 +70,6 @@ export async function copyObject(
   }
   onCopied();
   return "copied";
-}
-
-async function head(
-  backend: Backend,
-  path: DepotPath,
-  signal: AbortSignal,
-): Promise<ObjectInfo | null> {
-  try {
-    return await backend.head(path, signal);
-  } catch (error) {
-    if (error instanceof StorageError && error.kind === "absent") return null;
-    throw error;
-  }
 }
 
 /** Whether the object certainly holds what the source does. */

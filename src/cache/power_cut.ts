@@ -19,7 +19,7 @@ import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
-import { type Backend, StorageError } from "../storage/backend.ts";
+import { type Backend, nullIfAbsent } from "../storage/backend.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import { conflictName, CONFLICTS_DIR } from "./trash.ts";
 import { FileBeingWritten, FileChanged, type LocalContent, openContent } from "./upload_content.ts";
@@ -86,7 +86,7 @@ export class PowerCut {
     signal: AbortSignal,
   ): Promise<boolean> {
     if (content.ctimeNs >= this.#bootNs) return false;
-    const object = await headOrNull(backend, path, signal);
+    const object = await nullIfAbsent(backend.head(path, signal));
     if (object === null || object.mtimeNs === null) return false;
     const isOlder = content.mtimeNs < object.mtimeNs;
     const isTorn = content.mtimeNs === object.mtimeNs && object.digest !== null &&
@@ -144,15 +144,6 @@ export class PowerCut {
         `counts, and this one is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
     );
     return true;
-  }
-}
-
-async function headOrNull(backend: Backend, path: DepotPath, signal: AbortSignal) {
-  try {
-    return await backend.head(path, signal);
-  } catch (error) {
-    if (error instanceof StorageError && error.kind === "absent") return null;
-    throw error;
   }
 }
 

@@ -14,7 +14,7 @@ import type { Logger } from "@logtape/logtape";
 import type { Manifest, Table } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
-import { type Backend, type ObjectInfo, StorageError } from "../storage/backend.ts";
+import { type Backend, nullIfAbsent, type ObjectInfo } from "../storage/backend.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 
 /** Longest time after which a request that was given up can take effect, s. */
@@ -114,12 +114,12 @@ export class Unsettled {
   }
 
   async #settle(path: DepotPath): Promise<void> {
-    const { manifest, log, onLost } = this.#parts;
+    const { backend, manifest, log, onLost } = this.#parts;
     const record = manifest.get(path);
     // Gone: nothing relies on the object. Dirty: it is looked at after the upload.
     if (record === null) return this.#table.set(path, null);
     if (record.row.state !== CLEAN || record.version === null) return;
-    const info = await this.#head(path);
+    const info = await nullIfAbsent(backend.head(path, this.#abort.signal));
     if (manifest.get(path)?.version?.etag !== record.version.etag) return;
     if (info !== null && isObjectOf(record.version, info)) return this.#table.set(path, null);
     log.warning(
@@ -127,15 +127,6 @@ export class Unsettled {
         `the file is uploaded again`,
     );
     onLost(path, record.row.size);
-  }
-
-  async #head(path: DepotPath): Promise<ObjectInfo | null> {
-    try {
-      return await this.#parts.backend.head(path, this.#abort.signal);
-    } catch (error) {
-      if (error instanceof StorageError && error.kind === "absent") return null;
-      throw error;
-    }
   }
 }
 

@@ -40,6 +40,12 @@ export interface ObjectInfo {
   readonly digest: string | null;
 }
 
+/** Some bytes of an object, with what the object is. */
+export interface ObjectPart {
+  readonly info: ObjectInfo;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** The bytes to upload: a stable, already hashed version of one file. */
 export interface Content {
   /** Bytes in all. */
@@ -99,7 +105,7 @@ export interface Backend {
     offset: number,
     length: number,
     options: { ifMatch?: string; signal: AbortSignal },
-  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }>;
+  ): Promise<ObjectPart>;
   /**
    * Null while the object still has the tag `etag`; else what it is now, and its first `length`
    * bytes.
@@ -109,7 +115,7 @@ export interface Backend {
     etag: string,
     length: number,
     signal: AbortSignal,
-  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> } | null>;
+  ): Promise<ObjectPart | null>;
   /** Describes the object. */
   head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo>;
   /** Removes the object; removing an absent one succeeds. */
@@ -149,5 +155,15 @@ export class StorageError extends Error {
     readonly options: { cause?: unknown; retryAfterMs?: number } = {},
   ) {
     super(message, { cause: options.cause });
+  }
+}
+
+/** What the call gives, or null where the object does not exist. @throws StorageError of any other kind */
+export async function nullIfAbsent<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof StorageError && error.kind === "absent") return null;
+    throw error;
   }
 }

@@ -12,12 +12,14 @@ import {
   type Backend,
   type Content,
   type ListedObject,
+  nullIfAbsent,
   type ObjectInfo,
+  type ObjectPart,
   type PutCondition,
   StorageError,
 } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { changed, rangeOf } from "../http_range.ts";
+import { changed, partOf, sizeOf } from "../http_range.ts";
 import { readContent } from "../operation.ts";
 import { keyFromText } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
@@ -29,8 +31,6 @@ import { AzureListing } from "./azure_listing.ts";
 import { md5 } from "./azure_md5.ts";
 import { escapeName, isPlainName, MAX_NAME_CHARACTERS, nameOfPath } from "./azure_names.ts";
 import type { AzureRequests } from "./azure_requests.ts";
-
-type ObjectPart = { info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> };
 
 /** How a backend uses its container. */
 export interface AzureBackendOptions {
@@ -166,20 +166,16 @@ export class AzureBackend implements Backend {
     const blob = this.#name(path, doing);
     const answer = await this.#requests.send({ method: "HEAD", blob, doing, signal });
     await answer.cancel();
-    const size = answer.number("content-length");
-    if (size === null) throw new StorageError("corrupt", `Cannot ${doing}: no Content-Length`);
-    return infoOf(answer, size, doing);
+    return infoOf(answer, sizeOf(answer, doing), doing);
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
     const doing = this.#doing("remove", path);
     const blob = this.#name(path, doing);
-    try {
-      const answer = await this.#requests.send({ method: "DELETE", blob, doing, signal });
-      await answer.cancel();
-    } catch (error) {
-      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
-    }
+    const answer = await nullIfAbsent(
+      this.#requests.send({ method: "DELETE", blob, doing, signal }),
+    );
+    await answer?.cancel();
   }
 
   list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
@@ -232,28 +228,17 @@ export class AzureBackend implements Backend {
       signal,
       expects: [304, 416],
     });
-    if (answer.status === 304) {
-      await answer.cancel();
-      return null;
+    const part = await partOf(answer, {
+      offset,
+      length,
+      doing,
+      infoOf,
+      head: () => this.head(path, signal),
+    });
+    if (part !== null && part.info.digest === null && part.bytes.length === part.info.size) {
+      await checkMd5(answer, part.bytes, doing);
     }
-    if (answer.status === 416) {
-      await answer.cancel();
-      const info = await this.head(path, signal);
-      if (info.size <= offset) return { info, bytes: new Uint8Array(0) };
-      throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
-    }
-    let info: ObjectInfo, count: number;
-    try {
-      const range = rangeOf(answer, offset, length, doing);
-      info = infoOf(answer, range.size, doing);
-      count = range.count;
-    } catch (error) {
-      await answer.cancel();
-      throw error;
-    }
-    const bytes = await answer.bytes(count);
-    if (info.digest === null && count === info.size) await checkMd5(answer, bytes, doing);
-    return { info, bytes };
+    return part;
   }
 
   async #checkCommitted(

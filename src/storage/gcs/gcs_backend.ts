@@ -14,11 +14,13 @@ import {
   type Backend,
   type Content,
   type ListedObject,
+  nullIfAbsent,
   type ObjectInfo,
+  type ObjectPart,
   type PutCondition,
   StorageError,
 } from "../backend.ts";
-import { changed, rangeHeader, rangeOf } from "../http_range.ts";
+import { changed, partOf, rangeHeader } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
@@ -27,7 +29,6 @@ import { copyObject } from "./gcs_copy.ts";
 import { UnclearAbsence } from "./gcs_errors.ts";
 import { listKeys } from "./gcs_listing.ts";
 import {
-  generationOf,
   infoOfHeaders,
   infoOfResource,
   isGeneration,
@@ -38,8 +39,6 @@ import {
 } from "./gcs_objects.ts";
 import type { GcsRequests } from "./gcs_requests.ts";
 import { putObject, type UploadSizes } from "./gcs_upload.ts";
-
-type ObjectPart = { info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> };
 
 /** How a backend uses its bucket. */
 export interface GcsBackendOptions extends UploadSizes {
@@ -127,8 +126,8 @@ export class GcsBackend implements Backend {
       : [];
     const part = await this.#read(path, offset, length, condition, doing, signal);
     // Servers that do not know the condition answer with what they have.
-    if (ifMatch !== undefined && part.info.etag !== ifMatch) throw changed(doing);
-    return part;
+    if (part !== null && (ifMatch === undefined || part.info.etag === ifMatch)) return part;
+    throw changed(doing);
   }
 
   async getIfChanged(
@@ -143,7 +142,7 @@ export class GcsBackend implements Backend {
     if (info === null || info.etag === etag) return null;
     const doing = this.#doing("read", path);
     const part = await this.#read(path, 0, length, [], doing, signal);
-    return part.info.etag === etag ? null : part;
+    return part === null || part.info.etag === etag ? null : part;
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -158,20 +157,17 @@ export class GcsBackend implements Backend {
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
     const doing = this.#doing("remove", path);
     const key = this.#key(path, doing);
-    try {
-      await this.#unlessAbsent(key, doing, signal, async () => {
-        const answer = await this.#requests.send({
-          method: "DELETE",
-          path: this.#requests.paths.object(key),
-          permission: "storage.objects.delete",
-          doing,
-          signal,
-        });
-        await answer.cancel();
-      });
-    } catch (error) {
-      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
-    }
+    const request = {
+      method: "DELETE",
+      path: this.#requests.paths.object(key),
+      permission: "storage.objects.delete",
+      doing,
+      signal,
+    } as const;
+    const answer = await nullIfAbsent(
+      this.#unlessAbsent(key, doing, signal, () => this.#requests.send(request)),
+    );
+    await answer?.cancel();
   }
 
   list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
@@ -245,7 +241,7 @@ export class GcsBackend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectPart> {
+  ): Promise<ObjectPart | null> {
     if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
     const key = this.#key(path, doing);
     const answer = await this.#unlessAbsent(key, doing, signal, () =>
@@ -258,29 +254,17 @@ export class GcsBackend implements Backend {
         signal,
         expects: [416],
       }));
-    if (answer.status === 416) {
-      await answer.cancel();
-      const info = await this.head(path, signal);
-      if (info.size <= offset) return { info, bytes: new Uint8Array(0) };
-      throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
+    const part = await partOf(answer, {
+      offset,
+      length,
+      doing,
+      infoOf: infoOfHeaders,
+      head: () => this.head(path, signal),
+    });
+    if (part !== null && part.info.digest === null && part.bytes.length === part.info.size) {
+      checkMd5(part.bytes, md5OfHeaders(answer.headers), doing);
     }
-    let info: ObjectInfo, count: number;
-    try {
-      // What is no object at all, or no plain one, is told first.
-      generationOf(answer, doing);
-      infoOfHeaders(answer, 0, doing);
-      const range = rangeOf(answer, offset, length, doing);
-      info = infoOfHeaders(answer, range.size, doing);
-      count = range.count;
-    } catch (error) {
-      await answer.cancel();
-      throw error;
-    }
-    const bytes = await answer.bytes(count);
-    if (info.digest === null && count === info.size) {
-      checkMd5(bytes, md5OfHeaders(answer.headers), doing);
-    }
-    return { info, bytes };
+    return part;
   }
 
   /**

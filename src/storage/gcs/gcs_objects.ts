@@ -75,7 +75,7 @@ export function infoOfHeaders(answer: HttpAnswer, size: number, doing: string): 
 }
 
 /** @throws StorageError corrupt when there is none */
-export function generationOf(answer: HttpAnswer, doing: string): string {
+function generationOf(answer: HttpAnswer, doing: string): string {
   const generation = answer.headers.get("x-goog-generation") ?? "";
   if (isGeneration(generation)) return generation;
   // Every answer about an object has one; a proxy's page has not.

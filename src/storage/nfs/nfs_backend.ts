@@ -24,6 +24,7 @@ import {
   type Backend,
   type Content,
   type ListedObject,
+  nullIfAbsent,
   type ObjectInfo,
   type PutCondition,
   SLICE_BYTES,
@@ -234,11 +235,7 @@ export class NfsBackend implements Backend {
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
     this.#check(path, `remove ${displayPath(path)} in ${this.label}`, signal);
-    try {
-      await this.#run(path, () => this.#files.remove(this.#root, path));
-    } catch (error) {
-      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
-    }
+    await nullIfAbsent(this.#run(path, () => this.#files.remove(this.#root, path)));
   }
 
   /** Holds the entries of the directories on the way down to the current one, no more. */
@@ -320,11 +317,7 @@ export class NfsBackend implements Backend {
     signal: AbortSignal,
   ): Promise<void> {
     if (etag === undefined) return;
-    try {
-      if ((await this.head(path, signal)).etag === etag) return;
-    } catch (error) {
-      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
-    }
+    if ((await nullIfAbsent(this.head(path, signal)))?.etag === etag) return;
     throw new StorageError("conflict", `Cannot ${doing}: another version is there`);
   }
 

@@ -17,13 +17,15 @@ import {
   type Backend,
   type Content,
   type ListedObject,
+  nullIfAbsent,
   type ObjectInfo,
+  type ObjectPart,
   type PutCondition,
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
 import { hex, sliceDigest } from "../content_digest.ts";
-import { changed, rangeHeader, rangeOf } from "../http_range.ts";
+import { changed, partOf, rangeHeader, sizeOf } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { readContent } from "../operation.ts";
@@ -36,8 +38,6 @@ import { putMultipart } from "./s3_multipart.ts";
 import { abortUpload, listUploads, type UnfinishedUpload } from "./s3_orphans.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
-
-type ObjectPart = { info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> };
 
 /** How a backend uses its bucket. */
 export interface S3BackendOptions {
@@ -167,25 +167,19 @@ export class S3Backend implements Backend {
       },
     );
     await answer.cancel();
-    const size = answer.number("content-length");
-    if (size === null) throw new StorageError("corrupt", `Cannot ${doing}: no Content-Length`);
-    return infoOf(answer, size, doing);
+    return infoOf(answer, sizeOf(answer, doing), doing);
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
     const doing = this.#doing("remove", path);
-    try {
-      const answer = await this.#requests.send({
-        method: "DELETE",
-        key: this.#key(path, doing),
-        payloadDigest: EMPTY_DIGEST,
-        doing,
-        signal,
-      });
-      await answer.cancel();
-    } catch (error) {
-      if (!(error instanceof StorageError && error.kind === "absent")) throw error;
-    }
+    const answer = await nullIfAbsent(this.#requests.send({
+      method: "DELETE",
+      key: this.#key(path, doing),
+      payloadDigest: EMPTY_DIGEST,
+      doing,
+      signal,
+    }));
+    await answer?.cancel();
   }
 
   list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
@@ -252,28 +246,13 @@ export class S3Backend implements Backend {
       signal,
       expects: [304, 416],
     });
-    if (answer.status === 304) {
-      await answer.cancel();
-      return null;
-    }
-    if (answer.status === 416) {
-      await answer.cancel();
-      const info = await this.head(path, signal);
-      if (info.size <= offset) return { info, bytes: new Uint8Array(0) };
-      throw new StorageError("corrupt", `Cannot ${doing}: the range was refused below its size`);
-    }
-    let info: ObjectInfo, count: number;
-    try {
-      // What is no object at all is told first.
-      etagOf(answer, doing);
-      const range = rangeOf(answer, offset, length, doing);
-      info = infoOf(answer, range.size, doing);
-      count = range.count;
-    } catch (error) {
-      await answer.cancel();
-      throw error;
-    }
-    return { info, bytes: await answer.bytes(count) };
+    return await partOf(answer, {
+      offset,
+      length,
+      doing,
+      infoOf,
+      head: () => this.head(path, signal),
+    });
   }
 
   async #checkJoined(

@@ -148,7 +148,7 @@ Deno.test("azure: an answer that never comes is transient", async () => {
 
 Deno.test("azure: a page with status 200 is not taken for a blob", () =>
   withServer(() => new Response("<html>sign in</html>"), async (backend) => {
-    await fails("permanent", () => get(backend));
+    await fails("corrupt", () => get(backend));
     await fails("corrupt", () => put(backend));
     await fails("corrupt", () => head(backend));
     await fails("corrupt", () => backend.put(PATH, LARGE, never));

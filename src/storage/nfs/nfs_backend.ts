@@ -12,7 +12,7 @@
  */
 
 import { FileError } from "../../../ffi/file_error.ts";
-import { EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT } from "../../../ffi/files.ts";
+import { ENOENT } from "../../../ffi/files.ts";
 import {
   ObjectFiles,
   type StoredEntry,
@@ -29,56 +29,16 @@ import {
   type PutCondition,
   SLICE_BYTES,
   StorageError,
-  type StorageErrorKind,
 } from "../backend.ts";
 import { readContent, stopped } from "../operation.ts";
+import { ESTALE, storageError } from "./nfs_errors.ts";
 import { STALE_MS, sweepUnfinished } from "./sweep.ts";
 
 /** Objects up to this size are stored with one call off the event loop. */
 const SMALL_BYTES = 1024 * 1024;
 
-const EPERM = 1, EIO = 5, EACCES = 13, EBUSY = 16, ENOTDIR = 20, EISDIR = 21, EROFS = 30;
-const ENAMETOOLONG = 36, ENFILE = 23, EMFILE = 24, ENOSPC = 28, ESTALE = 116, EDQUOT = 122;
-
 /** Bytes that one call copies within the archive; it cannot be stopped meanwhile. */
 const COPY_BYTES = 64 * 1024 * 1024;
-
-/** errno → what the caller should do; those not named are transient. */
-const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
-  [EPERM, "denied"],
-  [EACCES, "denied"],
-  [EROFS, "denied"],
-  [ENOSPC, "denied"],
-  [EDQUOT, "denied"],
-  // What a missing object gives: its name, or one above it, is taken by another kind of file.
-  [ENOENT, "absent"],
-  [ENOTDIR, "absent"],
-  [EISDIR, "absent"],
-  [EEXIST, "conflict"],
-  [EINVAL, "permanent"],
-  [ELOOP, "permanent"],
-  [ENAMETOOLONG, "permanent"],
-  [EAGAIN, "corrupt"],
-  [EIO, "transient"],
-  [EBUSY, "transient"],
-  [ENFILE, "transient"],
-  [EMFILE, "transient"],
-  [ESTALE, "transient"],
-]);
-
-const HINTS: ReadonlyMap<number, string> = new Map([
-  [EPERM, "the daemon's user must own the directory or may write there"],
-  [EACCES, "let the daemon's user read and write there"],
-  [EROFS, "mount it for writing"],
-  [ENOSPC, "make room there"],
-  [EDQUOT, "raise the quota of the daemon's user"],
-  [ENOTDIR, "a file stands where a directory is needed"],
-  [EISDIR, "a directory stands where a file is needed"],
-  [EINVAL, "something other than a regular file stands there"],
-  [ELOOP, "symbolic links are not followed there; remove the link"],
-  [EAGAIN, "the file changed while it was read"],
-  [ESTALE, "the server no longer knows the mount; mount it again"],
-]);
 
 /** See the module. */
 export class NfsBackend implements Backend {
@@ -362,11 +322,7 @@ export class NfsBackend implements Backend {
   }
 
   #failure(path: string, error: FileError): StorageError {
-    const kind = KINDS.get(error.errno) ?? "transient";
-    const hint = HINTS.get(error.errno);
-    const system = error.message.slice(error.message.lastIndexOf(": ") + 2);
-    const what = `Cannot reach ${displayPath(path)} in ${this.label}: ${system}`;
-    return new StorageError(kind, hint === undefined ? what : `${what}; ${hint}`, { cause: error });
+    return storageError(error, `reach ${displayPath(path)} in ${this.label}`);
   }
 
   /**

@@ -77,7 +77,7 @@ export class Intake {
    * before looks the same while its successor is being evicted.
    */
   gone(path: DepotPath, isRemoved = false): void {
-    const { manifest, activity, moved, renames, isExcluded } = this.#parts;
+    const { manifest, activity, isExcluded } = this.#parts;
     if (isExcluded(path)) return;
     activity.touch(path, isRemoved);
     // The eviction in flight has the file in the trash, and records what becomes of the path.
@@ -85,17 +85,20 @@ export class Intake {
     // Without a row nothing of ours need be gone: a program may have closed a file that had been
     // replaced before, and its successor may be evicted by now.
     if (!isRemoved && manifest.get(path) === null) return;
-    moved.forget(path);
-    manifest.set(path, null);
-    const deletedAtSeconds = renames.deletionTime(path);
-    manifest.setTombstone(path, { deletedAtSeconds, collected: false });
+    this.#bury(path);
   }
 
   /** p4d removed the file, as the shim says; it may have been evicted, so that no event tells. */
   removed(path: DepotPath): void {
-    const { manifest, activity, files, moved, renames } = this.#parts;
+    const { activity, files } = this.#parts;
     if (isNeverStored(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
     activity.touch(path);
+    this.#bury(path);
+  }
+
+  /** From now on the path is not found, though its object may be there. */
+  #bury(path: DepotPath): void {
+    const { manifest, moved, renames } = this.#parts;
     moved.forget(path);
     manifest.set(path, null);
     const deletedAtSeconds = renames.deletionTime(path);

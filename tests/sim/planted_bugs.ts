@@ -129,7 +129,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a delete leaves no tombstone", [
     INTAKE,
-    "    if (!isRemoved && manifest.get(path) === null) return;\n    moved.forget(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
     "    if (!isRemoved && manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
   ]),
   bug("an eviction leaves a tombstone", [
@@ -140,8 +140,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a late close of a replaced file counts as a delete", [
     INTAKE,
-    "    if (!isRemoved && manifest.get(path) === null) return;\n    moved.forget(path);",
-    "    moved.forget(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
+    "    this.#bury(path);",
   ]),
   bug("the scan does not compare times", [
     TRANSITIONS,

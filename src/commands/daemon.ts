@@ -25,7 +25,7 @@ import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
-import { isDiskFull, openManifest } from "../manifest/open_manifest.ts";
+import { isDiskFull, migrateManifest, openManifest } from "../manifest/open_manifest.ts";
 import { addDaemonMetrics, type DaemonReadings } from "../observe/daemon_metrics.ts";
 import { Health } from "../observe/health.ts";
 import { stateOf } from "../observe/health_watch.ts";
@@ -72,6 +72,10 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   // Before anything is made: without the right to watch, the depot is left untouched.
   const watcher = config.readOnly ? null : openWatcher(files);
   const state = prepareStateDir(files, config.depotPath);
+  const settled = await migrateManifest(state.manifest);
+  if (settled !== null) {
+    log.info(`The state had schema ${settled.from}, this program works with ${settled.to}`);
+  }
   const health = new Health(getLog("health"));
   const reserve = new Reserve(`${state.path}/reserve`, files);
   const manifest = openManifest(state.manifest, storageKeys(config), (error) => {

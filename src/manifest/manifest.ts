@@ -16,12 +16,15 @@ import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
 import {
   CLEAN,
+  COUNTERS_KEY,
   decodeRow,
   decodeTombstone,
   decodeVersion,
   encodeRow,
   encodeTombstone,
   encodeVersion,
+  READABLE_FROM,
+  SCHEMA,
   splitTimeKey,
   timeKey,
   type Tombstone,
@@ -62,7 +65,7 @@ const GATHER_MS = 100;
 /** Wait before a failed commit is tried again, ms. */
 const COMMIT_RETRY_MS = 1000;
 
-const COUNTERS_KEY = "counters", RUNNING_KEY = "running";
+const RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<
@@ -131,13 +134,16 @@ export class Manifest {
     this.#kv = kv;
     this.#policy = policy;
     try {
+      const meta = this.#kv.database("meta");
+      // Before databases are made that an older version did not have: these are no other's writes.
+      const foundTxn = this.#kv.info(meta).lastTxn;
       this.#db = {
         files: this.#kv.database("files"),
         dirtyQueue: this.#kv.database("dirty_queue"),
         evictOrder: this.#kv.database("evict_order"),
         versions: this.#kv.database("versions"),
         trash: this.#kv.database("trash"),
-        meta: this.#kv.database("meta"),
+        meta,
       };
       this.#tombstones = this.table("tombstones");
       this.#ranks = new EvictRanks((name) => this.table(name));
@@ -150,7 +156,7 @@ export class Manifest {
       this.#mapBytes = info.mapBytes;
       const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
       const known = parseCounters(saved);
-      this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== info.lastTxn;
+      this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== foundTxn;
       if (known !== null) {
         this.counters.total = known.total;
         this.counters.dirty = known.dirty;
@@ -476,7 +482,8 @@ export class Manifest {
 
   #encodeCounters(txn: bigint): Uint8Array {
     const nextTrashId = this.#nextTrashId;
-    const saved = { schema: 1, txn: txn.toString(), ...this.counters, nextTrashId };
+    const schema = { schema: SCHEMA, readableFrom: READABLE_FROM };
+    const saved = { ...schema, txn: txn.toString(), ...this.counters, nextTrashId };
     return new TextEncoder().encode(JSON.stringify(saved));
   }
 

@@ -7,6 +7,7 @@
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Manifest } from "./manifest.ts";
+import { MIGRATIONS, type Settled, settleSchema } from "./migrations.ts";
 import type { EvictPolicy } from "./rank.ts";
 
 const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
@@ -26,6 +27,27 @@ export function isDiskFull(error: unknown): boolean {
 }
 
 /**
+ * Brings what another version of the program wrote to this one's schema; runs before
+ * {@link openManifest}.
+ * @returns Null where there was nothing to do.
+ * @throws EnvironmentError when the state is too new, or cannot be read or written.
+ */
+export async function migrateManifest(
+  dir: string,
+  migrations = MIGRATIONS,
+): Promise<Settled | null> {
+  let kv: Kv | null = null;
+  try {
+    kv = openKv(dir);
+    return await settleSchema(kv, dir, migrations);
+  } catch (error) {
+    throw asEnvironmentError(error);
+  } finally {
+    kv?.close();
+  }
+}
+
+/**
  * Opens or creates the environment in an existing directory.
  * @param storageKey See {@link Manifest}, as of the other parameters.
  * @throws EnvironmentError naming the directory and what is wrong with the data.
@@ -39,9 +61,14 @@ export function openManifest(
   try {
     return new Manifest(openKv(dir), storageKey, onCommitError, policy);
   } catch (error) {
-    if (!(error instanceof KvError)) throw error;
-    throw new EnvironmentError(`${error.message}${advice(error.code)}`);
+    throw asEnvironmentError(error);
   }
+}
+
+function asEnvironmentError(error: unknown): unknown {
+  return error instanceof KvError
+    ? new EnvironmentError(`${error.message}${advice(error.code)}`)
+    : error;
 }
 
 function openKv(dir: string): Kv {

@@ -19,7 +19,7 @@
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     unsynced_0, unsynced_1  path           empty: clean, and perhaps not on the platter (unsynced.ts)
  *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
- *     meta         "counters"                JSON: totals, so that a start counts no rows
+ *     meta         "counters"                JSON: totals, so that a start counts no rows; the schema (migrations.ts)
  *                  "running"                 empty: there while a daemon runs, and after a crash
  *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts
  *
@@ -36,6 +36,16 @@
  *
  * @module
  */
+
+/**
+ * The schema that this program writes, and the oldest one whose programs may open what it wrote. A
+ * further database that older programs may leave alone needs neither raised; what has to be made from
+ * rows that are there needs a migration, see `migrations.ts`.
+ */
+export const SCHEMA = 1, READABLE_FROM = 1;
+
+/** Key in `meta` of the totals and the schema. */
+export const COUNTERS_KEY = "counters";
 
 /** States of a tracked file, as stored. "Uploading" is only ever read: ours lives in memory. */
 export const DIRTY = 0, UPLOADING = 1, CLEAN = 2;

@@ -48,6 +48,7 @@ const SYMBOLS = {
   },
   p4files_make_dir: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_rename: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  p4files_exchange: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_unlink: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_identity: { parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
   p4files_sync: { parameters: ["i32"], result: "i32", nonblocking: true },
@@ -302,6 +303,15 @@ export class DepotFiles {
     if (rc === -EEXIST) return false;
     if (rc < 0) throw new FileError(-rc, "rename", from);
     return true;
+  }
+
+  /**
+   * Exchanges two files in one step.
+   * @param aside Gets the owner of the one at `path` on its way there.
+   */
+  exchange(aside: string, path: string): void {
+    const rc = this.#calls.p4files_exchange(this.root, cString(aside), cString(path));
+    if (rc < 0) throw new FileError(-rc, "exchange", path);
   }
 
   unlink(path: string): void {

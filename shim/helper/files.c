@@ -319,6 +319,23 @@ int32_t p4files_rename(int32_t root, const char *from, const char *to) {
     return error;
 }
 
+int32_t p4files_exchange(int32_t root, const char *aside, const char *path) {
+    const char *aside_name, *name;
+    int aside_dir = p4_open_parent(root, aside, &aside_name);
+    if (aside_dir < 0) return aside_dir;
+    int dir = p4_open_parent(root, path, &name);
+    int error = dir < 0 ? dir : 0;
+    struct stat there;
+    if (!error && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW)) error = -errno;
+    if (!error && geteuid() == 0 &&
+        fchownat(aside_dir, aside_name, there.st_uid, there.st_gid, AT_SYMLINK_NOFOLLOW))
+        error = -errno;
+    if (!error && renameat2(aside_dir, aside_name, dir, name, RENAME_EXCHANGE)) error = -errno;
+    if (dir >= 0) close(dir);
+    close(aside_dir);
+    return error;
+}
+
 int32_t p4files_unlink(int32_t root, const char *path) {
     const char *name;
     int parent = p4_open_parent(root, path, &name);

@@ -76,6 +76,8 @@ P4_EXPORT int32_t p4files_make_dir(int32_t root, const char *path);
 
 /* Renames beneath the root, never over an existing name. */
 P4_EXPORT int32_t p4files_rename(int32_t root, const char *from, const char *to);
+/* Exchanges two files in one step; the one that was at `aside` gets the owner of the one at `path`. */
+P4_EXPORT int32_t p4files_exchange(int32_t root, const char *aside, const char *path);
 P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
 /* What a directory is, whatever its name: filesystem id and file handle. It stays through renames and
  * restarts, and no other directory of the filesystem ever has it. Returns its length; -EOPNOTSUPP where

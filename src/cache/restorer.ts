@@ -18,28 +18,16 @@ import { describeError } from "../observe/logging.ts";
 import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { FetchAnswer } from "../server/shim_server.ts";
-import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
-import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import { type Backend, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { isNeverStored } from "./exclusion.ts";
-import { type DepotPath, displayPath, pathProblem, STATE_DIR } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
-import { Semaphore } from "./semaphore.ts";
-
-/** Bytes asked for with the first request: enough for most files, little enough to have many. */
-const FIRST_BYTES = 1024 * 1024;
-
-/** Slices of large files in memory at once, over all restores. */
-const SLICES_AT_ONCE = 8;
-
-/** First requests in flight for each restore thread that is configured. */
-const REQUESTS_PER_THREAD = 4;
+import type { Freshness } from "../cluster/freshness.ts";
+import type { Fetched, ObjectFetcher } from "./object_fetch.ts";
 
 /** Mode of a file whose object does not say (one that the C++ implementation stored). */
 const DEFAULT_MODE = 0o644;
-
-/** Where nameless files of restores in progress live. */
-const RESTORE_DIR = `${STATE_DIR}/restore`;
 
 /** Parts the restorer works on. */
 export interface RestorerParts {
@@ -59,49 +47,38 @@ export interface RestorerParts {
   readonly upToDate: () => Promise<void>;
   /** Resolves when no search for renames that nobody told is going on. */
   readonly renamesKnown: () => Promise<void>;
-  /** Configured restore threads. */
-  readonly threads: number;
+  readonly fetcher: ObjectFetcher;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
   readonly makeRoom: (bytes: number) => Promise<void>;
   /** When a path was opened before, as far as it counts for eviction; seconds, 0: not known. */
   readonly previousAccess: (path: string) => number;
   /** Called when a file was placed. */
   readonly onRestored: () => void;
-}
-
-/** A whole object as it arrived, verified. */
-interface Fetched {
-  readonly info: ObjectInfo;
-  readonly digest: string;
-  /** The bytes, or the nameless file that holds them. */
-  readonly content: Uint8Array<ArrayBuffer> | { readonly fd: number };
+  /** Knows which copies are current; null where none goes stale. */
+  readonly freshness: Pick<Freshness, "look"> | null;
+  /**
+   * Waits where a file that no backend has may be on its way to one; then whether to look again.
+   * @param sinceMs When it was first asked for, as `performance.now` counts.
+   */
+  readonly mayComeSoon: (path: DepotPath, sinceMs: number) => Promise<boolean>;
 }
 
 /** See the module's description. */
 export class Restorer {
   readonly #parts: RestorerParts;
-  readonly #requests: Semaphore;
-  readonly #slices = new Semaphore(SLICES_AT_ONCE);
-  readonly #abort = new AbortController();
 
   constructor(parts: RestorerParts) {
     this.#parts = parts;
-    this.#requests = new Semaphore(parts.threads * REQUESTS_PER_THREAD);
   }
 
   /** Restores waiting or in flight. */
   get pending(): number {
-    return this.#requests.pending;
-  }
-
-  /** Takes the limits as its parts give them now; nothing under way is dropped. */
-  adjust(): void {
-    this.#requests.resize(this.#parts.threads * REQUESTS_PER_THREAD);
+    return this.#parts.fetcher.pending;
   }
 
   /** Gives up restores in flight after `timeoutMs`; their clients get an error. */
   async stop(timeoutMs: number): Promise<void> {
-    const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
+    const timer = setTimeout(() => this.#parts.fetcher.abort(), timeoutMs);
     await Promise.allSettled(this.#parts.activity.restores.values());
     clearTimeout(timer);
   }
@@ -159,7 +136,8 @@ export class Restorer {
         await this.#parts.renamesKnown();
         const here = this.#local(path);
         if (here !== null) return { kind: "ok", size: here.size };
-        if (renames.count === renamesSeen) return { kind: "notFound" };
+        if (renames.count !== renamesSeen || await this.#parts.mayComeSoon(path, begun)) continue;
+        return { kind: "notFound" };
       }
     } catch (error) {
       metrics.restoreDone(false, 0, seconds(), false);
@@ -178,7 +156,14 @@ export class Restorer {
     const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       try {
-        const size = await this.#fetchAndPlace(path, backend, upToDate);
+        const look = this.#parts.freshness?.look(path);
+        const size = await this.#fetchAndPlace(path, backend, upToDate).catch((error) => {
+          look?.drop();
+          throw error;
+        });
+        // Where one that comes first cannot be asked, what another one has may be older.
+        if (failures.length === 0) look?.confirm();
+        else look?.drop();
         return { size, secondary: backend === secondary };
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
@@ -201,7 +186,7 @@ export class Restorer {
     const attempt = async () => {
       // An upload of a file that was removed since: its object may replace the one that is fetched.
       const isReplaced = this.#parts.activity.uploads.has(path);
-      const fetched = await this.#fetch(path, backend);
+      const fetched = await this.#parts.fetcher.fetch(path, backend);
       await upToDate;
       return this.#place(path, fetched, isReplaced);
     };
@@ -211,72 +196,6 @@ export class Restorer {
       if (!(error instanceof FileError) || ![ENOSPC, EDQUOT].includes(error.errno)) throw error;
       await this.#parts.makeRoom(2 * SLICE_BYTES);
       return await attempt();
-    }
-  }
-
-  async #fetch(path: DepotPath, backend: Backend): Promise<Fetched> {
-    const { signal } = this.#abort;
-    const { info, bytes } = await this.#requests.run(() =>
-      backend.getRange(path, 0, FIRST_BYTES, { signal })
-    );
-    if (info.size > bytes.length) return await this.#fetchLarge(path, backend, info, bytes);
-    const digest = contentDigest([sliceDigest(bytes)]);
-    verify(path, backend, info, digest);
-    return { info, digest, content: bytes };
-  }
-
-  async #fetchLarge(
-    path: DepotPath,
-    backend: Backend,
-    info: ObjectInfo,
-    first: Uint8Array<ArrayBuffer>,
-  ): Promise<Fetched> {
-    const { files } = this.#parts;
-    const fd = files.createNameless(RESTORE_DIR);
-    try {
-      const digests = new Array<Uint8Array>(sliceCount(info.size));
-      const failed = new AbortController();
-      const signal = AbortSignal.any([this.#abort.signal, failed.signal]);
-      const fetchSlice = async (i: number) => {
-        if (failed.signal.aborted) return;
-        const offset = i * SLICE_BYTES;
-        const length = Math.min(SLICE_BYTES, info.size - offset);
-        const head = i === 0 ? first : new Uint8Array(0);
-        const options = { signal, ...(info.etag === "" ? {} : { ifMatch: info.etag }) };
-        const rest = head.length === length ? null : await backend.getRange(
-          path,
-          offset + head.length,
-          length - head.length,
-          options,
-        );
-        const slice = rest === null
-          ? head
-          : head.length === 0
-          ? rest.bytes
-          : joined(head, rest.bytes);
-        if (slice.length !== length) {
-          throw new StorageError(
-            "corrupt",
-            `${backend.label} gave ${slice.length} bytes of ${length} at ${offset}`,
-          );
-        }
-        digests[i] = sliceDigest(slice);
-        await files.write(fd, path, slice, offset);
-      };
-      const slices = Array.from(digests, (_, i) => this.#slices.run(() => fetchSlice(i)));
-      for (const slice of slices) slice.catch((error) => failed.abort(error));
-      try {
-        await Promise.all(slices);
-      } catch (error) {
-        await Promise.allSettled(slices);
-        throw failed.signal.reason ?? error;
-      }
-      const digest = contentDigest(digests);
-      verify(path, backend, info, digest);
-      return { info, digest, content: { fd } };
-    } catch (error) {
-      files.closeFile(fd);
-      throw error;
     }
   }
 
@@ -330,20 +249,4 @@ export class Restorer {
     onRestored();
     return placed.size;
   }
-}
-
-function verify(path: string, backend: Backend, info: ObjectInfo, digest: string): void {
-  if (info.digest === null || info.digest === digest) return;
-  throw new StorageError(
-    "corrupt",
-    `${backend.label} holds other content for ${displayPath(path)} than was uploaded: ` +
-      `expected ${info.digest}, got ${digest}`,
-  );
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(a.length + b.length);
-  whole.set(a);
-  whole.set(b, a.length);
-  return whole;
 }

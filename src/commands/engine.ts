@@ -19,6 +19,7 @@ import { GarbageCollector } from "../cache/garbage.ts";
 import { Intake } from "../cache/intake.ts";
 import { MovedFiles } from "../cache/moved_files.ts";
 import { Pins } from "../cache/pins.ts";
+import { ObjectFetcher } from "../cache/object_fetch.ts";
 import { PlatterSync } from "../cache/platter_sync.ts";
 import { type Boot, PowerCut } from "../cache/power_cut.ts";
 import { Remover } from "../cache/remover.ts";
@@ -52,6 +53,7 @@ export interface Engine {
   readonly intake: Intake;
   readonly scanner: Scanner;
   readonly uploader: Uploader;
+  readonly fetcher: ObjectFetcher;
   readonly restorer: Restorer;
   readonly evictor: Evictor;
   readonly garbage: GarbageCollector;
@@ -237,6 +239,7 @@ export function buildEngine(
       return config.evictMinAgeSeconds;
     },
   });
+  const fetcher = new ObjectFetcher(files, () => config.restoreThreads);
   const restorer = new Restorer({
     ...shared,
     primary,
@@ -246,9 +249,9 @@ export function buildEngine(
     renamesKnown: () => identities.settled(),
     metrics,
     log: getLog("restore"),
-    get threads() {
-      return config.restoreThreads;
-    },
+    fetcher,
+    freshness: null,
+    mayComeSoon: () => Promise.resolve(false),
     makeRoom: (bytes) => evictor.makeRoom(bytes),
     previousAccess: (path) => previousOfRestored(accessLog?.lastAccess(path) ?? 0, nowSeconds()),
     onRestored: () => evictor.notice(),
@@ -268,6 +271,7 @@ export function buildEngine(
     intake,
     scanner,
     uploader,
+    fetcher,
     restorer,
     evictor,
     garbage,
@@ -330,9 +334,9 @@ export function startBackground(
  * @param changed Their keys.
  */
 export function adjustEngine(engine: Engine, changed: readonly string[]): void {
-  const { uploader, restorer, evictor, scanner } = engine;
+  const { uploader, fetcher, evictor, scanner } = engine;
   uploader.adjust();
-  restorer.adjust();
+  fetcher.adjust();
   evictor.notice();
   if (changed.includes("exclude")) scanner.requestReconcile("other paths are excluded now");
 }

@@ -16,8 +16,14 @@ import { type DepotPath, pathFromBytes, pathProblem, pathToBytes } from "../cach
 /** Longest key, bytes. */
 export const MAX_KEY_BYTES = 1024;
 
+/**
+ * Where our own objects are kept, below the prefix: no depot file's key begins so, and no listing of depot
+ * files has them.
+ */
+export const RESERVED_KEYS = ".p4cache/";
+
 /** Where the escaped paths are kept, below the prefix. */
-export const ESCAPED_DIR = ".p4cache/names/";
+export const ESCAPED_DIR = `${RESERVED_KEYS}names/`;
 
 const PLAIN = /^[\x20-\x7e]*$/;
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -7,8 +7,8 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import { type Backend, type Content, StorageError } from "./backend.ts";
-import { contentDigest, sliceDigest } from "./content_digest.ts";
+import { type Backend, StorageError } from "./backend.ts";
+import { bytesContent } from "./bytes_content.ts";
 
 /** Depot files of such names are never cached, objects of such names never listed. */
 export const PROBE_DIR = ".p4cache-probe/";
@@ -85,7 +85,7 @@ async function storeAndRead(
   path: DepotPath,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
-  const content = probeContent();
+  const content = bytesContent(new TextEncoder().encode(TEXT), Date.now());
   await backend.put(path, content, signal);
   try {
     const { bytes } = await backend.getRange(path, 0, content.size, { signal });
@@ -106,17 +106,4 @@ async function storeAndRead(
     // The daemon itself removes nothing that it cannot do without.
     return { kind: "keeps", why: error instanceof Error ? error.message : String(error) };
   }
-}
-
-function probeContent(): Content {
-  const bytes = new TextEncoder().encode(TEXT);
-  const sliceDigests = [sliceDigest(bytes)];
-  return {
-    size: bytes.length,
-    digest: contentDigest(sliceDigests),
-    sliceDigests,
-    mtimeNs: BigInt(Date.now()) * 1_000_000n,
-    mode: 0o600,
-    read: (offset, length) => bytes.slice(offset, offset + length),
-  };
 }

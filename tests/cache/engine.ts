@@ -15,6 +15,7 @@ import { type DeletePolicy, GarbageCollector } from "../../src/cache/garbage.ts"
 import { createExclusion } from "../../src/cache/exclusion.ts";
 import { Intake } from "../../src/cache/intake.ts";
 import { MovedFiles } from "../../src/cache/moved_files.ts";
+import { ObjectFetcher } from "../../src/cache/object_fetch.ts";
 import { Pins } from "../../src/cache/pins.ts";
 import { PowerCut } from "../../src/cache/power_cut.ts";
 import { Reserve } from "../../src/cache/reserve.ts";
@@ -212,7 +213,9 @@ export class Engine {
       renamesKnown: () => this.identities.settled(),
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
-      threads: 4,
+      fetcher: new ObjectFetcher(this.files, () => 4),
+      freshness: null,
+      mayComeSoon: () => Promise.resolve(false),
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),
       previousAccess: (path) => this.loggedAccess.get(path) ?? 0,
       onRestored: () => {},

@@ -22,6 +22,7 @@ export interface PlantedBug {
 }
 
 const EVICTOR = "src/cache/evictor.ts";
+const FETCH = "src/cache/object_fetch.ts";
 const INTAKE = "src/cache/intake.ts";
 const MANIFEST = "src/manifest/manifest.ts";
 const RESTORER = "src/cache/restorer.ts";
@@ -118,7 +119,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "      this.#disk.link(inode, path, true);",
   ]),
   bug("a restore's digest is ignored", [
-    RESTORER,
+    FETCH,
     "if (info.digest === null || info.digest === digest) return;",
     "return;",
   ]),

@@ -221,6 +221,22 @@ export class Disk {
     this.#tell(isTree ? "treeCame" : "entry", to, options.byDaemon);
   }
 
+  /** renameat2(2) with RENAME_EXCHANGE, of two files. */
+  exchange(from: string, to: string): void {
+    const a = this.find(from), b = this.find(to);
+    if (a === null || b === null) throw new Errno(ENOENT);
+    const { parent, name } = a;
+    this.#put(a, b.parent!, b.name);
+    this.#put(b, parent!, name);
+  }
+
+  #put(entry: Entry, dir: Directory, name: string): void {
+    entry.parent = dir;
+    entry.name = name;
+    dir.entries.set(name, entry);
+    this.#changed(entry);
+  }
+
   unlink(path: string, byDaemon = false): void {
     const { dir, name } = this.#parentOrThrow(path);
     const entry = dir.entries.get(name);

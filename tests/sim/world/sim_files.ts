@@ -230,6 +230,17 @@ export class SimFiles implements Face {
     });
   }
 
+  exchange(aside: string, path: string): void {
+    this.#life.call(() => {
+      this.#life.scheduler.note(`daemon: exchange ${aside} ${path}`);
+      try {
+        this.#disk.exchange(aside, path);
+      } catch (error) {
+        throw error instanceof Errno ? new FileError(error.code, "exchange", path) : error;
+      }
+    });
+  }
+
   makeDir(path: string): void {
     this.#life.call(() => this.#disk.makeDirs(path));
   }

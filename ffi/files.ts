@@ -1,5 +1,5 @@
 /**
- * Typed binding of `shim/helper/files.h`: depot files beneath the depot's directory. What the engine
+ * Typed binding of `shim/helper/files.h` and `many.h`: depot files beneath the depot's directory. What the engine
  * does to a depot goes through {@link DepotFiles}; the simulation puts a world in memory in its place.
  *
  * @module
@@ -8,20 +8,26 @@
 import type { DepotPath } from "../src/cache/depot_path.ts";
 import { EvictionBatch, type EvictionCandidate } from "./evict.ts";
 import { FileError } from "./file_error.ts";
-import { type Bytes, cString, holding, openHelper } from "./library.ts";
-import { DepotWalk } from "./walk.ts";
+import { type Bytes, cString, holding, openHelper, packPaths } from "./library.ts";
+import { DepotWalk, type Walk } from "./walk.ts";
 
 const SYMBOLS = {
+  p4many_stat: {
+    parameters: ["i32", "buffer", "u64", "buffer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
+  p4many_sizes: { parameters: ["i32", "buffer", "u64", "buffer", "u32"], result: "i32" },
+  p4many_read: {
+    parameters: ["i32", "buffer", "u64", "u64", "buffer", "u64", "buffer", "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
   p4files_init: { parameters: [], result: "void" },
   p4files_open_root: { parameters: ["buffer"], result: "i32" },
   p4files_close: { parameters: ["i32"], result: "i32" },
   p4files_lock: { parameters: ["buffer"], result: "i32" },
   p4files_stat: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  p4files_stat_many: {
-    parameters: ["i32", "buffer", "u64", "buffer", "u32"],
-    result: "i32",
-    nonblocking: true,
-  },
   p4files_open: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_pread: {
     parameters: ["i32", "buffer", "u64", "i64"],
@@ -30,11 +36,6 @@ const SYMBOLS = {
   },
   p4files_fstat: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_being_written: { parameters: ["i32"], result: "i32" },
-  p4files_read_many: {
-    parameters: ["i32", "buffer", "u64", "u64", "buffer", "u64", "buffer", "u32"],
-    result: "i32",
-    nonblocking: true,
-  },
   p4files_create_nameless: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_pwrite: {
     parameters: ["i32", "buffer", "u64", "i64"],
@@ -104,19 +105,6 @@ export type SmallRead =
   | { readonly kind: "changed" }
   | { readonly kind: "failed"; readonly errno: number };
 
-function packPaths(paths: readonly string[]): Bytes {
-  let length = 0;
-  for (const path of paths) length += 2 + path.length;
-  const packed = new Uint8Array(length);
-  let at = 0;
-  for (const path of paths) {
-    packed[at++] = path.length & 0xff;
-    packed[at++] = path.length >> 8;
-    for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
-  }
-  return packed;
-}
-
 /** The files of one depot. Paths are one character per byte, relative to the depot. */
 export class DepotFiles {
   readonly #library = openHelper(SYMBOLS);
@@ -153,7 +141,7 @@ export class DepotFiles {
   async statMany(paths: readonly string[]): Promise<(FileStat | null | number)[]> {
     const packed = packPaths(paths);
     const out = new Uint8Array(paths.length * STAT_BYTES);
-    const call = this.#calls.p4files_stat_many(
+    const call = this.#calls.p4many_stat(
       this.root,
       packed,
       BigInt(packed.length),
@@ -168,6 +156,21 @@ export class DepotFiles {
       if (stat.nlink > 0) return stat;
       return stat.size === 0 || stat.size === -ENOENT ? null : -stat.size;
     });
+  }
+
+  /** The size of each file as it is now; negative where the path names no regular file. */
+  sizesNow(paths: readonly string[]): number[] {
+    const packed = packPaths(paths);
+    const out = new BigInt64Array(Math.max(1, paths.length));
+    const rc = this.#calls.p4many_sizes(
+      this.root,
+      packed,
+      BigInt(packed.length),
+      new Uint8Array(out.buffer),
+      paths.length,
+    );
+    if (rc < 0) throw new FileError(-rc, "stat files of", this.dir);
+    return paths.map((_, i) => Number(out[i]));
   }
 
   /** Opens a regular file for reading. @throws FileError */
@@ -220,7 +223,7 @@ export class DepotFiles {
     const packed = packPaths(paths);
     const out = new Uint8Array(Math.max(1, roomBytes));
     const results = new Uint8Array(paths.length * READ_BYTES);
-    const call = this.#calls.p4files_read_many(
+    const call = this.#calls.p4many_read(
       this.root,
       packed,
       BigInt(packed.length),
@@ -324,12 +327,12 @@ export class DepotFiles {
   }
 
   /** Lists the files below a directory ("" is the whole depot). Close the walk. */
-  walk(start: DepotPath): Pick<DepotWalk, "next" | "close"> {
+  walk(start: DepotPath): Walk {
     return DepotWalk.open(this.root, start);
   }
 
   /** Lists the directories below the depot's, each before those below it. Close the walk. */
-  walkDirectories(): Pick<DepotWalk, "next" | "close"> {
+  walkDirectories(): Walk {
     return DepotWalk.open(this.root, "" as DepotPath, true);
   }
 

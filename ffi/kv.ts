@@ -1,10 +1,12 @@
 /**
- * Typed binding of `shim/helper/kv.h`: a durable key-value store (LMDB, data format 1).
+ * Typed binding of `shim/helper/kv.h`, a durable key-value store (LMDB, data format 1), and of
+ * `compare.h`, which compares a walk with what is in it.
  *
  * @module
  */
 
-import { type Bytes, cString, holding, openHelper } from "./library.ts";
+import { type Bytes, cString, holding, openHelper, packPaths } from "./library.ts";
+import { type Walk, type WalkRecord, walkRecords } from "./walk.ts";
 
 const SYMBOLS = {
   p4kv_open: { parameters: ["buffer", "u64", "u32", "buffer"], result: "i32" },
@@ -25,6 +27,15 @@ const SYMBOLS = {
   p4kv_trim: { parameters: ["pointer", "i32"], result: "i32" },
   p4kv_info: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  p4compare_next: {
+    parameters: ["pointer", "pointer", "i32", "i32", "buffer", "u64", "buffer"],
+    result: "i64",
+    nonblocking: true,
+  },
+  p4compare_holds: {
+    parameters: ["pointer", "buffer", "u32", "buffer", "u64", "buffer", "u32"],
+    result: "i32",
+  },
   p4kv_close: { parameters: ["pointer"], result: "void" },
 } as const;
 
@@ -56,6 +67,15 @@ export interface KvInfo {
   readonly staleReaders: number;
 }
 
+/** One step of a walk, compared with the manifest. */
+export interface WalkStep {
+  /** Files that are as their rows say. */
+  readonly known: number;
+  /** Everything else. */
+  readonly records: WalkRecord[];
+  readonly isLast: boolean;
+}
+
 /** How an environment is opened. */
 export interface KvOptions {
   /** Never written to through this handle; several processes may read while one writes. */
@@ -66,6 +86,9 @@ export interface KvOptions {
 
 /** Size of a buffer for {@link Kv.scanInto}: some thousand entries. */
 export const SCAN_BYTES = 256 * 1024;
+
+/** Size of a buffer for a step of a walk: some thousand files, a few ms of work. */
+const STEP_BYTES = 128 * 1024;
 
 const READ_ONLY = 1, RELAXED = 2;
 const ENOENT = 2;
@@ -192,6 +215,45 @@ export class Kv {
     const length = Number(await holding(call, from, out));
     if (length < 0) throw this.#error(length, "scan");
     return length;
+  }
+
+  /**
+   * One step of a walk, without the files that are as their committed rows say, in the order of paths.
+   * @param files The database of rows; `versions` that of their versions.
+   */
+  async compareNext(walk: Walk, files: number, versions: number): Promise<WalkStep> {
+    const out = new Uint8Array(STEP_BYTES);
+    const counts = new BigUint64Array(2);
+    const call = this.#library.symbols.p4compare_next(
+      walk.handle as Deno.PointerObject,
+      this.#handle,
+      files,
+      versions,
+      out,
+      BigInt(out.length),
+      new Uint8Array(counts.buffer),
+    );
+    const length = Number(await holding(call, out, counts));
+    if (length < 0) throw this.#error(length, "compare the depot with");
+    const records = walkRecords(out, length);
+    return { known: Number(counts[0]), records, isLast: counts[1] === 1n };
+  }
+
+  /** For each path whether one of the databases has it as a key. */
+  holds(databases: readonly number[], paths: readonly string[]): boolean[] {
+    const packed = packPaths(paths);
+    const out = new Uint8Array(paths.length);
+    const rc = this.#library.symbols.p4compare_holds(
+      this.#handle,
+      Uint8Array.from(databases),
+      databases.length,
+      packed,
+      BigInt(packed.length),
+      out,
+      out.length,
+    );
+    if (rc < 0) throw this.#error(rc, "read");
+    return Array.from(out, (held) => held === 1);
   }
 
   /** Takes what was read out of this process's memory: for walks over a whole database. */

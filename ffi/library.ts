@@ -46,6 +46,20 @@ export function cString(text: string): Bytes {
   return bytes;
 }
 
+/** Paths as C takes many of them: u16 length, path. */
+export function packPaths(paths: readonly string[]): Bytes {
+  let length = 0;
+  for (const path of paths) length += 2 + path.length;
+  const packed = new Uint8Array(length);
+  let at = 0;
+  for (const path of paths) {
+    packed[at++] = path.length & 0xff;
+    packed[at++] = path.length >> 8;
+    for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
+  }
+  return packed;
+}
+
 /**
  * Awaits a non-blocking call while keeping its buffers alive: the runtime does not, and memory that
  * is collected meanwhile is written to by C.

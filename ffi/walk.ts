@@ -6,7 +6,7 @@
 
 import { type DepotPath, pathFromBytes } from "../src/cache/depot_path.ts";
 import { FileError } from "./file_error.ts";
-import { cString, holding, openHelper } from "./library.ts";
+import { type Bytes, cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {
   p4walk_open: { parameters: ["i32", "buffer", "u32", "buffer"], result: "i32" },
@@ -27,19 +27,49 @@ export interface WalkRecord {
   readonly errno: number;
 }
 
+/** A walk in progress. */
+export interface Walk {
+  /** What the C library knows it by. */
+  readonly handle: unknown;
+  /** The next of what is found, or null at the end. */
+  next(): Promise<WalkRecord[] | null>;
+  close(): void;
+}
+
 const KINDS = ["file", "problem", "other", "directory"] as const;
 const HEAD_BYTES = 32;
 const BUFFER_BYTES = 512 * 1024;
 
+/** Reads packed records. */
+export function walkRecords(buffer: Bytes, length: number): WalkRecord[] {
+  const view = new DataView(buffer.buffer, buffer.byteOffset);
+  const records: WalkRecord[] = [];
+  for (let at = 0; at < length; at += view.getUint32(at, true)) {
+    const kind = KINDS[buffer[at + 4]! - 1]!;
+    const size = Number(view.getBigInt64(at + 16, true));
+    const end = at + HEAD_BYTES + view.getUint16(at + 6, true);
+    records.push({
+      kind,
+      path: pathFromBytes(buffer.subarray(at + HEAD_BYTES, end)),
+      size,
+      mtimeNs: view.getBigInt64(at + 24, true),
+      mode: view.getUint32(at + 8, true),
+      nlink: view.getUint32(at + 12, true),
+      errno: kind === "problem" ? size : 0,
+    });
+  }
+  return records;
+}
+
 /** A walk in progress; close it. */
-export class DepotWalk {
+export class DepotWalk implements Walk {
   readonly #library;
-  readonly #handle: Deno.PointerObject;
+  readonly handle: Deno.PointerObject;
   readonly #buffer = new Uint8Array(BUFFER_BYTES);
 
   private constructor(library: Deno.DynamicLibrary<typeof SYMBOLS>, handle: Deno.PointerObject) {
     this.#library = library;
-    this.#handle = handle;
+    this.handle = handle;
   }
 
   /**
@@ -66,31 +96,15 @@ export class DepotWalk {
   /** The next files found, or null at the end. */
   async next(): Promise<WalkRecord[] | null> {
     const buffer = this.#buffer;
-    const call = this.#library.symbols.p4walk_next(this.#handle, buffer, BigInt(buffer.length));
+    const call = this.#library.symbols.p4walk_next(this.handle, buffer, BigInt(buffer.length));
     const length = Number(await holding(call, buffer));
     if (length < 0) throw new FileError(-length, "walk", "the depot");
     if (length === 0) return null;
-    const view = new DataView(buffer.buffer);
-    const records: WalkRecord[] = [];
-    for (let at = 0; at < length; at += view.getUint32(at, true)) {
-      const kind = KINDS[buffer[at + 4]! - 1]!;
-      const size = Number(view.getBigInt64(at + 16, true));
-      const end = at + HEAD_BYTES + view.getUint16(at + 6, true);
-      records.push({
-        kind,
-        path: pathFromBytes(buffer.subarray(at + HEAD_BYTES, end)),
-        size,
-        mtimeNs: view.getBigInt64(at + 24, true),
-        mode: view.getUint32(at + 8, true),
-        nlink: view.getUint32(at + 12, true),
-        errno: kind === "problem" ? size : 0,
-      });
-    }
-    return records;
+    return walkRecords(buffer, length);
   }
 
   close(): void {
-    this.#library.symbols.p4walk_close(this.#handle);
+    this.#library.symbols.p4walk_close(this.handle);
     this.#library.close();
   }
 }

@@ -57,7 +57,7 @@ int p4_open_parent(int root, const char *path, const char **name) {
     return p4_open_beneath(root, dir, O_PATH | O_DIRECTORY);
 }
 
-static void from_stat(const struct stat *st, p4_stat *out) {
+void p4_from_stat(const struct stat *st, p4_stat *out) {
     out->size = st->st_size;
     out->mtime_ns = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
     out->mode = st->st_mode;
@@ -69,7 +69,7 @@ static void from_stat(const struct stat *st, p4_stat *out) {
 void p4_fill_stat(int fd, p4_stat *out, int *error) {
     struct stat st;
     *error = fstat(fd, &st) ? -errno : 0;
-    if (!*error) from_stat(&st, out);
+    if (!*error) p4_from_stat(&st, out);
 }
 
 int32_t p4files_fstat(int32_t fd, p4_stat *out) {
@@ -85,35 +85,6 @@ int32_t p4files_stat(int32_t root, const char *path, p4_stat *out) {
     p4_fill_stat(fd, out, &error);
     close(fd);
     return error;
-}
-
-/* Takes the next "u16 length, path" off a packed list into a C string. */
-static int next_path(const uint8_t **at, const uint8_t *end, char *path, size_t cap) {
-    uint16_t length;
-    if (end - *at < 2) return -EINVAL;
-    memcpy(&length, *at, 2);
-    if (end - *at - 2 < length || length >= cap) return -EINVAL;
-    memcpy(path, *at + 2, length);
-    path[length] = 0;
-    *at += 2 + length;
-    return 0;
-}
-
-int32_t p4files_stat_many(int32_t root, const uint8_t *in, uint64_t in_len, p4_stat *out,
-                          uint32_t out_cap) {
-    const uint8_t *end = in + in_len;
-    char path[4096];
-    uint32_t n = 0;
-    while (in < end) {
-        if (n == out_cap || next_path(&in, end, path, sizeof path)) return -EINVAL;
-        p4_stat *st = &out[n++];
-        int error = p4files_stat(root, path, st);
-        if (error || !S_ISREG(st->mode)) {
-            st->nlink = 0;
-            st->size = error;
-        }
-    }
-    return (int32_t)n;
 }
 
 int32_t p4files_open(int32_t root, const char *path, p4_stat *out) {
@@ -147,51 +118,6 @@ int32_t p4files_being_written(int32_t fd) {
     if (fcntl(fd, F_SETLEASE, F_RDLCK)) return errno == EAGAIN;
     fcntl(fd, F_SETLEASE, F_UNLCK);
     return 0;
-}
-
-static void read_one(int root, const char *path, uint64_t max_bytes, uint8_t *out, uint64_t room,
-                     p4_read *result) {
-    int fd = p4files_open(root, path, &result->stat);
-    if (fd < 0) {
-        result->status = fd;
-        return;
-    }
-    uint64_t size = (uint64_t)result->stat.size;
-    if (size > max_bytes || size > room) {
-        result->status = P4_READ_LARGE;
-    } else if (p4files_being_written(fd)) {
-        result->status = P4_READ_WRITING;
-    } else {
-        int64_t n = p4files_pread(fd, out, size, 0);
-        p4_stat after = {0};
-        int error;
-        p4_fill_stat(fd, &after, &error);
-        if (n < 0 || error)
-            result->status = n < 0 ? (int32_t)n : error;
-        else if ((uint64_t)n != size || after.size != result->stat.size ||
-                 after.mtime_ns != result->stat.mtime_ns)
-            result->status = P4_READ_CHANGED;
-        else
-            result->status = P4_READ_OK;
-    }
-    close(fd);
-}
-
-int32_t p4files_read_many(int32_t root, const uint8_t *in, uint64_t in_len, uint64_t max_bytes,
-                          uint8_t *out, uint64_t cap, p4_read *results, uint32_t results_cap) {
-    const uint8_t *end = in + in_len;
-    char path[4096];
-    uint64_t used = 0;
-    uint32_t n = 0;
-    while (in < end) {
-        if (n == results_cap || next_path(&in, end, path, sizeof path)) return -EINVAL;
-        p4_read *result = &results[n++];
-        memset(result, 0, sizeof *result);
-        result->offset = used;
-        read_one(root, path, max_bytes, out + used, cap - used, result);
-        if (result->status == P4_READ_OK) used += (uint64_t)result->stat.size;
-    }
-    return (int32_t)n;
 }
 
 int32_t p4files_create_nameless(int32_t root, const char *dir) {

@@ -35,30 +35,12 @@ P4_EXPORT int32_t p4files_lock(const char *path);
 
 P4_EXPORT int32_t p4files_stat(int32_t root, const char *path, p4_stat *out);
 
-/* Stats many: `in` holds u16 length, path. out[i].nlink is 0 where the path names no regular file;
- * then out[i].size is -errno, or 0 for another type. */
-P4_EXPORT int32_t p4files_stat_many(int32_t root, const uint8_t *in, uint64_t in_len, p4_stat *out,
-                                    uint32_t out_cap);
-
 /* Opens a regular file for reading and says what it is. -EINVAL for another type. */
 P4_EXPORT int32_t p4files_open(int32_t root, const char *path, p4_stat *out);
 P4_EXPORT int64_t p4files_pread(int32_t fd, uint8_t *out, uint64_t length, int64_t offset);
 P4_EXPORT int32_t p4files_fstat(int32_t fd, p4_stat *out);
 /* 1 when some process has the file open for writing (a read lease is refused), else 0. */
 P4_EXPORT int32_t p4files_being_written(int32_t fd);
-
-enum { P4_READ_OK = 0, P4_READ_LARGE = 1, P4_READ_WRITING = 2, P4_READ_CHANGED = 3 };
-typedef struct {
-    int32_t status; /* P4_READ_* or -errno */
-    uint32_t reserved;
-    uint64_t offset; /* of the content in `out` */
-    p4_stat stat;
-} p4_read;
-/* Reads many small files whole: `in` holds u16 length, path. Files over `max_bytes`, and those that
- * find no room left in `out`, get P4_READ_LARGE. */
-P4_EXPORT int32_t p4files_read_many(int32_t root, const uint8_t *in, uint64_t in_len,
-                                    uint64_t max_bytes, uint8_t *out, uint64_t cap, p4_read *results,
-                                    uint32_t results_cap);
 
 /* A nameless file in the directory `dir` of the depot, for p4files_place. */
 P4_EXPORT int32_t p4files_create_nameless(int32_t root, const char *dir);
@@ -94,4 +76,6 @@ P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 int p4_open_beneath(int root, const char *path, int flags);
 int p4_open_parent(int root, const char *path, const char **name);
 void p4_fill_stat(int fd, p4_stat *out, int *error);
+struct stat;
+void p4_from_stat(const struct stat *st, p4_stat *out);
 #endif

@@ -178,6 +178,20 @@ int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, ui
     return result;
 }
 
+int32_t p4_kv_read(p4_kv *kv, int (*read)(MDB_txn *txn, const MDB_dbi *databases, void *argument),
+                   void *argument) {
+    MDB_txn *txn;
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn);
+    if (!rc) {
+        rc = read(txn, kv->dbi, argument);
+        mdb_txn_abort(txn);
+    }
+    end_use(kv);
+    return code(rc);
+}
+
 static int apply_one(MDB_txn *txn, p4_kv *kv, const uint8_t *head, const uint8_t *key) {
     uint16_t key_len;
     uint32_t value_len;

@@ -64,4 +64,10 @@ P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[5]);
 P4_EXPORT int32_t p4kv_describe(int32_t code, uint8_t *out, uint32_t cap);
 
 P4_EXPORT void p4kv_close(p4_kv *kv);
+
+/* For the other files of the helper: calls `read` with a read transaction and all databases, on any
+ * thread. Returns what it returned, as an error code. */
+struct MDB_txn;
+int32_t p4_kv_read(p4_kv *kv, int (*read)(struct MDB_txn *txn, const unsigned *databases, void *argument),
+                   void *argument);
 #endif

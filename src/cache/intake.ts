@@ -71,6 +71,15 @@ export class Intake {
     onDirty(path);
   }
 
+  /** A walk found a file at a path of which nothing is known ({@link Manifest.areNew}). */
+  found(path: DepotPath, size: number): void {
+    const { manifest, activity, moved, onDirty, nowSeconds } = this.#parts;
+    activity.touch(path);
+    moved.forget(path);
+    manifest.add(path, seen(null, size, nowSeconds()));
+    onDirty(path);
+  }
+
   /**
    * Nothing is at the path any more, and it was not us who took it away.
    * @param isRemoved Whether p4d surely removed a file there; a late close of one that had been replaced

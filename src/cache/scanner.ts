@@ -10,7 +10,7 @@
  * @module
  */
 
-import { type DepotFiles, isRegular } from "../../ffi/files.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -155,11 +155,15 @@ export class Scanner {
     const { files, manifest, isExcluded, intake, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
+    let ahead = manifest.compareNext(walk);
     try {
       for (;;) {
         const begun = performance.now();
-        const records = await walk.next();
-        if (records === null || this.#stopped) break;
+        const { known, records, isLast } = await ahead;
+        if (this.#stopped || isLast) break;
+        // The next step is walked while this one is taken in.
+        if (!paced) ahead = manifest.compareNext(walk);
+        result.files += known;
         const unknown: WalkRecord[] = [];
         for (const record of records) {
           if (record.kind === "problem") {
@@ -169,25 +173,40 @@ export class Scanner {
           if (record.kind === "other") this.#tellOther(result, record.path);
           if (record.kind !== "file" || isExcluded(record.path)) continue;
           result.files++;
-          if (!this.#isKnown(record)) unknown.push(record);
+          unknown.push(record);
         }
         // What is unknown may have come with a rename whose event is on its way: that goes first.
         if (unknown.length > 0) await intake.barrier();
-        for (const record of unknown) {
-          if (this.#isKnown(record)) continue;
-          // Looked at again: what the walk saw may have been deleted, and recorded so, since.
-          const there = files.stat(record.path);
-          if (there === null || !isRegular(there)) continue;
-          result.changed++;
-          intake.changed(record.path, there.size);
-        }
+        result.changed += this.#takeIn(unknown);
         if (manifest.pending > MAX_PENDING) await manifest.commit();
         if (paced) await rest(begun);
+        if (paced) ahead = manifest.compareNext(walk);
       }
     } finally {
+      await ahead.catch(() => {});
       walk.close();
     }
     return result;
+  }
+
+  /** Records the files that still are what no record says; returns how many. */
+  #takeIn(found: readonly WalkRecord[]): number {
+    const { files, manifest, intake } = this.#parts;
+    if (found.length === 0) return 0;
+    const paths = found.map(({ path }) => path);
+    const areNew = manifest.areNew(paths);
+    // Looked at again: what the walk saw may have been deleted, and recorded so, since.
+    const sizes = files.sizesNow(paths);
+    let changed = 0;
+    for (const [i, record] of found.entries()) {
+      const size = sizes[i]!;
+      if (size < 0) continue;
+      if (areNew[i]) intake.found(record.path, size);
+      else if (this.#isKnown(record)) continue;
+      else intake.changed(record.path, size);
+      changed++;
+    }
+    return changed;
   }
 
   #tellOther(result: ScanResult, path: DepotPath): void {

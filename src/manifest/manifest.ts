@@ -10,7 +10,16 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { type Kv, KV_MAP_FULL, KV_PANIC, KvBatch, type KvEntry, KvError } from "../../ffi/kv.ts";
+import {
+  type Kv,
+  KV_MAP_FULL,
+  KV_PANIC,
+  KvBatch,
+  type KvEntry,
+  KvError,
+  type WalkStep,
+} from "../../ffi/kv.ts";
+import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
@@ -70,7 +79,15 @@ const RUNNING_KEY = "running";
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<
   Kv,
-  "database" | "get" | "apply" | "scan" | "info" | "reopen" | "close"
+  | "database"
+  | "get"
+  | "holds"
+  | "compareNext"
+  | "apply"
+  | "scan"
+  | "info"
+  | "reopen"
+  | "close"
 >;
 
 interface Stage {
@@ -144,8 +161,9 @@ export class Manifest {
         versions: this.#kv.database("versions"),
         trash: this.#kv.database("trash"),
         meta,
+        tombstones: this.#kv.database("tombstones"),
       };
-      this.#tombstones = this.table("tombstones");
+      this.#tombstones = this.#tableOf(this.#db.tombstones);
       this.#ranks = new EvictRanks((name) => this.table(name));
       this.unsynced = new Unsynced((name) => this.table(name));
       this.#storageKey = storageKey;
@@ -203,7 +221,39 @@ export class Manifest {
    * @param previousAccess Of a restored file: the access before this one, seconds; 0: not known.
    */
   set(path: DepotPath, after: FileRecord | null, previousAccess = 0): void {
-    const before = this.get(path);
+    this.#replace(path, this.get(path), after, previousAccess);
+    if (after !== null && this.isTombstoned(path)) this.setTombstone(path, null);
+  }
+
+  /**
+   * For each path whether nothing is known of it: neither a row nor a tombstone, nor a change on its way.
+   */
+  areNew(paths: readonly DepotPath[]): boolean[] {
+    const { files, tombstones } = this.#db;
+    const held = this.#kv.holds([files, tombstones], paths);
+    const stages = [this.#staged, this.#committing];
+    return paths.map((path, i) =>
+      !held[i] &&
+      !stages.some((s) => s?.records.has(path) || s?.tables.get(tombstones)?.has(path))
+    );
+  }
+
+  /** {@link set} for a path that {@link areNew} just now: without another look. */
+  add(path: DepotPath, record: FileRecord): void {
+    this.#replace(path, null, record, 0);
+  }
+
+  /** One step of a walk, without the files that are as their committed rows say. */
+  compareNext(walk: Walk): Promise<WalkStep> {
+    return this.#kv.compareNext(walk, this.#db.files, this.#db.versions);
+  }
+
+  #replace(
+    path: DepotPath,
+    before: FileRecord | null,
+    after: FileRecord | null,
+    previousAccess: number,
+  ): void {
     if (this.#policy === "lru2") this.#ranks.change(path, before, after, previousAccess);
     const { batch, records } = this.#staged;
     const { files, dirtyQueue, evictOrder, versions } = this.#db;
@@ -247,7 +297,6 @@ export class Manifest {
         this.counters.dirty++;
         this.counters.dirtyBytes += after.row.size;
       }
-      if (this.isTombstoned(path)) this.setTombstone(path, null);
     }
     records.set(path, after);
     this.#lastRead = null;
@@ -256,7 +305,10 @@ export class Manifest {
 
   /** Opens or creates a further database. */
   table(name: string): Table {
-    const db = this.#kv.database(name);
+    return this.#tableOf(this.#kv.database(name));
+  }
+
+  #tableOf(db: number): Table {
     return {
       get: (key) => {
         for (const stage of [this.#staged, this.#committing]) {

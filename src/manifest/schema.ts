@@ -92,13 +92,19 @@ function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Writes a number as u64: without BigInt, which costs ten times as much. */
+function writeU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 2 ** 32, true);
+  view.setUint32(at + 4, value / 2 ** 32, true);
+}
+
 /** Encodes a row; `storageKey` is one character per byte. */
 export function encodeRow(row: FileRow, storageKey: string): Uint8Array {
   const bytes = new Uint8Array(ROW_BYTES + storageKey.length);
   const view = viewOf(bytes);
-  view.setBigUint64(0, BigInt(row.size), true);
-  view.setBigUint64(8, BigInt(row.lastAccess), true);
-  view.setBigUint64(16, BigInt(row.createdAt), true);
+  writeU64(view, 0, row.size);
+  writeU64(view, 8, row.lastAccess);
+  writeU64(view, 16, row.createdAt);
   bytes[24] = row.state;
   writeText(storageKey, bytes, ROW_BYTES);
   return bytes;
@@ -120,13 +126,17 @@ export function decodeRow(bytes: Uint8Array): FileRow {
 
 /** Key of `dirty_queue` and `evict_order`: big endian, so that byte order is time order. */
 export function timeKey(seconds: number, path: string): string {
-  let key = "";
-  let rest = seconds;
-  for (let i = 0; i < 8; i++) {
-    key = String.fromCharCode(rest % 256) + key;
-    rest = Math.floor(rest / 256);
-  }
-  return key + path;
+  const low = seconds >>> 0, high = Math.floor(seconds / 2 ** 32);
+  return String.fromCharCode(
+    high >>> 24,
+    high >>> 16 & 0xff,
+    high >>> 8 & 0xff,
+    high & 0xff,
+    low >>> 24,
+    low >>> 16 & 0xff,
+    low >>> 8 & 0xff,
+    low & 0xff,
+  ) + path;
 }
 
 /** Splits a key of `dirty_queue` or `evict_order`. */

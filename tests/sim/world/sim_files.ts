@@ -7,7 +7,7 @@
 import type { EvictionBatch, EvictionCandidate } from "../../../ffi/evict.ts";
 import { FileError } from "../../../ffi/file_error.ts";
 import type { DepotFiles, FileStat, SmallRead } from "../../../ffi/files.ts";
-import type { DepotWalk } from "../../../ffi/walk.ts";
+import type { Walk } from "../../../ffi/walk.ts";
 import type { DepotPath } from "../../../src/cache/depot_path.ts";
 import type { Ledger } from "../ledger.ts";
 import {
@@ -76,6 +76,10 @@ export class SimFiles implements Face {
       return found;
     }
     return this.#life.thread("statMany", steps());
+  }
+
+  sizesNow(paths: readonly string[]): number[] {
+    return this.#life.call(() => paths.map((path) => this.#disk.file(path)?.content.length ?? -1));
   }
 
   open(path: string): { fd: number; stat: FileStat } {
@@ -263,17 +267,18 @@ export class SimFiles implements Face {
   }
 
   /** Directories are not renamed in the simulated worlds. */
-  walkDirectories(): Pick<DepotWalk, "next" | "close"> {
-    return { next: () => Promise.resolve(null), close: () => {} };
+  walkDirectories(): Walk {
+    return { handle: null, next: () => Promise.resolve(null), close: () => {} };
   }
 
   identity(): string | null {
     return null;
   }
 
-  walk(start: DepotPath): Pick<DepotWalk, "next" | "close"> {
+  walk(start: DepotPath): Walk {
     const steps = walkSteps(this.#disk, start);
     return {
+      handle: null,
       next: () =>
         this.#life.thread(
           "walk",

@@ -4,8 +4,11 @@
  * @module
  */
 
-import { type KvEntry, KvError } from "../../../ffi/kv.ts";
+import { type KvEntry, KvError, type WalkStep } from "../../../ffi/kv.ts";
+import type { Walk, WalkRecord } from "../../../ffi/walk.ts";
 import type { ManifestStore } from "../../../src/manifest/manifest.ts";
+import { CLEAN, decodeRow, decodeVersion } from "../../../src/manifest/schema.ts";
+import { isVersion } from "../../../src/manifest/transitions.ts";
 import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
 
@@ -49,6 +52,34 @@ export class SimKv implements ManifestStore {
 
   get(db: number, key: string): Uint8Array | null {
     return this.#life.call(() => this.#environment.databases[db]!.get(key) ?? null);
+  }
+
+  holds(dbs: readonly number[], paths: readonly string[]): boolean[] {
+    const { databases } = this.#environment;
+    return this.#life.call(() => paths.map((path) => dbs.some((db) => databases[db]!.has(path))));
+  }
+
+  async compareNext(walk: Walk, files: number, versions: number): Promise<WalkStep> {
+    const found = await walk.next() ?? [];
+    const isLast = found.length === 0;
+    const records = await this.#life.thread("compare", this.#unlike(found, files, versions));
+    return { known: found.length - records.length, records, isLast };
+  }
+
+  /** What `shim/helper/compare.c` sorts out, in one transaction. */
+  *#unlike(found: readonly WalkRecord[], files: number, versions: number): Steps<WalkRecord[]> {
+    yield null;
+    const { databases } = this.#environment;
+    const unlike = found.filter(({ path, size, mtimeNs, mode }) => {
+      const bytes = databases[files]!.get(path);
+      if (bytes === undefined) return true;
+      const row = decodeRow(bytes);
+      const version = row.state === CLEAN ? databases[versions]!.get(path) : undefined;
+      if (version === undefined) return row.size !== size;
+      return !isVersion(decodeVersion(version), size, mtimeNs, mode);
+    });
+    yield null;
+    return unlike;
   }
 
   /** Never full, and never given up. */

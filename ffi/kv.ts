@@ -11,6 +11,7 @@ import { type Walk, type WalkRecord, walkRecords } from "./walk.ts";
 const SYMBOLS = {
   p4kv_open: { parameters: ["buffer", "u64", "u32", "buffer"], result: "i32" },
   p4kv_reopen: { parameters: ["pointer", "u64"], result: "i32", nonblocking: true },
+  p4kv_prepare: { parameters: ["pointer", "buffer", "u64"], result: "i32" },
   p4kv_database: { parameters: ["pointer", "buffer"], result: "i32" },
   p4kv_get: { parameters: ["pointer", "i32", "buffer", "u32", "buffer", "u32"], result: "i64" },
   p4kv_apply: {
@@ -139,7 +140,18 @@ export class Kv {
     if (rc !== 0) throw this.#error(rc, "reopen");
   }
 
-  /** Opens or creates a named database ("" is the unnamed one); returns its number. */
+  /** Creates these databases where they are not there, in one transaction. */
+  prepare(names: readonly string[]): void {
+    const packed = cString(names.join("\0"));
+    const { p4kv_prepare } = this.#library.symbols;
+    const rc = p4kv_prepare(this.#handle, packed, BigInt(packed.length));
+    if (rc !== 0) throw this.#error(rc, "create databases of");
+  }
+
+  /**
+   * Opens or creates a named database ("" is the unnamed one); returns its number, the same for the same
+   * name.
+   */
   database(name: string): number {
     const number = this.#library.symbols.p4kv_database(this.#handle, cString(name));
     if (number < 0) throw this.#error(number, `open database '${name}' of`);

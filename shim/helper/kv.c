@@ -82,11 +82,15 @@ static int open_env(p4_kv *kv, uint64_t map_bytes) {
     return rc;
 }
 
+static int open_in(MDB_txn *txn, const p4_kv *kv, const char *name, MDB_dbi *dbi) {
+    return mdb_dbi_open(txn, *name ? name : NULL, is_read_only(kv) ? 0 : MDB_CREATE, dbi);
+}
+
 static int open_database(p4_kv *kv, const char *name, MDB_dbi *dbi) {
     MDB_txn *txn;
     int rc = mdb_txn_begin(kv->env, NULL, is_read_only(kv) ? MDB_RDONLY : 0, &txn);
     if (rc) return rc;
-    rc = mdb_dbi_open(txn, *name ? name : NULL, is_read_only(kv) ? 0 : MDB_CREATE, dbi);
+    rc = open_in(txn, kv, name, dbi);
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
@@ -137,7 +141,30 @@ int32_t p4kv_reopen(p4_kv *kv, uint64_t map_bytes) {
     return code(rc);
 }
 
+static int prepare(p4_kv *kv, const char *name, const char *end) {
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    int rc = mdb_txn_begin(kv->env, NULL, 0, &txn);
+    if (rc) return rc;
+    for (; !rc && name < end; name += strlen(name) + 1) rc = open_in(txn, kv, name, &dbi);
+    if (rc) {
+        mdb_txn_abort(txn);
+        return rc;
+    }
+    return mdb_txn_commit(txn);
+}
+
+int32_t p4kv_prepare(p4_kv *kv, const char *names, uint64_t names_len) {
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = prepare(kv, names, names + names_len);
+    end_use(kv);
+    return code(rc);
+}
+
 int32_t p4kv_database(p4_kv *kv, const char *name) {
+    for (int32_t i = 0; i < kv->count; i++)
+        if (!strcmp(kv->names[i], name)) return i;
     if (kv->count == MAX_DATABASES) return -ENFILE;
     int rc = begin_use(kv);
     if (rc) return rc;

@@ -30,7 +30,12 @@ P4_EXPORT int32_t p4kv_open(const char *dir, uint64_t map_bytes, uint32_t option
  * On failure it is closed: every call fails with MDB_PANIC until this succeeds. */
 P4_EXPORT int32_t p4kv_reopen(p4_kv *kv, uint64_t map_bytes);
 
-/* Opens (creates) a named database; "" is the unnamed one. Returns its number, or an error. */
+/* Creates these databases, each name with its NUL, in one transaction: one sync of the disk, not one for
+ * each. p4kv_database opens them. */
+P4_EXPORT int32_t p4kv_prepare(p4_kv *kv, const char *names, uint64_t names_len);
+
+/* Opens (creates) a named database; "" is the unnamed one. Returns its number, the same for the same
+ * name, or an error. */
 P4_EXPORT int32_t p4kv_database(p4_kv *kv, const char *name);
 
 /* Copies the value of `key` into `out`. Returns its length, which may be more than `cap` (then

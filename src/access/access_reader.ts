@@ -7,7 +7,7 @@
 
 import { type Bytes } from "../../ffi/library.ts";
 import { Kv, KvError, SCAN_BYTES } from "../../ffi/kv.ts";
-import { MAX_PATH_BYTES, pathFromBytes } from "../cache/depot_path.ts";
+import { MAX_PATH_BYTES, pathFromText } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 
 /** One entry. The path is valid until the next page is asked for. */
@@ -33,7 +33,7 @@ export class AccessReader {
    */
   constructor(dir: string) {
     try {
-      this.#kv = new Kv(pathFromBytes(new TextEncoder().encode(dir)), 0, { readOnly: true });
+      this.#kv = new Kv(pathFromText(dir), 0, { readOnly: true });
     } catch (error) {
       if (!(error instanceof KvError)) throw error;
       throw new EnvironmentError(`${error.message}; ${advice(error.code)}`);

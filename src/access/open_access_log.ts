@@ -5,7 +5,7 @@
  * @module
  */
 
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromText } from "../cache/depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { GIB } from "../config/kinds.ts";
 import { createRepeatLimiter, describeError, getLog } from "../observe/logging.ts";
@@ -30,7 +30,7 @@ export function openAccessLog(
   try {
     Deno.mkdirSync(dir, { recursive: true, mode: 0o755 });
     return new AccessLog({
-      dir: pathFromBytes(new TextEncoder().encode(dir)),
+      dir: pathFromText(dir),
       mapBytes: config.accessMapsizeGib * GIB,
       batchSize: config.accessBatchSize,
       flushMs: config.accessFlushIntervalSeconds * 1000,

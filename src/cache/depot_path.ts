@@ -32,6 +32,11 @@ export function pathFromBytes(bytes: Uint8Array): DepotPath {
   return text as DepotPath;
 }
 
+/** The form of a path on this machine as Deno writes it: for the bindings, which take bytes. */
+export function pathFromText(text: string): string {
+  return pathFromBytes(new TextEncoder().encode(text));
+}
+
 /** Encodes a depot path into its bytes. */
 export function pathToBytes(path: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(path.length);

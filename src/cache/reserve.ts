@@ -7,6 +7,7 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
+import { pathFromText } from "./depot_path.ts";
 
 /** Share of the filesystem, and its bounds. */
 const SHARE = 1 / 1000, LEAST_BYTES = 1024 ** 2, MOST_BYTES = 64 * 1024 ** 2;
@@ -17,12 +18,12 @@ const ROOM = 3;
 /** See the module's description. */
 export class Reserve {
   readonly #path: string;
-  readonly #files: Pick<DepotFiles, "space">;
+  readonly #files: Pick<DepotFiles, "space" | "allocate">;
   readonly #bytes: number;
   #isHeld = false;
 
   /** @param path Absolute; on the depot's filesystem. One that an earlier daemon left is replaced. */
-  constructor(path: string, files: Pick<DepotFiles, "space">) {
+  constructor(path: string, files: Pick<DepotFiles, "space" | "allocate">) {
     this.#path = path;
     this.#files = files;
     const share = Math.round(files.space().totalBytes * SHARE);
@@ -45,8 +46,7 @@ export class Reserve {
     if (this.#isHeld) return true;
     if (this.#files.space().freeBytes < this.neededBytes) return false;
     try {
-      // Written, not only sized: a hole takes no room.
-      Deno.writeFileSync(this.#path, new Uint8Array(this.#bytes));
+      this.#files.allocate(pathFromText(this.#path), this.#bytes);
       this.#isHeld = true;
     } catch {
       remove(this.#path); // no room after all, or read-only: tried again at the next look

@@ -7,7 +7,7 @@
 import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { EnvironmentError } from "../errors.ts";
-import { STATE_DIR } from "./depot_path.ts";
+import { pathFromText, STATE_DIR } from "./depot_path.ts";
 
 /** Absolute paths inside the state directory, for Deno's own calls. */
 export interface StateDir {
@@ -51,7 +51,7 @@ export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir 
 
 function lock(files: DepotFiles, path: string): void {
   try {
-    if (files.lock(path)) {
+    if (files.lock(pathFromText(path))) {
       Deno.writeTextFileSync(path, `${Deno.pid}\n`);
       return;
     }

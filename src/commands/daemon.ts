@@ -18,7 +18,7 @@ import { adminRoutes } from "../admin/routes.ts";
 import { Scrubber } from "../admin/scrubber.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
 import { recordAccesses } from "../cache/accesses.ts";
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromBytes, pathFromText } from "../cache/depot_path.ts";
 import { currentBoot } from "../cache/power_cut.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
@@ -68,7 +68,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   const env = (name: string) => Deno.env.get(name);
   const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
   const operator = listenToOperator(output);
-  const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(config.depotPath)));
+  const files = new DepotFiles(pathFromText(config.depotPath));
   // Before anything is made: without the right to watch, the depot is left untouched.
   const watcher = config.readOnly ? null : openWatcher(files);
   const state = prepareStateDir(files, config.depotPath);

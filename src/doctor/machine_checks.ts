@@ -7,7 +7,7 @@
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import type { Status } from "../admin/status.ts";
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromText } from "../cache/depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
@@ -75,7 +75,7 @@ export function checkWatching({ depot, config, daemon }: Machine): Finding {
   let mode = daemon?.watching ?? null;
   if (mode === null) {
     try {
-      const watcher = Watcher.open(pathFromBytes(new TextEncoder().encode(depot)));
+      const watcher = Watcher.open(pathFromText(depot));
       mode = watcher.mode;
       watcher.stop();
       watcher.close();
@@ -124,7 +124,7 @@ export function checkDisk({ depot, config, daemon }: Machine): Finding[] {
   const name = "disk";
   let space: Status["disk"];
   try {
-    const files = new DepotFiles(pathFromBytes(new TextEncoder().encode(depot)));
+    const files = new DepotFiles(pathFromText(depot));
     space = files.space();
     files.close();
   } catch (error) {

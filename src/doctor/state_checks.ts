@@ -6,7 +6,7 @@
 
 import { Kv } from "../../ffi/kv.ts";
 import type { Status } from "../admin/status.ts";
-import { pathFromBytes, STATE_DIR } from "../cache/depot_path.ts";
+import { pathFromText, STATE_DIR } from "../cache/depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { describeError } from "../observe/logging.ts";
@@ -73,7 +73,7 @@ export function checkDatabases(depot: string, accessDir: string, daemon: Status 
       return skip(name, `cannot look into ${dir}: ${describeError(error)}`);
     }
     try {
-      const kv = new Kv(pathFromBytes(new TextEncoder().encode(dir)), 0, { readOnly: true });
+      const kv = new Kv(pathFromText(dir), 0, { readOnly: true });
       const info = kv.info(kv.database(name === "manifest" ? "files" : ""));
       kv.close();
       // Only the daemon knows how far it lets the manifest grow.

@@ -26,6 +26,7 @@ import type { EvictPolicy } from "./rank.ts";
 import {
   CLEAN,
   COUNTERS_KEY,
+  DATABASES,
   decodeRow,
   decodeTombstone,
   decodeVersion,
@@ -79,6 +80,7 @@ const RUNNING_KEY = "running";
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<
   Kv,
+  | "prepare"
   | "database"
   | "get"
   | "holds"
@@ -154,6 +156,7 @@ export class Manifest {
       const meta = this.#kv.database("meta");
       // Before databases are made that an older version did not have: these are no other's writes.
       const foundTxn = this.#kv.info(meta).lastTxn;
+      this.#kv.prepare(DATABASES);
       this.#db = {
         files: this.#kv.database("files"),
         dirtyQueue: this.#kv.database("dirty_queue"),

@@ -5,6 +5,7 @@
  */
 
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
+import { pathFromText } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Manifest } from "./manifest.ts";
 import { MIGRATIONS, type Settled, settleSchema } from "./migrations.ts";
@@ -72,14 +73,15 @@ function asEnvironmentError(error: unknown): unknown {
 }
 
 function openKv(dir: string): Kv {
+  const path = pathFromText(dir);
   for (const mapBytes of MAP_BYTES.slice(0, -1)) {
     try {
-      return new Kv(dir, mapBytes);
+      return new Kv(path, mapBytes);
     } catch (error) {
       if (!(error instanceof KvError) || error.code !== ENOMEM) throw error;
     }
   }
-  return new Kv(dir, MAP_BYTES.at(-1)!);
+  return new Kv(path, MAP_BYTES.at(-1)!);
 }
 
 function advice(code: number): string {

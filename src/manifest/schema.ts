@@ -47,6 +47,27 @@ export const SCHEMA = 1, READABLE_FROM = 1;
 /** Key in `meta` of the totals and the schema. */
 export const COUNTERS_KEY = "counters";
 
+/** The databases of every depot; those of features that are not used by all come when they are. */
+export const DATABASES: readonly string[] = [
+  "files",
+  "dirty_queue",
+  "evict_order",
+  "versions",
+  "trash",
+  "tombstones",
+  "pins",
+  "unsettled",
+  "renames",
+  "moved",
+  "directory_paths",
+  "directory_identities",
+  "unsynced_0",
+  "unsynced_1",
+  "boot",
+  "evict_rank",
+  "previous",
+];
+
 /** States of a tracked file, as stored. "Uploading" is only ever read: ours lives in memory. */
 export const DIRTY = 0, UPLOADING = 1, CLEAN = 2;
 

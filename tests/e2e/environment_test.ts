@@ -91,3 +91,14 @@ function exists(path: string): boolean {
     return false;
   }
 }
+
+Deno.test("a depot whose path is not ASCII is served, and its files come back", async () => {
+  using dir = new TempDir();
+  const depot = `${dir.path}/dépôt`, store = `${dir.path}/magasin`;
+  for (const path of [depot, store]) Deno.mkdirSync(path);
+  Deno.writeTextFileSync(`${store}/ü,v`, "text");
+  const args = ["--read-only", "--primary-type", "nfs", "--primary-path", store];
+  await using daemon = await DaemonProcess.start(depot, args);
+  assertMatch(await daemon.fetch("ü,v"), /^OK/);
+  assertEquals(Deno.readTextFileSync(`${depot}/ü,v`), "text");
+});

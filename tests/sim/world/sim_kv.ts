@@ -42,6 +42,8 @@ export class SimKv implements ManifestStore {
     this.#environment = environment;
   }
 
+  prepare(): void {}
+
   database(name: string): number {
     const { names, databases } = this.#environment;
     const known = names.indexOf(name);

@@ -13,35 +13,18 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
-import type { Logger } from "@logtape/logtape";
-import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
-import { uploaded } from "../manifest/transitions.ts";
-import type { Health } from "../observe/health.ts";
-import { createRepeatLimiter, describeError } from "../observe/logging.ts";
-import type { EventFeed } from "../observe/event_feed.ts";
-import type { Metrics } from "../observe/metrics.ts";
-import { type Backend, type Content, StorageError } from "../storage/backend.ts";
-import type { EngineMetrics } from "../observe/engine_metrics.ts";
+import { describeError } from "../observe/logging.ts";
 import { PartBudget } from "../storage/part_budget.ts";
 import type { Activity } from "./activity.ts";
 import { AdaptiveLimit } from "./adaptive_limit.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DepotPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
-import type { MovedFiles } from "./moved_files.ts";
-import type { PowerCut } from "./power_cut.ts";
-import { LONGEST_DELAY_MS, PutOffFiles } from "./put_off_files.ts";
+import { PutOffFiles } from "./put_off_files.ts";
 import { Semaphore } from "./semaphore.ts";
-import {
-  FileBeingWritten,
-  FileChanged,
-  isNoFile,
-  type LocalContent,
-  openContent,
-  smallContent,
-} from "./upload_content.ts";
+import { type LocalContent, openContent, smallContent } from "./upload_content.ts";
+import { VersionUpload, type VersionUploadParts } from "./version_upload.ts";
 
 /** Files up to this size are read whole, many in one call. */
 const SMALL_BYTES = 1024 * 1024;
@@ -73,35 +56,14 @@ const PROBE_MS = 1000;
 /** Uploads that the backend failed or refused in a row, after which it is only probed. */
 const FAILURES_TO_PROBE = 8;
 
-/** Kinds of failure that say something about the backend, not about one file. */
-const OF_THE_BACKEND: ReadonlySet<string> = new Set(["denied", "throttled", "transient"]);
-
-/** Failures of one kind are told this often, ms. */
-const REPEAT_MS = 60_000;
-
-/** How long a failure of the disk counts as a condition of the daemon, ms: it is tried again sooner. */
-const LOCAL_FAILURE_MS = 2 * LONGEST_DELAY_MS;
-
 /** Parts the uploader works on, and its limits. */
-export interface UploaderParts {
+export interface UploaderParts extends VersionUploadParts {
   readonly files: DepotFiles;
-  readonly manifest: Manifest;
   readonly activity: Activity;
-  readonly backend: Backend;
   /** Whether the backend was found unreachable, or asked for rest, and is only probed. */
   readonly isBackendDown: () => boolean;
   readonly isExcluded: (path: string) => boolean;
   readonly renames: Pick<DirectoryRenames, "isHeld">;
-  readonly moved: MovedFiles;
-  readonly powerCut: Pick<PowerCut, "isOutdated">;
-  readonly health: Health;
-  readonly metrics: Metrics;
-  readonly feed: EventFeed;
-  readonly engineMetrics: EngineMetrics;
-  readonly log: Logger;
-  readonly nowSeconds: () => number;
-  /** Resolves when every event so far has been taken in. */
-  readonly upToDate: () => Promise<void>;
   /** Small files in flight at once, to begin with. */
   readonly concurrency: number;
   /** The same when more get more done. */
@@ -122,15 +84,13 @@ export class Uploader {
   readonly #largeWaiting = new Set<DepotPath>();
   readonly #putOff = new PutOffFiles();
   readonly #abort = new AbortController();
-  readonly #limited = createRepeatLimiter(REPEAT_MS);
+  readonly #versions: VersionUpload;
   #stopping = false;
   #wake: (() => void) | null = null;
   #woken = false;
   #running: Promise<void> | null = null;
   /** Resolves when uploads may begin. */
   #held: Promise<void> | null = null;
-  #failuresInARow = 0;
-  #lastFailure = "";
   /** When the oldest dirty file became dirty, s since the epoch. */
   #oldest: number | null = null;
 
@@ -141,6 +101,8 @@ export class Uploader {
       max: parts.maxConcurrency,
     }));
     this.#small = new Semaphore(this.#smallLimit.value);
+    const mustWait = (path: DepotPath) => this.#mustWait(path);
+    this.#versions = new VersionUpload(parts, mustWait, this.#putOff, this.#abort.signal);
   }
 
   /** Age of the file that has waited longest, at the last look at the queue, s. */
@@ -241,8 +203,9 @@ export class Uploader {
   /** Whether the backend is only probed; says so. */
   #isDown(): boolean {
     const { health, isBackendDown } = this.#parts;
-    const isDown = isBackendDown() || this.#failuresInARow >= FAILURES_TO_PROBE;
-    if (isDown) health.raise("backend_down", this.#lastFailure || "the storage cannot be reached");
+    const { failuresInARow, lastFailure } = this.#versions;
+    const isDown = isBackendDown() || failuresInARow >= FAILURES_TO_PROBE;
+    if (isDown) health.raise("backend_down", lastFailure || "the storage cannot be reached");
     else health.clear("backend_down");
     return isDown;
   }
@@ -377,7 +340,7 @@ export class Uploader {
     const { activity } = this.#parts;
     const upload = activity.uploads.get(path) ?? { changed: false };
     activity.uploads.set(path, upload);
-    void this.#uploadOne(path, upload, open).then((isStored) => {
+    void this.#versions.upload(path, upload, open).then((isStored) => {
       activity.uploads.delete(path);
       if (isStored && lane === this.#small) {
         const waiting = this.#parts.manifest.counters.dirty - activity.uploads.size;
@@ -391,86 +354,5 @@ export class Uploader {
       // The queue may have more large files than waited in memory.
       if (lane === this.#large && !lane.isFull) this.#look();
     });
-  }
-
-  /** Whether a version was stored; never throws. */
-  async #uploadOne(
-    path: DepotPath,
-    upload: { readonly changed: boolean },
-    open: () => LocalContent | Promise<LocalContent>,
-  ): Promise<boolean> {
-    const { backend, metrics, feed } = this.#parts;
-    const begun = performance.now();
-    let content: LocalContent | null = null;
-    try {
-      content = await open();
-      if (this.#mustWait(path)) throw new FileChanged();
-      const { signal } = this.#abort;
-      if (await this.#parts.powerCut.isOutdated(path, content, backend, signal)) return false;
-      const etag = await this.#copied(path, content) ??
-        (await backend.put(path, content, this.#abort.signal)).etag;
-      const seconds = (performance.now() - begun) / 1000;
-      metrics.uploadDone(true, content.size, seconds);
-      feed.note("uploaded", path, { bytes: content.size, seconds });
-      this.#putOff.forget(path);
-      this.#failuresInARow = 0;
-      if (!upload.changed) this.#markClean(path, content, etag);
-      return true;
-    } catch (error) {
-      await this.#failed(path, upload, error, (performance.now() - begun) / 1000);
-      return false;
-    } finally {
-      content?.close?.();
-    }
-  }
-
-  /** Stores the content by a copy on the server, where it is stored under another name; null if not. */
-  async #copied(path: DepotPath, content: Content): Promise<string | null> {
-    const { backend, moved, engineMetrics } = this.#parts;
-    const etag = await moved.copy(path, content, backend, this.#abort.signal);
-    if (etag !== null) engineMetrics.objectCopied();
-    return etag;
-  }
-
-  #markClean(path: DepotPath, content: Content, etag: string): void {
-    const { manifest, nowSeconds } = this.#parts;
-    this.#parts.moved.forget(path);
-    const record = manifest.get(path);
-    // Deleted meanwhile: its tombstone says that the object just stored is not it.
-    if (record === null) return;
-    const { size, mtimeNs, mode, digest } = content;
-    manifest.set(path, uploaded(record, { size, mtimeNs, mode, digest, etag }, nowSeconds()));
-  }
-
-  async #failed(
-    path: DepotPath,
-    upload: { readonly changed: boolean },
-    error: unknown,
-    seconds: number,
-  ): Promise<void> {
-    const { metrics, manifest, health, log, upToDate } = this.#parts;
-    if (error instanceof FileError && isNoFile(error.errno)) {
-      // Not before its event, which records the delete; and not when another one came since: then a
-      // newer file may be there, and is recorded.
-      await upToDate();
-      if (!upload.changed) manifest.set(path, null);
-      return;
-    }
-    this.#putOff.postpone(path);
-    // A backend that was reading the content says so in its own words.
-    const cause = error instanceof StorageError ? error.cause : error;
-    if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
-    if (this.#abort.signal.aborted) return;
-    metrics.uploadDone(false, 0, seconds);
-    this.#parts.feed.note("upload_failed", path, { seconds, why: describeError(error) });
-    const why = `${displayPath(path)}: ${describeError(error)}`;
-    const kind = error instanceof StorageError ? error.kind : "local";
-    if (kind === "local") health.raise("depot_io", `cannot read ${why}`, LOCAL_FAILURE_MS);
-    if (OF_THE_BACKEND.has(kind)) {
-      this.#failuresInARow++;
-      this.#lastFailure = describeError(error);
-    }
-    const line = this.#limited(`Upload failed (${kind}), will be tried again`);
-    if (line !== null) log.error(`${line}: ${why}`);
   }
 }

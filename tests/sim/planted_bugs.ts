@@ -28,7 +28,7 @@ const MANIFEST = "src/manifest/manifest.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
 const UNSETTLED = "src/cache/unsettled.ts";
-const UPLOADER = "src/cache/uploader.ts";
+const UPLOAD = "src/cache/version_upload.ts";
 const KERNEL_EVICTION = "tests/sim/world/sim_eviction.ts";
 const KERNEL_FILES = "tests/sim/world/sim_files.ts";
 
@@ -45,25 +45,25 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "  if (before !== null && before.row.state !== CLEAN) {",
   ]),
   bug("an upload does not look whether an event came", [
-    UPLOADER,
+    UPLOAD,
     "if (!upload.changed) this.#markClean",
     "this.#markClean",
   ]),
   bug("a file is clean before its put ends", [
-    UPLOADER,
+    UPLOAD,
     "      const etag = await this.#copied(",
     '      this.#markClean(path, content, "early");\n      const etag = await this.#copied(',
   ]),
   bug("a put that failed counts as done", [
-    UPLOADER,
-    "(await backend.put(path, content, this.#abort.signal)).etag",
-    '(await backend.put(path, content, this.#abort.signal).catch(() => ({ etag: "" }))).etag',
+    UPLOAD,
+    "(await backend.put(path, content, this.#signal)).etag",
+    '(await backend.put(path, content, this.#signal).catch(() => ({ etag: "" }))).etag',
   ]),
   bug("files open for writing are uploaded, changes meanwhile unseen", [
     KERNEL_FILES,
     'if (this.#disk.isBeingWritten(inode)) return { kind: "beingWritten" };',
     "",
-  ], [UPLOADER, "if (!upload.changed) this.#markClean", "this.#markClean"]),
+  ], [UPLOAD, "if (!upload.changed) this.#markClean", "this.#markClean"]),
   bug("requests of unknown outcome are not noted", [
     UNSETTLED,
     "    this.#table.set(path, encodeTime(this.#parts.nowSeconds()));",

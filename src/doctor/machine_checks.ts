@@ -15,7 +15,7 @@ import { fail, type Finding, ok, skip, warn } from "./finding.ts";
 /** FAN_RENAME, which tells a rename with both its names, came with Linux 5.17: fanotify_mark(2). */
 const KERNEL_FOR_RENAMES: readonly [number, number] = [5, 17];
 
-const CAP_SYS_ADMIN = 21n, CAP_DAC_READ_SEARCH = 2n, CAP_LEASE = 28n;
+const CAP_SYS_ADMIN = 21n, CAP_LEASE = 28n;
 
 /** Fewer descriptors than this are soon used up by connections and open files. */
 const FEW_DESCRIPTORS = 4096;
@@ -55,16 +55,15 @@ export function checkCapabilities({ config, daemon }: Machine): Finding {
   }
   const has = (capability: bigint) => (effective >> capability & 1n) === 1n;
   if (!has(CAP_SYS_ADMIN)) {
-    const fix =
-      "run it as root, or: setcap cap_sys_admin,cap_dac_read_search,cap_lease+ep p4-cache";
+    const fix = "run it as root, or: setcap cap_sys_admin,cap_lease+ep p4-cache";
     const what = `${who} has no CAP_SYS_ADMIN: fanotify refuses to watch`;
     return daemon === null && Deno.uid() !== 0 ? warn(name, what, fix) : fail(name, what, fix);
   }
-  if (has(CAP_DAC_READ_SEARCH) && has(CAP_LEASE)) return ok(name, `${who} has all it needs`);
+  if (has(CAP_LEASE)) return ok(name, `${who} has all it needs`);
   return warn(
     name,
-    `${who} lacks CAP_DAC_READ_SEARCH or CAP_LEASE: files of other users may not be evicted`,
-    "add them to the unit or to the binary (setcap)",
+    `${who} lacks CAP_LEASE: files of other users are not evicted`,
+    "run it as the files' owner, or add CAP_LEASE to the unit or to the binary (setcap)",
   );
 }
 

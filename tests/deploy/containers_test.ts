@@ -94,6 +94,6 @@ Deno.test("only the primary's container may gain anything", () => {
   assert(!replica.includes("add:") && !replica.includes("allowPrivilegeEscalation: true"));
   const compose = Deno.readTextFileSync(`${DEPLOY}docker/compose.yaml`);
   assertEquals(compose.match(/cap_add:\n(\s+- \w+\n)+/g), [
-    "cap_add:\n      - DAC_READ_SEARCH\n      - LEASE\n      - SYS_ADMIN\n",
+    "cap_add:\n      - LEASE\n      - SYS_ADMIN\n",
   ]);
 });

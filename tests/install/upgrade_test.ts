@@ -59,6 +59,8 @@ class Machine implements AsyncDisposable {
       Deno.mkdirSync(`${path}/${dir}`);
     }
     Deno.writeTextFileSync(`${path}/tools/systemctl`, SYSTEMCTL, { mode: 0o755 });
+    // The real one would make files of this machine.
+    Deno.writeTextFileSync(`${path}/tools/systemd-tmpfiles`, "#!/bin/sh\n", { mode: 0o755 });
     const primary = { type: "nfs", path: this.store };
     Deno.writeTextFileSync(this.config, JSON.stringify({ depot_path: this.depot, primary }));
     this.env = {

@@ -6,6 +6,7 @@
 
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Evictor } from "../cache/evictor.ts";
+import type { OtherHolder, RightState, WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { BusyDirectories, BusyDirectory } from "../observe/busy_directories.ts";
@@ -35,6 +36,16 @@ export interface DegradedStatus {
   readonly seconds: number;
 }
 
+/** How this daemon stands to the lease of its storage. */
+export interface LeaseStatus {
+  /** `none`: no lease is kept. */
+  readonly state: RightState;
+  /** 0 where this daemon has not had it. */
+  readonly epoch: number;
+  /** Another daemon that has it. */
+  readonly other: OtherHolder | null;
+}
+
 /** Figures of the moment. */
 export interface ActivityStatus {
   /** A second, over the last seconds. */
@@ -62,6 +73,7 @@ export interface Status {
   /** How changes of the depot are noticed; null on a replica. */
   readonly watching: string | null;
   readonly storage: { readonly primary: StorageStatus; readonly secondary: StorageStatus | null };
+  readonly lease: LeaseStatus;
   readonly files: {
     readonly total: number;
     readonly clean: number;
@@ -114,6 +126,8 @@ export interface StatusParts {
   readonly primary: RetryingBackend;
   readonly secondary: RetryingBackend | null;
   readonly watching: string | null;
+  readonly right: Pick<WriteRight, "state" | "other">;
+  readonly leaseEpoch: () => number;
   readonly startedMs: number;
 }
 
@@ -135,6 +149,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       primary: storageStatus(primary),
       secondary: secondary === null ? null : storageStatus(secondary),
     },
+    lease: leaseStatus(parts),
     files: {
       total: gauges.total,
       clean: gauges.clean,
@@ -173,6 +188,17 @@ function activityStatus({ rates, busy, feed, manifest }: StatusParts): ActivityS
     drainSeconds: rates.drainSeconds(dirty, dirtyBytes),
     busiest: busy.top(BUSIEST),
     slowest: feed.slowest("restored", SLOWEST),
+  };
+}
+
+function leaseStatus({ right, leaseEpoch }: StatusParts): LeaseStatus {
+  const { other } = right;
+  return {
+    state: right.state,
+    epoch: leaseEpoch(),
+    other: other === null
+      ? null
+      : { host: other.host, pid: other.pid, started: other.started, epoch: other.epoch },
   };
 }
 

@@ -12,7 +12,8 @@
  *   7. trash entries of the others removed
  *
  * A file is a candidate only when it is clean with a verified version (M2), not pinned, and no request of
- * unknown outcome may still replace its object. A file of the C++ implementation without version (M3) is
+ * unknown outcome may still replace its object; and none is one while another daemon may be writing to the
+ * storage (`src/cluster/lease.ts`): an object may not be the file's any more. A file of the C++ implementation without version (M3) is
  * uploaded again first.
  *
  * It begins when the cache is above its low watermark, or the filesystem below a floor of free bytes or
@@ -67,6 +68,8 @@ export interface EvictorParts {
   readonly intake: Intake;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  /** Whether nobody else writes to the storage: else an object may not be the file's any more. */
+  readonly mayWrite: () => boolean;
   readonly identities: Pick<DirectoryIdentities, "remember">;
   readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
   readonly metrics: Metrics;
@@ -131,7 +134,7 @@ export class Evictor {
 
   /** Starts evicting when the cache is above its low watermark, or the disk below a floor. */
   notice(): void {
-    if (this.#stopping || this.#heldBecause !== null) return;
+    if (this.#stopping || this.#heldBecause !== null || !this.#parts.mayWrite()) return;
     if (this.#running !== null || Date.now() < this.#retryAtMs) return;
     const goal = this.#goal();
     if (goal !== null) this.#begin(goal);
@@ -309,8 +312,9 @@ export class Evictor {
 
   /** Why the file is not even tried; null when it is. */
   #reasonToStay(path: DepotPath, record: FileRecord): SkipReason | null {
-    const { activity, intake, pins, unsettled } = this.#parts;
+    const { activity, intake, pins, unsettled, mayWrite } = this.#parts;
     if (record.row.state !== CLEAN) return "dirty";
+    if (!mayWrite()) return "unleased";
     if (activity.evictions.has(path) || activity.restores.has(path)) return "busy";
     if (pins.isPinned(path)) return "pinned";
     if (unsettled.has(path)) return "unsettled";

@@ -49,6 +49,8 @@ export interface GarbageParts {
   readonly intake: Intake;
   readonly unsettled: Unsettled;
   readonly backend: Backend;
+  /** Whether objects may be changed at all at the moment. */
+  readonly mayWrite: () => boolean;
   readonly log: Logger;
   readonly nowSeconds: () => number;
   readonly policy: DeletePolicy;
@@ -128,7 +130,7 @@ export class GarbageCollector {
     const removals = new Set<Promise<void>>();
     try {
       for await (const object of this.due()) {
-        if (this.#abort.signal.aborted) break;
+        if (this.#abort.signal.aborted || !this.#parts.mayWrite()) break;
         const removal = this.#remove(object, result, onRemoved)
           .finally(() => removals.delete(removal));
         removals.add(removal);

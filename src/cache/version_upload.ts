@@ -144,11 +144,12 @@ export class VersionUpload {
     // A backend that was reading the content says so in its own words.
     const cause = error instanceof StorageError ? error.cause : error;
     if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
-    if (this.#signal.aborted) return;
+    const kind = error instanceof StorageError ? error.kind : "local";
+    // Without the lease: what waits for it says so.
+    if (this.#signal.aborted || kind === "fenced") return;
     metrics.uploadDone(false, 0, seconds);
     this.#parts.feed.note("upload_failed", path, { seconds, why: describeError(error) });
     const why = `${displayPath(path)}: ${describeError(error)}`;
-    const kind = error instanceof StorageError ? error.kind : "local";
     if (kind === "local") health.raise("depot_io", `cannot read ${why}`, LOCAL_FAILURE_MS);
     if (OF_THE_BACKEND.has(kind)) {
       this.failuresInARow++;

@@ -22,6 +22,9 @@ import { pathFromBytes, pathFromText } from "../cache/depot_path.ts";
 import { currentBoot } from "../cache/power_cut.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
+import { machineClock } from "../cluster/lease_clock.ts";
+import { openLease } from "../cluster/open_lease.ts";
+import { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
@@ -29,6 +32,7 @@ import { isDiskFull, migrateManifest, openManifest } from "../manifest/open_mani
 import { addDaemonMetrics, type DaemonReadings } from "../observe/daemon_metrics.ts";
 import { Health } from "../observe/health.ts";
 import { stateOf } from "../observe/health_watch.ts";
+import { addLeaseMetrics } from "../observe/lease_metrics.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { startPulse } from "../observe/pulse.ts";
 import { RateMeter } from "../observe/rates.ts";
@@ -58,9 +62,14 @@ import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from ".
  * Runs until SIGTERM or SIGINT; returns the exit code.
  * @param config Its live settings change when the daemon is told to reload (`live.ts`).
  * @param load Reads the configuration again. @throws ConfigError
+ * @param takeOver Whether another daemon that holds the lease of the storage is fenced.
  * @throws EnvironmentError when something at start is missing.
  */
-export async function runDaemon(config: Config, load: () => Config): Promise<number> {
+export async function runDaemon(
+  config: Config,
+  load: () => Config,
+  takeOver: boolean,
+): Promise<number> {
   const startedMs = Date.now();
   const output = configureLogging(config);
   const log = getLog("daemon");
@@ -85,16 +94,19 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   }, config.evictPolicy);
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
-  const storage = await openStorage(config);
+  const right = new WriteRight({ clock: machineClock(), health, log: getLog("lease") });
+  const storage = await openStorage(config, right);
   const { primary, secondary } = storage;
   // What another program wrote is counted only later.
   const hasState = manifest.counters.total > 0 || manifest.needsRecount;
   await probeStorage(config, storage, hasState, log);
+  const lease = openLease(config, storage.forLease, right, state.path);
+  await lease?.start(takeOver);
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   const findsRenames = !config.readOnly && !config.skipStartupScan;
   const left = await recover(files, manifest, trashNames, currentBoot(), log, findsRenames);
-  const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve);
+  const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve, right);
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
@@ -124,6 +136,8 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
     secondary,
     gauges: () => gauges(config, engine),
     watching: watcher?.mode ?? null,
+    right,
+    leaseEpoch: () => lease?.epoch ?? 0,
     startedMs,
   };
   const control = ControlServer.listen(
@@ -132,6 +146,11 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   );
 
   addDaemonMetrics(engine.metrics.registry, startedMs, () => daemonReadings(status, engine));
+  addLeaseMetrics(engine.metrics.registry, () => ({
+    isHeld: right.isHeld,
+    epoch: lease?.epoch ?? 0,
+    renewals: lease?.renewals ?? { success: 0, failure: 0 },
+  }));
   const http = openHttp(config, status, () => manager.isReady);
 
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
@@ -181,7 +200,9 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await server.close();
   await accesses?.close();
-  await Promise.all([engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)]);
+  const transfersEnd = [engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)];
+  right.endWaits(); // uploads that wait for the lease
+  await Promise.all(transfersEnd);
   manifest.giveUp();
   await engine.identities.stop();
   await engine.renames.stop();
@@ -199,6 +220,7 @@ export async function runDaemon(config: Config, load: () => Config): Promise<num
   await engine.accessLog?.close();
   const { dirty } = manifest.counters;
   await manifest.close();
+  await lease?.release(); // nothing is written any more
   await storage.close();
   files.close();
   removePidFile(config);

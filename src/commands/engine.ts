@@ -29,6 +29,7 @@ import { Scanner } from "../cache/scanner.ts";
 import { emptyTrash, putBackMoved } from "../cache/trash.ts";
 import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
+import type { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { previousOfRestored } from "../manifest/rank.ts";
@@ -102,6 +103,7 @@ export async function recover(
 /**
  * Builds the engine; nothing runs yet.
  * @param config Its live settings are read when they are needed (`live.ts`).
+ * @param right Whether the primary may be written to; without it nothing is uploaded, removed or evicted.
  */
 export function buildEngine(
   config: Config,
@@ -111,6 +113,7 @@ export function buildEngine(
   secondary: Backend | null,
   health: Health,
   reserve: Pick<Reserve, "hold" | "neededBytes">,
+  right: Pick<WriteRight, "isHeld" | "whenHeld" | "onLost">,
 ): Engine {
   const activity = new Activity();
   const isExcluded = createLiveExclusion(() => config.exclude);
@@ -192,6 +195,10 @@ export function buildEngine(
       return config.uploadPollIntervalMs;
     },
   });
+  const mayWrite = () => right.isHeld;
+  const waitForRight = () => uploader.hold(right.whenHeld().then(() => uploader.hurry()));
+  right.onLost(waitForRight);
+  if (!right.isHeld) waitForRight();
   const pins = new Pins(manifest);
   const unsettled = new Unsettled({
     ...shared,
@@ -207,6 +214,7 @@ export function buildEngine(
     ...shared,
     intake,
     unsettled,
+    mayWrite,
     backend: primary,
     log: getLog("gc"),
     policy: config.deletePolicy,
@@ -220,6 +228,7 @@ export function buildEngine(
     intake,
     pins,
     unsettled,
+    mayWrite,
     identities,
     reserve,
     metrics,

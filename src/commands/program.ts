@@ -77,14 +77,18 @@ export function buildProgram(
     .allowExcessArguments();
   addDaemonFlags(program);
   program.option("--check-config", "check the configuration, and end; exit 2 if it is wrong");
-  program.action(async (options: { checkConfig?: boolean }) => {
+  program.option(
+    "--take-over",
+    "fence another daemon that writes to the same storage; this one writes once that one cannot",
+  );
+  program.action(async (options: { checkConfig?: boolean; takeOver?: boolean }) => {
     refuseUnknownCommand(program);
     if (options.checkConfig === true) {
       const { loadConfig } = await import("../config/load.ts");
       loadConfig(typedFlags(program), (name) => Deno.env.get(name));
       return terminal.out("Configuration is valid\n");
     }
-    setExitCode(await runFlags(args, program));
+    setExitCode(await runFlags(args, program, options.takeOver === true));
   });
   addConfigCommand(program, terminal);
   addShimCommand(program, terminal, setExitCode);
@@ -114,7 +118,11 @@ export function buildProgram(
   return program;
 }
 
-async function runFlags(args: readonly string[], program: Command): Promise<number> {
+async function runFlags(
+  args: readonly string[],
+  program: Command,
+  takeOver: boolean,
+): Promise<number> {
   const { loadConfig } = await import("../config/load.ts");
   const load = () => loadConfig(typedFlags(program), (name) => Deno.env.get(name));
   const config = load();
@@ -122,7 +130,7 @@ async function runFlags(args: readonly string[], program: Command): Promise<numb
   if (config.daemon && !isDetached()) return await detach(args, config);
   if (isDetached()) leaveTerminal();
   const { runDaemon } = await import("./daemon.ts");
-  return await runDaemon(config, load);
+  return await runDaemon(config, load, takeOver);
 }
 
 function refuseUnknownCommand(program: Command): void {

@@ -2,7 +2,7 @@
  * Opens the daemon's storage: each backend with limits, measuring, retries and its circuit, tried
  * before anything relies on it.
  *
- *   engine → RetryingBackend → LimitedBackend → MeasuredBackend → ReplaceableBackend
+ *   engine → RetryingBackend → LimitedBackend → LeasedBackend → MeasuredBackend → ReplaceableBackend
  *     → s3 · azure · gcs · nfs
  *
  * @module
@@ -16,6 +16,8 @@ import { type Role, ROLES } from "../config/setting.ts";
 import { EnvironmentError } from "../errors.ts";
 import { BackendMetrics } from "../observe/backend_metrics.ts";
 import { describeError } from "../observe/logging.ts";
+import { LeasedBackend } from "../cluster/leased_backend.ts";
+import type { WriteRight } from "../cluster/write_right.ts";
 import type { Backend } from "../storage/backend.ts";
 import { LimitedBackend, type Limits } from "../storage/limited.ts";
 import { MeasuredBackend } from "../storage/measured.ts";
@@ -41,6 +43,8 @@ export interface Storage {
   readonly primary: RetryingBackend;
   /** Only ever read. */
   readonly secondary: RetryingBackend | null;
+  /** The primary for the lease alone, whose renewals wait for no limit and no retry. */
+  readonly forLease: Backend;
   readonly metrics: BackendMetrics;
   /**
    * Opens a backend with its new settings, and tries it.
@@ -53,9 +57,13 @@ export interface Storage {
 /**
  * Opens both backends; asks them nothing yet.
  * @param config Its live settings are read when they are needed (`live.ts`).
+ * @param right Without it nothing is written to the primary; null where no lease is kept.
  * @throws EnvironmentError when one cannot be used as configured.
  */
-export async function openStorage(config: Config): Promise<Storage> {
+export async function openStorage(
+  config: Config,
+  right: WriteRight | null = null,
+): Promise<Storage> {
   const metrics = new BackendMetrics();
   const up = bandwidthGate(() => config.uploadBandwidth);
   const down = bandwidthGate(() => config.downloadBandwidth);
@@ -63,7 +71,14 @@ export async function openStorage(config: Config): Promise<Storage> {
   const open = async (role: Role, backend: BackendConfig) => {
     const requests = new RateGate(() => config.maxRequestsPerSecond ?? Infinity);
     const limits = { up, down, requests };
-    const { replaceable: inner, backend: opened } = await openOne(role, backend, limits, metrics);
+    const leased = role === "primary" ? right : null;
+    const { replaceable: inner, backend: opened } = await openOne(
+      role,
+      backend,
+      limits,
+      metrics,
+      leased,
+    );
     replaceable.set(role, inner);
     metrics.watchCircuit(role, () => opened.isOpen);
     metrics.setUnverified(role, isUnverified(backend));
@@ -83,7 +98,14 @@ export async function openStorage(config: Config): Promise<Storage> {
     };
     return { use, drop: () => opened.close() };
   };
-  return { primary, secondary, metrics, prepare, close };
+  return {
+    primary,
+    secondary,
+    forLease: replaceable.get("primary")!,
+    metrics,
+    prepare,
+    close,
+  };
 }
 
 async function openTried(role: Role, backend: BackendConfig, config: Config): Promise<Backend> {
@@ -182,11 +204,18 @@ async function openOne(
   config: BackendConfig,
   limits: Limits,
   metrics: BackendMetrics,
+  right: WriteRight | null,
 ): Promise<{ replaceable: ReplaceableBackend; backend: RetryingBackend }> {
   try {
     const replaceable = new ReplaceableBackend(await openBackend(config));
     const measured = new MeasuredBackend(replaceable, metrics.recorder(role));
-    return { replaceable, backend: new RetryingBackend(new LimitedBackend(measured, limits)) };
+    let allowed: Backend = measured;
+    if (right !== null) {
+      const leased = new LeasedBackend(measured, right);
+      right.onLost(() => leased.cutOff());
+      allowed = leased;
+    }
+    return { replaceable, backend: new RetryingBackend(new LimitedBackend(allowed, limits)) };
   } catch (error) {
     throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);
   }

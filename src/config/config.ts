@@ -15,6 +15,9 @@ export interface Config {
   /** Replica mode: no watching, no uploads. */
   readonly readOnly: boolean;
   readonly primary: BackendConfig;
+  /** Whether one writer at most is made sure of, by a lease in the primary; auto: where it keeps one. */
+  readonly lease: "auto" | "on" | "off";
+  readonly leaseTtlSeconds: number;
   /** Only ever read. */
   readonly secondary: BackendConfig | null;
   readonly maxCacheBytes: number;

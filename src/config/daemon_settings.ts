@@ -253,6 +253,27 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       help: "do not try the storage at start",
     },
   ]),
+  ...group("Single writer", [
+    {
+      key: "lease",
+      field: "lease",
+      flag: "lease",
+      kind: { is: "choice", of: ["auto", "on", "off"] },
+      fallback: "auto",
+      help:
+        "a lease in the primary storage keeps a second read-write daemon from writing there; auto " +
+        "goes on without one where the storage refuses to keep it, on does not start then",
+    },
+    {
+      key: "lease_ttl",
+      field: "leaseTtlSeconds",
+      flag: null,
+      kind: seconds(5, 3600),
+      fallback: 60,
+      help:
+        "the lease is free when it was not renewed for so long; it is renewed three times as often",
+    },
+  ]),
   ...group("Process", [
     {
       key: "daemon",

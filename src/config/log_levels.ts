@@ -19,6 +19,7 @@ export const LOG_MODULES = [
   "gc",
   "health",
   "intake",
+  "lease",
   "log",
   "peer",
   "rename",

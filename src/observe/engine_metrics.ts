@@ -13,6 +13,7 @@ export const SKIP_REASONS = [
   "dirty",
   "pinned",
   "unsettled",
+  "unleased",
   "unverified",
   "busy",
   "in_use",

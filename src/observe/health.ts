@@ -29,6 +29,10 @@ export const CONDITIONS = [
   "transfers_failing",
   /** Less of the depot's filesystem is free than the threshold asks for. */
   "disk_filling",
+  /** The lease of the storage is not held at the moment: nothing is uploaded or evicted. */
+  "lease_waiting",
+  /** Another daemon took the lease of the storage: nothing is written until somebody decides. */
+  "fenced",
 ] as const;
 
 /** Name of a condition. */

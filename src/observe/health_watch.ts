@@ -34,6 +34,7 @@ const FAILING: ReadonlySet<ConditionName> = new Set([
   "manifest_unwritable",
   "disk_low",
   "depot_io",
+  "fenced",
 ]);
 
 /** With fewer transfers than this a share of failures says nothing. */

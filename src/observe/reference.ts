@@ -10,6 +10,7 @@ import { addDaemonMetrics } from "./daemon_metrics.ts";
 import { BackendMetrics } from "./backend_metrics.ts";
 import { EngineMetrics } from "./engine_metrics.ts";
 import { Health } from "./health.ts";
+import { addLeaseMetrics } from "./lease_metrics.ts";
 import { getLog } from "./logging.ts";
 import { type GaugeSnapshot, Metrics } from "./metrics.ts";
 import { ReloadMetrics } from "./reload_metrics.ts";
@@ -36,6 +37,8 @@ function allMetrics(): Metrics {
   metrics.addBackends(new BackendMetrics());
   new EngineMetrics(metrics.registry, new Health(getLog("health")), () => nothing);
   new ReloadMetrics(metrics.registry);
+  const renewals = { success: 0, failure: 0 };
+  addLeaseMetrics(metrics.registry, () => ({ isHeld: true, epoch: 0, renewals }));
   addDaemonMetrics(metrics.registry, 0, () => ({
     state: "healthy",
     hitRatio: null,

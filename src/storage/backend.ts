@@ -144,7 +144,9 @@ export type StorageErrorKind =
   /** Content does not agree with its checksum or size. */
   | "corrupt"
   /** The condition of a put does not hold: somebody else's object is there, or the one meant is not. */
-  | "conflict";
+  | "conflict"
+  /** This daemon may not write at the moment: another one does, or may. Waits for the lease. */
+  | "fenced";
 
 /** The only error that leaves a backend. */
 export class StorageError extends Error {

@@ -164,7 +164,10 @@ export class RetryingBackend extends DecoratedBackend {
     try {
       return await change;
     } catch (error) {
-      if (error instanceof StorageError && error.kind === "transient") this.onUnknownOutcome(path);
+      const isUnknown = error instanceof StorageError && (error.kind === "transient" ||
+        // With a cause it was under way already.
+        error.kind === "fenced" && error.cause !== undefined);
+      if (isUnknown) this.onUnknownOutcome(path);
       throw error;
     }
   }

@@ -98,6 +98,8 @@ export class Engine {
   readonly #ownsDir: boolean;
   /** The access log, as far as the engine asks it. */
   readonly loggedAccess = new Map<string, number>();
+  /** Whether the lease of the storage is held. */
+  mayWrite = true;
   /** Added to the clock, s. */
   laterSeconds = 0;
 
@@ -188,6 +190,7 @@ export class Engine {
       ...shared,
       intake: this.intake,
       unsettled: this.unsettled,
+      mayWrite: () => this.mayWrite,
       policy: options.deletePolicy ?? "keep",
       graceSeconds: options.deleteGraceSeconds ?? 0,
       isCopying: () => this.renames.pending > 0 || this.moved.size > 0,
@@ -199,6 +202,7 @@ export class Engine {
       intake: this.intake,
       pins: this.pins,
       unsettled: this.unsettled,
+      mayWrite: () => this.mayWrite,
       identities: this.identities,
       reserve: this.reserve,
       lowWatermarkBytes: options.lowWatermarkBytes ?? LOW_WATERMARK_BYTES,

@@ -42,6 +42,8 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
     assertEquals(load(dir, {}), {
       depotPath: `${dir}/depot`,
       readOnly: false,
+      lease: "auto",
+      leaseTtlSeconds: 60,
       exclude: [],
       skipStartupScan: false,
       reconcileIntervalSeconds: 86_400,

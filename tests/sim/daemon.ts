@@ -85,6 +85,8 @@ export const UPLOADS_AT_MOST = 3 + 3 + 3;
 /** The machine never stops: only the daemon does. */
 const BOOT = { id: "one", atNs: 0n };
 
+const ALONE = { isHeld: true, whenHeld: () => Promise.resolve(), onLost: () => {} };
+
 const NO_RESERVE = { hold: () => true, neededBytes: 0 };
 
 /** The parts of the world that outlive the daemon. */
@@ -151,6 +153,7 @@ export class SimDaemon {
         null,
         health,
         NO_RESERVE,
+        ALONE,
       );
       const watching = engine.intake.run(this.#watcher as unknown as Watcher, engine.scanner);
       watching.catch((error) => this.#ended(error, deaths));

@@ -7,6 +7,8 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { parseLease } from "../../src/cluster/lease_record.ts";
+import { LeaseStore } from "../../src/cluster/lease_store.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { bytePath, contentOf, never, someBytes, textPath } from "./contents.ts";
 
@@ -179,6 +181,24 @@ export function conformance(
       await stored(2);
     });
   }
+
+  promise("the lease is written over what was read, and over nothing else", async ({ backend }) => {
+    const store = new LeaseStore(backend, "all", 60, 60_000);
+    const record = parseLease(new Uint8Array(0), 60);
+    assertEquals(await store.read(never), null);
+    const first = await store.write({ ...record, version: 1 }, null, never);
+    await fails("conflict", () => store.write({ ...record, version: 2 }, null, never));
+    const second = await store.write({ ...record, version: 3 }, first, never);
+    await fails("conflict", () => store.write({ ...record, version: 4 }, first, never));
+    assertEquals(
+      await store.tryConditions({ ...record, version: 5 }, first, second, never),
+      second,
+    );
+    const found = await store.read(never);
+    assert(store.isCertain(found), "conditions are not kept to");
+    assertEquals(found, { record: { ...record, version: 3 }, etag: second });
+    assertEquals(await paths(backend, ""), [], "a listing shows it");
+  });
 
   promise("of two puts where nothing may be, one happens", async ({ backend }) => {
     const path = textPath("dir/raced");

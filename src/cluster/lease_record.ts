@@ -12,7 +12,7 @@
 
 import type { DepotPath } from "../cache/depot_path.ts";
 import type { Content } from "../storage/backend.ts";
-import { contentDigest, sliceDigest } from "../storage/content_digest.ts";
+import { bytesContent } from "../storage/bytes_content.ts";
 import { RESERVED_KEYS } from "../storage/object_keys.ts";
 
 /** Where it is, below the location's prefix. */
@@ -42,16 +42,7 @@ export interface LeaseRecord {
 
 /** The record as content to be stored. @param nowMs Since the epoch. */
 export function leaseContent(record: LeaseRecord, nowMs: number): Content {
-  const bytes = new TextEncoder().encode(JSON.stringify(record) + "\n");
-  const sliceDigests = [sliceDigest(bytes)];
-  return {
-    size: bytes.length,
-    digest: contentDigest(sliceDigests),
-    sliceDigests,
-    mtimeNs: BigInt(nowMs) * 1_000_000n,
-    mode: 0o644,
-    read: (offset, length) => bytes.slice(offset, offset + length),
-  };
+  return bytesContent(new TextEncoder().encode(JSON.stringify(record) + "\n"), nowMs);
 }
 
 /**

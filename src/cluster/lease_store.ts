@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Backend, StorageError } from "../storage/backend.ts";
+import { type Backend, type Content, type PutCondition, StorageError } from "../storage/backend.ts";
 import {
   LEASE_PATH,
   leaseContent,
@@ -138,9 +138,9 @@ export class LeaseStore {
   }
 
   async #put(
-    content: ReturnType<typeof leaseContent>,
+    content: Content,
     signal: AbortSignal,
-    condition?: Parameters<Backend["put"]>[3],
+    condition?: PutCondition,
   ): Promise<string> {
     return (await this.#backend.put(LEASE_PATH, content, this.#limited(signal), condition)).etag;
   }

@@ -14,6 +14,7 @@ import {
   SLICE_BYTES,
   StorageError,
 } from "../../src/storage/backend.ts";
+import { RESERVED_KEYS } from "../../src/storage/object_keys.ts";
 import { readContent, stopped } from "../../src/storage/operation.ts";
 
 /** The operations that can be made to fail. */
@@ -113,7 +114,7 @@ export class MemoryBackend implements Backend {
   async *list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
     if (signal.aborted) throw stopped("list memory", signal);
     for (const path of [...this.objects.keys()].sort()) {
-      if (!path.startsWith(prefix) || path <= after) continue;
+      if (!path.startsWith(prefix) || path <= after || path.startsWith(RESERVED_KEYS)) continue;
       await this.#begin("list", path, signal);
       const { size, etag } = this.#object(path).info;
       yield { path: path as DepotPath, size, etag };

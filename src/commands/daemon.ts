@@ -155,7 +155,6 @@ export async function runDaemon(
 
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
-  const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
   const scrubber = new Scrubber(
     { ...engine, backend: primary },
     config,
@@ -164,6 +163,7 @@ export async function runDaemon(
     getLog("scrub"),
   );
   scrubber.start();
+  const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
   const stopPulse = startPulse(rates, health, config, () => ({
     ...files.space(),
     oldestDirtySeconds: engine.uploader.oldestDirtySeconds,

@@ -6,7 +6,16 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
-import { BINARY, hasProgram, mayWatch, run, TempDir, until } from "../e2e/daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  hasProgram,
+  mayWatch,
+  run,
+  TempDir,
+  until,
+} from "../e2e/daemon_process.ts";
+import { CONDITIONS } from "../../src/observe/health.ts";
 
 const DOCS = new URL("../../docs/", import.meta.url).pathname;
 const MONITORING = `${DOCS}deploy/monitoring/`;
@@ -19,6 +28,22 @@ const EXPORTER = "prometheus-node-exporter";
 const noExporter = !hasProgram(EXPORTER) || !mayWatch();
 if (noExporter) {
   console.log(`the textfile test is skipped: it needs ${EXPORTER} and CAP_SYS_ADMIN`);
+}
+
+const noPrometheus = !hasProgram("prometheus") || !mayWatch();
+if (noPrometheus) console.log("the test with Prometheus is skipped: it needs it and CAP_SYS_ADMIN");
+
+function freePort(): number {
+  using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  return listener.addr.port;
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
 }
 
 interface Dashboard {
@@ -65,6 +90,11 @@ Deno.test("every alert says what is wrong, how bad it is, and has a page that sa
   }
 });
 
+Deno.test("the runbook of P4CacheDegraded explains every condition", () => {
+  const page = Deno.readTextFileSync(`${DOCS}runbooks/P4CacheDegraded.md`);
+  for (const condition of CONDITIONS) assertStringIncludes(page, `- \`${condition}\`: `);
+});
+
 Deno.test("the dashboard's panels neither overlap nor share a number", () => {
   const { panels } = dashboard;
   assertEquals(new Set(panels.map((panel) => panel.id)).size, panels.length);
@@ -89,9 +119,7 @@ Deno.test("alerts and dashboard use only metrics that node_exporter gets from a 
       ...["--metrics-file", `${dir.path}/textfile/p4cache.prom`, "--metrics-interval", "1"],
     ],
   }).spawn();
-  const listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
+  const port = freePort();
   const exporter = new Deno.Command(EXPORTER, {
     args: [
       ...["--collector.disable-defaults", "--collector.textfile"],
@@ -130,6 +158,77 @@ Deno.test("alerts and dashboard use only metrics that node_exporter gets from a 
       child.kill("SIGTERM");
       await child.status;
     }
+  }
+});
+
+Deno.test("Prometheus has data for every panel and every alert, asked from the daemon itself", {
+  ignore: noPrometheus,
+}, async () => {
+  using dir = new TempDir();
+  const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
+  // Its name in the storage is taken by a directory: an upload that fails.
+  for (const path of [depot, store, `${store}/refused`]) Deno.mkdirSync(path);
+  const [httpPort, port] = [freePort(), freePort()];
+  await using daemon = await DaemonProcess.start(depot, [
+    ...["--primary-type", "nfs", "--primary-path", store],
+    ...["--http-listen", `127.0.0.1:${httpPort}`],
+  ]);
+  Deno.writeTextFileSync(
+    `${dir.path}/prometheus.yml`,
+    Deno.readTextFileSync(`${MONITORING}prometheus.yml`)
+      .replaceAll("15s", "1s")
+      .replace("rule_files:\n  - alerts.yaml", `rule_files: ["${MONITORING}alerts.yaml"]`)
+      .replaceAll(/^#(?= )(?=.*(job_name: p4-cache|static_configs|p4-server))/gm, "")
+      .replace("p4-server:9180", `127.0.0.1:${httpPort}`)
+      .replace("node-exporter:9100", "127.0.0.1:1"),
+  );
+  const prometheus = new Deno.Command("prometheus", {
+    args: [
+      ...[`--config.file=${dir.path}/prometheus.yml`, `--storage.tsdb.path=${dir.path}/tsdb`],
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    stderr: "null",
+  }).spawn();
+  const ask = async (expression: string): Promise<unknown[]> => {
+    const query = new URLSearchParams({ query: expression });
+    const answer = await fetch(`http://127.0.0.1:${port}/api/v1/query?${query}`);
+    const { error, data } = await answer.json();
+    assertEquals(error, undefined, expression);
+    return data.result;
+  };
+  try {
+    await until("Prometheus asks the daemon", async () => {
+      return (await ask('up{job="p4-cache"} == 1').catch(() => [])).length > 0;
+    });
+    for (const name of ["a.c,v", "refused"]) Deno.writeTextFileSync(`${depot}/${name}`, name);
+    await until(
+      "one is uploaded",
+      () => Deno.statSync(`${store}/refused`).isDirectory && exists(`${store}/a.c,v`),
+    );
+    await run(BINARY, ["evict", "a.c,v", "--depot-path", depot]);
+    assertEquals(await daemon.fetch("a.c,v"), "OK 5");
+    const expressions = dashboard.panels.flatMap((panel) => panel.targets.map(({ expr }) => expr))
+      .map((expr) =>
+        expr.replaceAll(/"\$(depot|instance)"/g, '".+"').replaceAll("$__rate_interval", "1m")
+          .replace(/ > 0$/, "")
+      );
+    // An alert compares; what it compares must be there.
+    for (const expr of ALERTS.matchAll(/expr: (["'])(.*)\1$/gm)) {
+      await ask(expr[2]!);
+      for (const [series] of expr[2]!.matchAll(/\b(p4cache_\w+|up)(\{[^}]*\})?/g)) {
+        if (!series.includes('kind="corrupt"')) expressions.push(series);
+      }
+    }
+    for (const expression of expressions) {
+      await until(`${expression} has data`, async () => (await ask(expression)).length > 0);
+    }
+    const firing = await ask(
+      'ALERTS{alertname=~"P4Cache(Degraded|Failing|Down)",alertstate="firing"}',
+    );
+    assertEquals(firing, []);
+  } finally {
+    prometheus.kill("SIGTERM");
+    await prometheus.status;
   }
 });
 

@@ -163,7 +163,12 @@ export async function runDaemon(
     getLog("scrub"),
   );
   scrubber.start();
-  const reporting = startReporting(config, engine.metrics, () => gauges(config, engine));
+  const reporting = startReporting(
+    config,
+    engine.metrics,
+    () => gauges(config, engine),
+    () => health.conditions,
+  );
   const stopPulse = startPulse(rates, health, config, () => ({
     ...files.space(),
     oldestDirtySeconds: engine.uploader.oldestDirtySeconds,

@@ -7,7 +7,7 @@
 import type { Config } from "../config/config.ts";
 import { createRepeatLimiter, describeError, getLog } from "../observe/logging.ts";
 import type { GaugeSnapshot, Metrics } from "../observe/metrics.ts";
-import { writeMetricsFile } from "../observe/metrics_file.ts";
+import { writeMetricsFile, WritePace } from "../observe/metrics_file.ts";
 import { statsLine } from "../observe/stats_line.ts";
 
 /** A failure that lasts is told this often, ms. */
@@ -21,20 +21,27 @@ export interface Reporting {
   stop(): Promise<void>;
 }
 
-/** Starts telling. @param config Its live settings are read when they are needed (`live.ts`). */
+/**
+ * Starts telling.
+ * @param config Its live settings are read when they are needed (`live.ts`).
+ * @param conditions What is amiss: a change of it is told with the next interval.
+ */
 export function startReporting(
   config: Config,
   metrics: Metrics,
   snapshot: () => GaugeSnapshot,
+  conditions: () => unknown,
 ): Reporting {
   const log = getLog("stats");
   const limited = createRepeatLimiter(REPEAT_MS);
+  const pace = new WritePace();
   const writeMetrics = async () => {
     const path = config.metricsFile;
     if (path === null) return;
     try {
       await writeMetricsFile(path, await metrics.text());
     } catch (error) {
+      pace.failed();
       const line = limited(`Cannot write the metrics file ${path}: ${describeError(error)}`);
       if (line !== null) log.warning(line);
     }
@@ -42,7 +49,11 @@ export function startReporting(
   let writing: Promise<void> | null = null;
   // One at a time: a file system that hangs must not gather writes.
   const writeMetricsUnlessWriting = () => {
-    writing ??= writeMetrics().finally(() => writing = null);
+    if (writing !== null) return;
+    const figures = snapshot();
+    const state = JSON.stringify([config.metricsFile, metrics.totals(), figures, conditions()]);
+    if (!pace.isDue(state, figures.dirty > 0, performance.now())) return;
+    writing = writeMetrics().finally(() => writing = null);
   };
   const timers: number[] = [];
   const tell = () => log.info(statsLine(metrics.totals(), snapshot()));

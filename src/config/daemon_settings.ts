@@ -390,7 +390,7 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       flag: "metrics-interval",
       kind: seconds(1, DAY),
       fallback: 15,
-      help: "seconds between writes of that file",
+      help: "seconds between writes of that file; up to 10 while nothing happens",
     },
     {
       key: "http_listen",

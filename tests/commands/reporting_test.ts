@@ -5,6 +5,7 @@ import { startReporting } from "../../src/commands/reporting.ts";
 import type { Config } from "../../src/config/config.ts";
 import { configureLogging } from "../../src/observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../../src/observe/metrics.ts";
+import { WritePace } from "../../src/observe/metrics_file.ts";
 
 const SNAPSHOT: GaugeSnapshot = {
   dirty: 0,
@@ -30,7 +31,7 @@ Deno.test("the metrics file is written at the start, and with the last counts at
     const path = `${dir}/m.prom`;
     const counts = metrics();
     const watcher = Deno.watchFs(dir);
-    const reporting = startReporting(config(path), counts, () => SNAPSHOT);
+    const reporting = startReporting(config(path), counts, () => SNAPSHOT, () => []);
     for await (const event of watcher) {
       if (event.paths.includes(path)) break;
     }
@@ -62,7 +63,12 @@ Deno.test({
         logKeep: 1,
       });
       // Fails at the start and at the end.
-      const reporting = startReporting(config(`${dir}/none/m.prom`), metrics(), () => SNAPSHOT);
+      const reporting = startReporting(
+        config(`${dir}/none/m.prom`),
+        metrics(),
+        () => SNAPSHOT,
+        () => [],
+      );
       await reporting.stop();
       const lines = Deno.readTextFileSync(`${dir}/log`).trimEnd().split("\n");
       assertEquals(lines.length, 1);
@@ -74,4 +80,17 @@ Deno.test({
       Deno.removeSync(dir, { recursive: true });
     }
   },
+});
+
+Deno.test("the metrics file is written at an interval when something happened, or ten seconds passed", () => {
+  const pace = new WritePace();
+  assertEquals(pace.isDue("a", false, 0), true);
+  assertEquals([1000, 5000, 9000].map((ms) => pace.isDue("a", false, ms)), [false, false, false]);
+  assertEquals(pace.isDue("b", false, 9500), true);
+  assertEquals(pace.isDue("b", false, 19_000), false);
+  assertEquals(pace.isDue("b", false, 19_500), true);
+  assertEquals(pace.isDue("b", true, 20_000), true, "ages of waiting files go on");
+  assertEquals(pace.isDue("b", false, 20_500), false);
+  pace.failed();
+  assertEquals(pace.isDue("b", false, 21_000), true);
 });

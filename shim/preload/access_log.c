@@ -6,15 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "quick.h"
 #include "shim.h"
 
 /* Bytes sent in one piece. */
@@ -35,14 +34,21 @@ enum { LITTLE = 512 };
 static unsigned cwd_changes = 1, cwd_seen;
 static char cwd[P4_MAX_PATH];
 static size_t cwd_length;
-static int cwd_inside;
 
-struct p4_log p4_log;
+P4_WARM struct p4_log p4_log;
+static char buffer[P4_LOG_BYTES];
 
 /* Room for names that have to be looked at; used under the lock, as stacks may be tiny. */
 static char raw[2 * P4_MAX_PATH];
 
-static int try_lock(void) {
+/* In the only thread a plain store will do: an atomic exchange waits for all stores before it. */
+static inline int try_lock(void) {
+    if (P4_LIKELY(*__atomic_load_n(&p4_alone, __ATOMIC_RELAXED))) {
+        if (P4_UNLIKELY(p4_log.locked)) return 0; /* this is a handler that interrupted the other */
+        __atomic_store_n(&p4_log.locked, 1, __ATOMIC_RELAXED);
+        __atomic_signal_fence(__ATOMIC_ACQUIRE);
+        return 1;
+    }
     for (int i = 0; i < SPINS; i++)
         if (!__atomic_exchange_n(&p4_log.locked, 1, __ATOMIC_ACQUIRE)) return 1;
     return 0;
@@ -75,7 +81,7 @@ static int connect_to_log(void) {
 static unsigned send_pieces(int fd, int wait_ms) {
     unsigned sent = 0;
     while (sent < p4_log.used) {
-        const char *from = p4_log.buffer + sent;
+        const char *from = buffer + sent;
         unsigned length = p4_log.used - sent;
         if (length > DATAGRAM) length = (unsigned)((char *)memrchr(from, '\n', DATAGRAM) - from) + 1;
         if (send(fd, from, length, MSG_NOSIGNAL) >= 0) {
@@ -98,15 +104,17 @@ __attribute__((noinline)) static void send_buffer(int must_go, int wait_ms) {
     if (sent && __atomic_load_n(&p4_log.dropped, __ATOMIC_RELAXED)) report_dropped();
     if (must_go && sent < p4_log.used) {
         unsigned lost = 0;
-        for (unsigned at = sent; at < p4_log.used; at++) lost += p4_log.buffer[at] == '\n';
+        for (unsigned at = sent; at < p4_log.used; at++) lost += buffer[at] == '\n';
         drop(lost);
         sent = p4_log.used;
     }
-    memmove(p4_log.buffer, p4_log.buffer + sent, p4_log.used - sent);
+    memmove(buffer, buffer + sent, p4_log.used - sent);
     p4_log.used -= sent;
-    p4_log.last = p4_log.last_length = 0;
+    p4_log.last_size = 0; /* a file that is in use all the time is noted once in each lot */
     errno = saved;
 }
+
+static void may_be_here(void) { __atomic_store_n(&p4_depot.here, 1, __ATOMIC_SEQ_CST); }
 
 __attribute__((noinline)) static void look_where_we_are(void) {
     unsigned changes = __atomic_load_n(&cwd_changes, __ATOMIC_ACQUIRE);
@@ -114,15 +122,17 @@ __attribute__((noinline)) static void look_where_we_are(void) {
     int saved = errno;
     long n = syscall(SYS_getcwd, here, P4_MAX_PATH - 1);
     errno = saved;
-    cwd_inside = 0;
+    int inside = 0;
     if (n > 1 && here[n - 2] != '/') memcpy(here + n - 1, "/", 2);
     const char *below = n > 1 ? p4_below_depot(here) : NULL;
     if (below) {
         cwd_length = strlen(below);
         memcpy(cwd, below, cwd_length + 1);
-        cwd_inside = 1;
+        inside = 1;
     }
     cwd_seen = changes;
+    __atomic_store_n(&p4_depot.here, inside, __ATOMIC_SEQ_CST);
+    if (changes != __atomic_load_n(&cwd_changes, __ATOMIC_SEQ_CST)) may_be_here();
 }
 
 /* Sends what is old. The clock costs as much as the rest: not every name looks at it. */
@@ -132,38 +142,7 @@ static void send_if_old(void) {
     if (now_ns - p4_log.oldest_ns > OLD_NS || now_ns - p4_log.tried_ns > OLD_NS) send_buffer(0, 0);
 }
 
-/* Puts a name after those that are there; there is room. Its length, or 0 when it must be looked at: it has
- * "/." or "//" or a newline in it. Eight bytes at a time; may err towards looking. */
-static unsigned put(char *out, const char *name, uint64_t before) {
-    const uint64_t ones = 0x0101010101010101, high = ones << 7;
-    for (unsigned at = 0; at < P4_MAX_CACHED;) {
-        if (!P4_READS_WORDS || ((uintptr_t)(name + at) & 4095) > 4088) { /* the next page may not be the path's */
-            char c = out[at] = name[at];
-            if (!c) return at;
-            if (c == '\n' || (before == '/' && (c | 1) == '/')) return 0;
-            before = (unsigned char)c;
-            at++;
-            continue;
-        }
-        uint64_t word = *(const p4_word *)(name + at);
-        *(p4_word *)(out + at) = word;
-        uint64_t end = (word - ones) & ~word & high;
-        uint64_t line = word ^ ones * '\n';
-        uint64_t slash = (word << 8 | before) ^ ones * '/', dot = (word | ones) ^ ones * '/'; /* '.' | 1 */
-        uint64_t odd = ((line - ones) & ~line) | ((slash - ones) & ~slash & (dot - ones) & ~dot);
-        odd &= high;
-        if (end) { /* what follows it does not count */
-            odd &= (end & -end) - 1;
-            return odd ? 0 : at + (unsigned)__builtin_ctzll(end) / 8;
-        }
-        if (odd) return 0;
-        before = word >> 56;
-        at += 8;
-    }
-    return 0;
-}
-
-/* The same for a name that has to be looked at. */
+/* Puts a name that has to be looked at after those that are there. Its length, or 0. */
 __attribute__((noinline)) static unsigned put_odd(char *out, const char *prefix, const char *name) {
     int n = snprintf(raw, sizeof raw, "%s/%s%s", p4_depot.real, prefix, name);
     struct p4_desk *desk = p4_take_desk();
@@ -174,34 +153,54 @@ __attribute__((noinline)) static unsigned put_odd(char *out, const char *prefix,
     return (unsigned)length;
 }
 
-static void note(const char *prefix, unsigned prefix_length, const char *name) {
-    if (p4_log.used + 2 * P4_MAX_CACHED + 16 > P4_LOG_BYTES) send_buffer(1, 0);
-    if (prefix_length > P4_MAX_CACHED) return;
-    char *out = p4_log.buffer + p4_log.used;
-    memcpy(out, prefix, prefix_length);
-    unsigned length = put(out + prefix_length, name, '/');
-    length = length ? prefix_length + length : put_odd(out, prefix, name);
-    if (!length || length > P4_MAX_CACHED) return;
-    if (p4_log.used && length == p4_log.last_length && !memcmp(out, p4_log.buffer + p4_log.last, length))
-        return;
-    if (!p4_log.used) p4_log.oldest_ns = p4_now_ns();
-    out[length] = '\n';
-    p4_log.last = p4_log.used;
-    p4_log.last_length = length;
-    p4_log.used += length + 1;
-    send_if_old();
+/* A copy of the name without a call: most are short. Both have room for words, if P4_READS_WORDS. */
+static inline void copy_short(char *to, const char *from, unsigned length) {
+    if (!P4_READS_WORDS || length > 128 || ((uintptr_t)from & (P4_PAGE - 1)) + length + 7 > P4_PAGE)
+        memcpy(to, from, length);
+    else
+        for (unsigned at = 0; at < length; at += 8) *(p4_word *)(to + at) = p4_word_at(from + at);
 }
 
-void p4_note_path(const char *path, unsigned part) {
-    if (p4_quiet) return;
-    if (!try_lock()) return drop(1);
-    if (part) {
-        note("", 0, path + part);
+static void note(const char *prefix, unsigned prefix_length, const char *path, unsigned part) {
+    if (p4_log.used + 2 * P4_MAX_CACHED + 16 > P4_LOG_BYTES) send_buffer(1, 0);
+    if (prefix_length > P4_MAX_CACHED) return;
+    char *out = buffer + p4_log.used;
+    unsigned rest = p4_plain_length(path + part), length = prefix_length + rest;
+    if (rest) {
+        if (length > P4_MAX_CACHED) return;
+        if (prefix_length) memcpy(out, prefix, prefix_length);
+        copy_short(out + prefix_length, path + part, rest);
+    } else {
+        length = put_odd(out, prefix, path + part);
+        if (!length) return;
+    }
+    if (!p4_log.used) p4_log.oldest_ns = p4_now_ns();
+    out[length] = '\n';
+    p4_log.used += length + 1;
+    send_if_old();
+    if (!p4_log.used) return;
+    p4_log.last_size = rest && part + rest < P4_LAST_BYTES ? part + rest + 1 : 0;
+    copy_short(p4_log.last, path, p4_log.last_size);
+}
+
+int p4_note_access(int fd, int dirfd, const char *path) {
+    unsigned part = 0;
+    if (!p4_depot.active || p4_quiet) return fd;
+    if (*path == '/' ? !(part = p4_depot_part(path)) : dirfd != AT_FDCWD) return fd;
+    if (!try_lock()) {
+        drop(1);
+        return fd;
+    }
+    if (p4_is_last(path)) {
+        send_if_old();
+    } else if (part) {
+        note("", 0, path, part);
     } else {
         if (cwd_seen != __atomic_load_n(&cwd_changes, __ATOMIC_ACQUIRE)) look_where_we_are();
-        if (cwd_inside) note(cwd, (unsigned)cwd_length, path);
+        if (__atomic_load_n(&p4_depot.here, __ATOMIC_RELAXED)) note(cwd, (unsigned)cwd_length, path, 0);
     }
     unlock();
+    return fd;
 }
 
 void p4_flush_accesses(void) {
@@ -210,27 +209,30 @@ void p4_flush_accesses(void) {
     unlock();
 }
 
-/* A child begins with nothing noted: its parent sends what it noted. */
-static void in_child(void) {
-    p4_log.used = p4_log.last = p4_log.dropped = 0;
+void p4_forget_accesses(void) {
+    p4_log.used = p4_log.last_size = p4_log.dropped = 0;
     unlock();
-}
-
-__attribute__((constructor(200))) static void prepare(void) {
-    if (getenv("P4CACHE_DEPOT")) pthread_atfork(NULL, NULL, in_child);
 }
 
 __attribute__((destructor)) static void at_exit(void) { p4_flush_accesses(); }
 
 /* ---- changes of the working directory ---- */
 
+static void moved(void) {
+    __atomic_add_fetch(&cwd_changes, 1, __ATOMIC_SEQ_CST);
+    may_be_here();
+    if (!p4_depot.active || !try_lock()) return;
+    p4_log.last_size = 0;
+    unlock();
+}
+
 P4_API int chdir(const char *path) {
     int rc = P4_REAL("chdir", int (*)(const char *))(path);
-    __atomic_add_fetch(&cwd_changes, 1, __ATOMIC_RELEASE);
+    moved();
     return rc;
 }
 P4_API int fchdir(int fd) {
     int rc = P4_REAL("fchdir", int (*)(int))(fd);
-    __atomic_add_fetch(&cwd_changes, 1, __ATOMIC_RELEASE);
+    moved();
     return rc;
 }

@@ -1,68 +1,19 @@
 /* depot: which paths are the depot's; see shim.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "quick.h"
 #include "shim.h"
 
-struct p4_depot p4_depot;
+/* Until the start: no path's bytes, masked, are these. */
+P4_WARM struct p4_depot p4_depot = {.ends = {{.bytes = 1}, {.bytes = 1}}, .page_part = P4_PAGE, .here = 1};
 
 /* Longest chain of links to links, as in the kernel (path_resolution(7)). */
 enum { MAX_LINKS = 40 };
-
-/* What is mapped, is mapped in pages of this size, bytes, or a multiple of it. */
-enum { SMALLEST_PAGE = 4096 };
-
-static int64_t seconds_from_env(const char *name, int64_t default_ns) {
-    const char *text = getenv(name);
-    if (!text || !*text) return default_ns;
-    char *end;
-    double seconds = strtod(text, &end);
-    /* Said so that "nan" is refused, too. */
-    return !*end && seconds >= 0 && seconds <= 1e6 ? (int64_t)(seconds * 1e9) : default_ns;
-}
-
-static void socket_path(char out[108], const char *env, const char *name) {
-    const char *given = env ? getenv(env) : NULL;
-    int n = given && *given ? snprintf(out, 108, "%s", given)
-                            : snprintf(out, 108, "%s/.p4cache/%s", p4_depot.given, name);
-    if (n <= 0 || n >= 108) out[0] = 0;
-}
-
-static int append_plain(char *out, size_t *length, const char *path);
-
-__attribute__((constructor)) static void configure(void) {
-    const char *depot = getenv("P4CACHE_DEPOT");
-    /* A setuid program must not be led by its caller's environment. */
-    if (!depot || *depot != '/' || getauxval(AT_SECURE)) return;
-    int saved = errno;
-    size_t length = 0;
-    if (!append_plain(p4_depot.given, &length, depot) && length) {
-        p4_depot.given_len = (unsigned)length;
-        if (!realpath(depot, p4_depot.real)) strcpy(p4_depot.real, p4_depot.given);
-        p4_depot.real_len = (unsigned)strlen(p4_depot.real);
-        p4_depot.timeout_ns = seconds_from_env("P4CACHE_TIMEOUT", 60 * 1000000000ll);
-        p4_depot.negative_ttl_ns = seconds_from_env("P4CACHE_NEGATIVE_TTL", 2 * 1000000000ll);
-        socket_path(p4_depot.shim_socket, "P4CACHE_SOCK", "shim.sock");
-        socket_path(p4_depot.access_socket, "P4CACHE_ACCESS_SOCK", "access.sock");
-        const char *lists = getenv("P4CACHE_LIST");
-        p4_depot.lists_evicted = lists && !strcmp(lists, "1");
-        p4_depot.two_names = strcmp(p4_depot.real, p4_depot.given) != 0;
-        struct stat st;
-        if (!stat(p4_depot.real, &st)) {
-            p4_depot.device = st.st_dev;
-            p4_depot.inode = st.st_ino;
-        }
-        p4_depot.active = 1;
-    }
-    errno = saved;
-}
 
 int p4_is_depot(int dirfd, const char *path) {
     struct stat st;
@@ -76,20 +27,48 @@ void p4_look_for_depot(void) {
     errno = saved;
 }
 
-static const char *after(const char *path, const char *depot, size_t length) {
-    return !strncmp(path, depot, length) && path[length] == '/' ? path + length + 1 : NULL;
+int p4_begins_slowly(const char *path, const char *text, unsigned size) {
+    unsigned at = 0;
+    while (at < size && path[at] == text[at]) at++;
+    return at == size;
 }
 
 const char *p4_below_depot(const char *path) {
-    const char *below = after(path, p4_depot.given, p4_depot.given_len);
-    return below || !p4_depot.two_names ? below : after(path, p4_depot.real, p4_depot.real_len);
+    unsigned length = p4_depot_part(path);
+    return length ? path + length : NULL;
 }
 
-/* Appends `path` to the absolute path in `out`, resolving "." and ".."; -1 when it does not fit. */
-static int append_plain(char *out, size_t *length, const char *path) {
+/* Sixteen bytes at once; a comparison gives 255 for true. */
+typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+
+unsigned p4_plain_length(const char *name) {
+    unsigned at = 0;
+    if (*name == '.') return 0;
+    while (P4_READS_WORDS && ((uintptr_t)(name + at - 1) & (P4_PAGE - 1)) <= P4_PAGE - 17) {
+        bytes16 now = *(const bytes16 *)(name + at), before = *(const bytes16 *)(name + at - 1);
+        bytes16 stop = (bytes16)(now == 0) | (bytes16)(now == '\n') |
+                       ((bytes16)(before == '/') & (bytes16)((now | 1) == '/')); /* '.' | 1 */
+        uint64_t halves[2];
+        memcpy(halves, &stop, sizeof halves);
+        if (halves[0] | halves[1]) {
+            at += (unsigned)(halves[0] ? __builtin_ctzll(halves[0]) : 64 + __builtin_ctzll(halves[1])) / 8;
+            return name[at] ? 0 : at;
+        }
+        at += 16;
+    }
+    for (char before = at ? name[at - 1] : '/';; at++) {
+        char c = name[at];
+        if (!c) return at;
+        if (c == '\n' || (before == '/' && (c | 1) == '/')) return 0;
+        before = c;
+    }
+}
+
+int p4_append_plain(char *out, size_t *length, const char *path) {
     while (*path) {
         while (*path == '/') path++;
-        size_t n = strcspn(path, "/");
+        size_t n = 0;
+        while (path[n] && path[n] != '/') n++;
         if (n == 2 && path[0] == '.' && path[1] == '.') {
             while (*length && out[--*length] != '/') {
             }
@@ -133,9 +112,9 @@ size_t p4_relative(struct p4_desk *desk, int dirfd, const char *path) {
     if (*path == '/' && !p4_below_depot(path) && !strstr(path, "/.") && !strstr(path, "//")) return 0;
     if (!*path) return 0; /* an empty name is ENOENT to the kernel, whatever the directory */
     if (*path != '/' &&
-        (!base_dir(dirfd, desk->base) || append_plain(desk->plain, &length, desk->base)))
+        (!base_dir(dirfd, desk->base) || p4_append_plain(desk->plain, &length, desk->base)))
         return 0;
-    return append_plain(desk->plain, &length, path) ? 0 : askable(desk->plain, desk->relative);
+    return p4_append_plain(desk->plain, &length, path) ? 0 : askable(desk->plain, desk->relative);
 }
 
 /* The absolute path of the directory part of `path`, as far as it is there, in desk->base, and what
@@ -169,7 +148,7 @@ ssize_t p4_physical(struct p4_desk *desk, int dirfd, const char *path) {
         int found = existing_part(desk, dirfd, path, &rest);
         if (found < 0) return -1;
         if (!found) return (ssize_t)p4_relative(desk, dirfd, path);
-        if (append_plain(plain, &length, desk->base) || append_plain(plain, &length, rest)) break;
+        if (p4_append_plain(plain, &length, desk->base) || p4_append_plain(plain, &length, rest)) break;
         long n = syscall(SYS_readlinkat, AT_FDCWD, plain, link, P4_MAX_PATH - 1);
         if (n < 0) return (ssize_t)askable(plain, desk->relative);
         link[n] = 0;
@@ -217,7 +196,7 @@ static int is_mapped(const char *address) {
 int p4_is_readable(const char *path) {
     int saved = errno, readable = 0;
     for (size_t seen = 0; seen < P4_MAX_PATH && is_mapped(path + seen);) {
-        size_t to_page_end = SMALLEST_PAGE - ((uintptr_t)(path + seen) & (SMALLEST_PAGE - 1));
+        size_t to_page_end = P4_PAGE - ((uintptr_t)(path + seen) & (P4_PAGE - 1));
         if ((readable = memchr(path + seen, 0, to_page_end) != NULL)) break;
         seen += to_page_end;
     }

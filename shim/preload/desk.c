@@ -3,18 +3,17 @@
  * one for the moment. Nothing here waits for anybody.
  */
 #include <errno.h>
-#include <pthread.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "shim.h"
 
 enum { DESKS = 4 };
 
 static struct p4_desk desks[DESKS];
-static pid_t owner;
+P4_WARM static pid_t owner;
 
 struct p4_desk *p4_take_desk(void) {
     for (int i = 0; i < DESKS; i++)
@@ -37,7 +36,7 @@ void p4_leave_desk(struct p4_desk *desk) {
     errno = saved;
 }
 
-int p4_owns_desks(void) { return (pid_t)syscall(SYS_getpid) == owner; }
+int p4_owns_desks(void) { return (pid_t)p4_kernel(SYS_getpid, 0, 0, 0, 0) == owner; }
 
 int p4_is_connected(const struct p4_desk *desk) {
     struct stat st;
@@ -45,19 +44,13 @@ int p4_is_connected(const struct p4_desk *desk) {
            st.st_ino == desk->inode && st.st_dev == desk->device;
 }
 
-/* A child's descriptors are copies of its parent's: talking on them would mix up both. */
-static void in_child(void) {
-    int saved = errno;
-    owner = (pid_t)syscall(SYS_getpid);
-    for (int i = 0; i < DESKS; i++) {
+void p4_own_desks(void) {
+    int saved = errno, is_child = owner != 0;
+    owner = (pid_t)p4_kernel(SYS_getpid, 0, 0, 0, 0);
+    for (int i = 0; is_child && i < DESKS; i++) {
         if (p4_is_connected(&desks[i])) syscall(SYS_close, desks[i].connection);
         desks[i].connection = 0;
         __atomic_store_n(&desks[i].taken, 0, __ATOMIC_RELEASE);
     }
     errno = saved;
-}
-
-__attribute__((constructor(200))) static void prepare(void) {
-    owner = (pid_t)syscall(SYS_getpid);
-    if (getenv("P4CACHE_DEPOT")) pthread_atfork(NULL, NULL, in_child);
 }

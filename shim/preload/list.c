@@ -28,12 +28,8 @@ struct listing {
 static struct listing *listings;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void before_fork(void) { pthread_mutex_lock(&lock); }
-static void after_fork(void) { pthread_mutex_unlock(&lock); }
-
-__attribute__((constructor(200))) static void prepare(void) {
-    if (getenv("P4CACHE_LIST")) pthread_atfork(before_fork, after_fork, after_fork);
-}
+void p4_lock_listings(void) { pthread_mutex_lock(&lock); }
+void p4_unlock_listings(void) { pthread_mutex_unlock(&lock); }
 
 /* The position before an added name: negative, as none is that the kernel gives. */
 static long position_of(size_t at) { return -1 - (long)at; }
@@ -141,21 +137,21 @@ static DIR *with_listing(DIR *dir, int error, struct listing *found) {
     if (!l) return dir;
     *l = *found;
     l->dir = dir;
-    pthread_mutex_lock(&lock);
+    p4_lock_listings();
     l->next = listings;
     listings = l;
-    pthread_mutex_unlock(&lock);
+    p4_unlock_listings();
     return dir;
 }
 
 /* The stream's listing, or NULL; taken out of the list when `out`. */
 static struct listing *listing_of(DIR *dir, int out) {
-    pthread_mutex_lock(&lock);
+    p4_lock_listings();
     struct listing **at = &listings;
     while (*at && (*at)->dir != dir) at = &(*at)->next;
     struct listing *l = *at;
     if (l && out) *at = l->next;
-    pthread_mutex_unlock(&lock);
+    p4_unlock_listings();
     return l;
 }
 

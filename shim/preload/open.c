@@ -8,122 +8,91 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel.h"
+#include "quick.h"
 #include "shim.h"
 
-typedef int (*open_call)(int dirfd, const char *path, int flags, mode_t mode);
+/* Ways that few opens take: apart, so that the others are short. */
+#define APART static __attribute__((noinline))
 
-/* What lies between the program and the kernel on the way of most opens is one function: every indirect
- * call, and every frame that is open across a system call, is a jump that the processor cannot predict. */
-#define IN_LINE static inline __attribute__((always_inline))
-
-IN_LINE int plain_open(int dirfd, const char *path, int flags, mode_t mode) {
-    (void)dirfd;
-    return P4_REAL("open", int (*)(const char *, int, ...))(path, flags, mode);
-}
-IN_LINE int plain_open64(int dirfd, const char *path, int flags, mode_t mode) {
-    (void)dirfd;
-    return P4_REAL("open64", int (*)(const char *, int, ...))(path, flags, mode);
-}
-IN_LINE int plain_openat(int dirfd, const char *path, int flags, mode_t mode) {
-    return P4_REAL("openat", int (*)(int, const char *, int, ...))(dirfd, path, flags, mode);
-}
-IN_LINE int plain_openat64(int dirfd, const char *path, int flags, mode_t mode) {
-    return P4_REAL("openat64", int (*)(int, const char *, int, ...))(dirfd, path, flags, mode);
-}
-
+/* The C library's functions; those that open without them are the same but for their names. */
 enum which { OPEN, OPEN64, OPENAT, OPENAT64 };
 
-/* Of each, whether the next definition after ours is the C library's own: 0 when that is not known yet. */
-static signed char is_next[4];
+/* Of each, whether the system call may be made in its place. */
+static const char *goes_direct[] = {&p4_unknown, &p4_unknown, &p4_unknown, &p4_unknown};
 
-__attribute__((noinline)) static int learn(enum which which) {
+static int by_libc(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
+    typedef int (*open_call)(const char *, int, ...);
+    typedef int (*openat_call)(int, const char *, int, ...);
+    switch (which) {
+    case OPEN:
+        return P4_REAL("open", open_call)(path, flags, mode);
+    case OPEN64:
+        return P4_REAL("open64", open_call)(path, flags, mode);
+    case OPENAT:
+        return P4_REAL("openat", openat_call)(dirfd, path, flags, mode);
+    default:
+        return P4_REAL("openat64", openat_call)(dirfd, path, flags, mode);
+    }
+}
+
+APART void learn(enum which which) {
     static const char *const names[] = {"open", "open64", "openat", "openat64"};
-    int is = p4_next_is_libc(names[which]) ? 1 : -1;
-    __atomic_store_n(&is_next[which], is, __ATOMIC_RELAXED);
-    return is;
+    __atomic_store_n(&goes_direct[which], p4_goes_direct(names[which], P4_ALONE), __ATOMIC_RELAXED);
 }
-
-/* Whether the system call alone is what the C library would do: it is in a process with one thread, where
- * nobody can cancel this one. */
-IN_LINE int may_go_direct(enum which which) {
-#ifdef __x86_64__
-    if (P4_UNLIKELY(!p4_has_one_thread) || P4_UNLIKELY(!*p4_has_one_thread)) return 0;
-    int is = __atomic_load_n(&is_next[which], __ATOMIC_RELAXED);
-    return P4_LIKELY(is > 0) || (is == 0 && learn(which) > 0);
-#else
-    (void)which;
-    return 0;
-#endif
-}
-
-/* openat(2) without the C library: -errno when it fails. */
-IN_LINE long kernel_open(int dirfd, const char *path, int flags, mode_t mode) {
-#ifdef __x86_64__
-    long rc;
-    register long r10 __asm__("r10") = mode;
-    __asm__ volatile("syscall"
-                     : "=a"(rc)
-                     : "a"(SYS_openat), "D"((long)dirfd), "S"(path), "d"((long)flags), "r"(r10)
-                     : "rcx", "r11", "memory");
-    return rc;
-#else
-    return syscall(SYS_openat, dirfd, path, flags, mode);
-#endif
-}
-
-static int needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
 
 /* Opens that are not about a file's content. */
 static int is_special(int flags) { return flags & (O_PATH | O_DIRECTORY); }
 
-static int open_existing(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
-    P4_RECOVERING(int, -1, dirfd, path, call(dirfd, path, flags, mode));
+/* The open said ENOENT: made again when the file is back. */
+static int open_again(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
+    for (int tries = 0; p4_recover(dirfd, path, tries); tries++) {
+        int fd = by_libc(which, dirfd, path, flags, mode);
+        if (fd >= 0 || errno != ENOENT) return fd;
+    }
+    return -1;
 }
 
-static int open_creating(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
+static int open_existing(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
+    int fd = by_libc(which, dirfd, path, flags, mode);
+    return fd < 0 && errno == ENOENT ? open_again(which, dirfd, path, flags, mode) : fd;
+}
+
+static int open_creating(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
     for (int tries = 0;; tries++) {
-        int fd = call(dirfd, path, flags & ~O_CREAT, mode);
+        int fd = by_libc(which, dirfd, path, flags & ~O_CREAT, mode);
         if (fd >= 0 || errno != ENOENT) return fd;
         int found = p4_recover_before_create(dirfd, path, tries);
         if (found < 0) return -1;
-        if (!found) return call(dirfd, path, flags, mode);
+        if (!found) return by_libc(which, dirfd, path, flags, mode);
     }
 }
 
-static int open_or_create(open_call call, int dirfd, const char *path, int flags, mode_t mode) {
+static int open_or_create(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
     /* Outside the depot such an open is left whole: without O_CREAT it would mean less to the kernel
      * (fs.protected_regular). */
-    if (!p4_may_be_evicted(dirfd, path)) return call(dirfd, path, flags, mode);
+    if (!p4_may_be_evicted(dirfd, path)) return by_libc(which, dirfd, path, flags, mode);
     if (flags & O_EXCL && !p4_is_free(dirfd, path)) return -1;
-    int fd = flags & (O_EXCL | O_TRUNC) ? call(dirfd, path, flags, mode)
-                                        : open_creating(call, dirfd, path, flags, mode);
+    int fd = flags & (O_EXCL | O_TRUNC) ? by_libc(which, dirfd, path, flags, mode)
+                                        : open_creating(which, dirfd, path, flags, mode);
     if (fd >= 0) p4_now_there(dirfd, path);
     return fd;
 }
 
-static int open_any(open_call call, int dirfd, const char *path, int flags,
-                                              mode_t mode) {
-    return flags & O_CREAT ? open_or_create(call, dirfd, path, flags, mode)
-                           : open_existing(call, dirfd, path, flags, mode);
-}
-
 /* Opened for writing: made again while the file is being evicted. */
-__attribute__((noinline)) static int keep_written(open_call call, int fd, int dirfd, const char *path,
-                                                  int flags, mode_t mode) {
+static int keep_written(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
     if (!p4_may_be_evicted(dirfd, path)) return fd;
-    int before = errno;
+    flags &= ~O_EXCL;
     for (int try = 0; try < P4_TRIES; try++) {
         if (!p4_was_replaced(fd, dirfd, path)) return fd;
         close(fd);
-        fd = open_any(call, dirfd, path, flags & ~O_EXCL, mode);
+        fd = flags & O_CREAT ? open_or_create(which, dirfd, path, flags, mode)
+                             : open_existing(which, dirfd, path, flags, mode);
         if (fd < 0) return fd;
-        errno = before;
     }
     if (!p4_was_replaced(fd, dirfd, path)) return fd;
     close(fd);
@@ -131,110 +100,94 @@ __attribute__((noinline)) static int keep_written(open_call call, int fd, int di
     return -1;
 }
 
-/* The open of a file that is not there, or may be made. */
-__attribute__((noinline)) static int open_slowly(open_call call, int dirfd, const char *path, int flags,
-                                                 mode_t mode) {
+static int look_after(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
+    if (!p4_depot.active || is_special(flags)) return fd;
+    if (p4_may_be_inside(path)) p4_note_access(fd, dirfd, path);
+    return (flags & O_ACCMODE) == O_RDONLY ? fd : keep_written(which, fd, dirfd, path, flags, mode);
+}
+
+/* What is left to do when a file was opened. As with the kernel, success leaves errno alone. */
+APART int opened(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
     int before = errno;
-    int fd = open_any(call, dirfd, path, flags, mode);
-    if (fd < 0) return fd;
-    p4_note_access(dirfd, path);
-    if ((flags & O_ACCMODE) != O_RDONLY) fd = keep_written(call, fd, dirfd, path, flags, mode);
+    fd = look_after(which, fd, dirfd, path, flags, mode);
     if (fd >= 0) errno = before;
     return fd;
 }
 
-__attribute__((noinline)) static int direct_open_failed(open_call call, int dirfd, const char *path,
-                                                        int flags, mode_t mode, int error) {
-    if (error == ENOENT && p4_depot.active && !is_special(flags))
-        return open_slowly(call, dirfd, path, flags, mode);
-    errno = error;
-    return -1;
-}
-
-__attribute__((noinline)) static int open_by_libc(open_call call, int dirfd, const char *path, int flags,
-                                                  mode_t mode) {
+APART int open_may_create(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
     int before = errno;
-    int fd = call(dirfd, path, flags, mode);
-    if (fd >= 0 || errno != ENOENT || !p4_depot.active || is_special(flags)) return fd;
+    int fd = open_or_create(which, dirfd, path, flags, mode);
+    if (fd < 0) return fd;
     errno = before;
-    return open_slowly(call, dirfd, path, flags, mode);
+    return opened(which, fd, dirfd, path, flags, mode);
 }
 
-IN_LINE int shim_open(enum which which, open_call call, int dirfd, const char *path, int flags,
-                      mode_t mode) {
-    int fd;
+APART int open_failed(enum which which, int dirfd, const char *path, int flags, mode_t mode, int error) {
+    int before = errno;
+    errno = error;
+    if (error != ENOENT || !p4_depot.active || is_special(flags)) return -1;
+    int fd = open_again(which, dirfd, path, flags, mode);
+    if (fd < 0) return fd;
+    errno = before;
+    return opened(which, fd, dirfd, path, flags, mode);
+}
+
+APART int open_by_libc(enum which which, int dirfd, const char *path, int flags, mode_t mode) {
+    if (__atomic_load_n(&goes_direct[which], __ATOMIC_RELAXED) == &p4_unknown) learn(which);
+    int before = errno;
+    int fd = by_libc(which, dirfd, path, flags, mode);
+    if (fd >= 0) return opened(which, fd, dirfd, path, flags, mode);
+    int error = errno;
+    errno = before;
+    return open_failed(which, dirfd, path, flags, mode, error);
+}
+
+/* What lies between the program and the kernel on the way of most opens is this and nothing else: it calls
+ * nobody, and leaves by a jump where there is more to do. Until then errno is as it was. */
+static inline __attribute__((always_inline)) int shim_open(enum which which, int dirfd, const char *path,
+                                                           int flags, mode_t mode) {
     if (P4_UNLIKELY(flags & O_CREAT) && p4_depot.active && !is_special(flags))
-        return open_slowly(call, dirfd, path, flags, mode);
-    if (P4_LIKELY(may_go_direct(which))) {
-        long rc = kernel_open(dirfd, path, flags, mode);
-        if (P4_UNLIKELY(rc < 0)) return direct_open_failed(call, dirfd, path, flags, mode, (int)-rc);
-        fd = (int)rc;
-    } else {
-        fd = open_by_libc(call, dirfd, path, flags, mode);
-        if (fd < 0) return fd;
+        return open_may_create(which, dirfd, path, flags, mode);
+    if (P4_UNLIKELY(!*__atomic_load_n(&goes_direct[which], __ATOMIC_RELAXED)))
+        return open_by_libc(which, dirfd, path, flags, mode);
+    long fd = p4_kernel(SYS_openat, dirfd, (long)path, flags, mode);
+    if (P4_UNLIKELY(fd < 0)) return open_failed(which, dirfd, path, flags, mode, (int)-fd);
+    if (P4_UNLIKELY(flags & (O_ACCMODE | O_PATH | O_DIRECTORY)))
+        return opened(which, (int)fd, dirfd, path, flags, mode);
+    if (P4_LIKELY(!p4_may_be_inside(path)) || P4_LIKELY(p4_is_last(path) && ++p4_log.again % 64))
+        return (int)fd;
+    return p4_note_access((int)fd, dirfd, path);
+}
+
+/* The exported names. A mode that was not given is not looked at; one that was is where a last argument would
+ * be, in the calling conventions of both processors. */
+#define OPEN_FUNCTION(name, which)                                                                 \
+    P4_API int p4_##name(const char *path, int flags, mode_t mode) __asm__(#name);                 \
+    int p4_##name(const char *path, int flags, mode_t mode) {                                      \
+        return shim_open(which, AT_FDCWD, path, flags, mode);                                      \
     }
-    if (P4_UNLIKELY(!p4_depot.active) || P4_UNLIKELY(is_special(flags))) return fd;
-    p4_note_access(dirfd, path);
-    if (P4_LIKELY((flags & O_ACCMODE) == O_RDONLY)) return fd;
-    return keep_written(call, fd, dirfd, path, flags, mode);
-}
-
-#define MODE_ARGUMENT(flags)                                                                       \
-    mode_t mode = 0;                                                                               \
-    if (P4_UNLIKELY(needs_mode(flags))) {                                                                  \
-        va_list rest;                                                                              \
-        va_start(rest, flags);                                                                     \
-        mode = va_arg(rest, mode_t);                                                               \
-        va_end(rest);                                                                              \
+#define OPENAT_FUNCTION(name, which)                                                               \
+    P4_API int p4_##name(int dirfd, const char *path, int flags, mode_t mode) __asm__(#name);      \
+    int p4_##name(int dirfd, const char *path, int flags, mode_t mode) {                           \
+        return shim_open(which, dirfd, path, flags, mode);                                         \
     }
-
-P4_API int open(const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, mode);
-}
-P4_API int open64(const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, mode);
-}
-/* Their older names, which the C library exports too. */
-int __open(const char *path, int flags, ...);
-int __open64(const char *path, int flags, ...);
-P4_API int __open(const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, mode);
-}
-P4_API int __open64(const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, mode);
-}
-P4_API int openat(int dirfd, const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPENAT, plain_openat, dirfd, path, flags, mode);
-}
-P4_API int openat64(int dirfd, const char *path, int flags, ...) {
-    MODE_ARGUMENT(flags)
-    return shim_open(OPENAT64, plain_openat64, dirfd, path, flags, mode);
-}
-
-/* The names under which fortified programs call open without O_CREAT. */
-P4_API int __open_2(const char *path, int flags) {
-    return shim_open(OPEN, plain_open, AT_FDCWD, path, flags, 0);
-}
-P4_API int __open64_2(const char *path, int flags) {
-    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, 0);
-}
-P4_API int __openat_2(int dirfd, const char *path, int flags) {
-    return shim_open(OPENAT, plain_openat, dirfd, path, flags, 0);
-}
-P4_API int __openat64_2(int dirfd, const char *path, int flags) {
-    return shim_open(OPENAT64, plain_openat64, dirfd, path, flags, 0);
-}
+OPEN_FUNCTION(open, OPEN)
+OPEN_FUNCTION(open64, OPEN64)
+/* Their older names, which the C library exports too, and those of fortified programs, without O_CREAT. */
+OPEN_FUNCTION(__open, OPEN)
+OPEN_FUNCTION(__open64, OPEN64)
+OPEN_FUNCTION(__open_2, OPEN)
+OPEN_FUNCTION(__open64_2, OPEN64)
+OPENAT_FUNCTION(openat, OPENAT)
+OPENAT_FUNCTION(openat64, OPENAT64)
+OPENAT_FUNCTION(__openat_2, OPENAT)
+OPENAT_FUNCTION(__openat64_2, OPENAT64)
 
 P4_API int creat(const char *path, mode_t mode) {
-    return shim_open(OPEN, plain_open, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return shim_open(OPEN, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 P4_API int creat64(const char *path, mode_t mode) {
-    return shim_open(OPEN64, plain_open64, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return shim_open(OPEN64, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 
 /* ---- streams: they open inside the C library, which our open does not see ---- */
@@ -254,7 +207,7 @@ static int begin_stream(const char *path, const char *mode, int *guard) {
         flags |= O_WRONLY;
     if (*mode != 'r' && memchr(mode, 'x', letters)) return p4_is_free(AT_FDCWD, path);
     if (*mode == 'w') return 1;
-    *guard = shim_open(OPEN64, plain_open64, AT_FDCWD, path, flags, 0666);
+    *guard = shim_open(OPEN64, AT_FDCWD, path, flags, 0666);
     return *guard >= 0;
 }
 
@@ -286,7 +239,7 @@ static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
             fclose(stream);
             continue;
         }
-        p4_note_access(AT_FDCWD, path);
+        p4_note_access(-1, AT_FDCWD, path);
         return stream;
     }
 }
@@ -311,10 +264,10 @@ static FILE *shim_freopen(freopen_call call, const char *path, const char *mode,
         return NULL;
     }
     errno = before;
-    FILE *opened = call(path, mode, stream);
+    FILE *again = call(path, mode, stream);
     end_stream(guard);
-    if (opened) p4_note_access(AT_FDCWD, path);
-    return opened;
+    if (again) p4_note_access(-1, AT_FDCWD, path);
+    return again;
 }
 
 P4_API FILE *freopen(const char *path, const char *mode, FILE *stream) {

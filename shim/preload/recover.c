@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "quick.h"
 #include "shim.h"
 
 enum { FAILED = -1, ABSENT, RESTORED, THERE };
@@ -54,7 +55,17 @@ static int try_again(int tries) {
     return 1;
 }
 
+/* Whether the daemon said a moment ago that there is none: for names that need no other look. */
+static int is_known_absent(const char *path) {
+    unsigned part = *path == '/' ? p4_depot_part(path) : 0, length = part ? p4_plain_length(path + part) : 0;
+    return length && p4_negative_has(p4_negative_key(path + part, length));
+}
+
 int p4_recover(int dirfd, const char *path, int tries) {
+    if (!tries && is_known_absent(path)) {
+        errno = ENOENT;
+        return 0;
+    }
     int found = try_again(tries) ? find(dirfd, path, 1) : FAILED;
     errno = found == FAILED ? EIO : ENOENT;
     /* Put there by another in this moment; or something else is missing, such as a rename's target. */

@@ -13,7 +13,7 @@
 
 #include "shim.h"
 
-int p4_quiet;
+P4_WARM int p4_quiet;
 
 static int confined;
 

@@ -21,61 +21,45 @@ enum { P4_MAX_PATH = 4096, P4_MAX_CACHED = 1960 };
 
 struct p4_desk;
 
+/* ---- start.c: what is done when the program starts ---- */
+
+/* What every process touches: beside the loader's own tables, in a page that is written anyway. */
+#define P4_WARM __attribute__((section(".data")))
+
 /* ---- depot.c: which paths are the depot's ---- */
+
+/* The end of a name of the depot, with the slash after it: eight bytes, or all where there are fewer. */
+struct p4_end {
+    uint64_t bytes, mask;
+    unsigned at;
+};
 
 /* The depot as configured; set once, before any thread. What every open looks at is in one cache line. */
 extern struct p4_depot {
-    _Alignas(64) int active;
-    int two_names;     /* whether `given` and `real` differ */
-    int lists_evicted; /* P4CACHE_LIST */
+    _Alignas(64) struct p4_end ends[2]; /* of `given` and of `real`; see quick.h */
+    int page_part;                      /* a path that begins further on in its page is near the end */
+    char active;
+    char here;          /* whether the working directory may be in the depot */
+    char lists_evicted; /* P4CACHE_LIST */
     unsigned given_len, real_len;
-    char given[P4_MAX_PATH]; /* as in P4CACHE_DEPOT, made lexically plain */
-    char real[P4_MAX_PATH];  /* without symbolic links */
-    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
-    dev_t device;                              /* of the depot's directory, to know it again */
+    const char *given; /* as in P4CACHE_DEPOT, made lexically plain */
+    const char *real;  /* without symbolic links; the same text if it is the same name */
+    dev_t device;      /* of the depot's directory, to know it again */
     ino_t inode;
     int64_t timeout_ns, negative_ttl_ns;
+    char shim_socket[108], access_socket[108]; /* sockaddr_un's limit; empty when longer */
 } p4_depot;
 
-typedef uint64_t __attribute__((aligned(1), may_alias)) p4_word;
-
-/* Words are read a little past the ends of texts, though never past the page: a check of addresses does not
- * know that this is all right. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { P4_READS_WORDS = 0 };
-#else
-enum { P4_READS_WORDS = 1 };
-#endif
-
-/* Whether what is at `path`, however short, begins with the text. Texts of common length take no branch
- * that depends on them: after a system call, each costs as much as ten words. */
-static inline __attribute__((always_inline)) int
-p4_begins_with(const char *path, const char *text, unsigned length) {
-    if (P4_READS_WORDS && P4_LIKELY(((uintptr_t)path & 4095) <= 4096 - 64) &&
-        P4_LIKELY(length >= 8 && length <= 56)) {
-        uint64_t differs = 0;
-        for (unsigned word = 0; word < 56; word += 8) {
-            unsigned from = word + 8 <= length ? word : length - 8;
-            differs |= *(const p4_word *)(path + from) ^ *(const p4_word *)(text + from);
-        }
-        return !differs;
-    }
-    for (unsigned at = 0; at < length; at++)
-        if (path[at] != text[at]) return 0;
-    return 1;
-}
-
-/* Length of the depot's name and the slash after it, if the path begins with it; else 0. */
-static inline unsigned p4_depot_part(const char *path) {
-    unsigned given = p4_depot.given_len, real = p4_depot.real_len;
-    if (p4_begins_with(path, p4_depot.given, given) && path[given] == '/') return given + 1;
-    if (P4_UNLIKELY(p4_depot.two_names) && p4_begins_with(path, p4_depot.real, real) && path[real] == '/')
-        return real + 1;
-    return 0;
-}
+/* Appends `path` to the absolute path in `out` (P4_MAX_PATH), resolving "." and ".."; -1 when it does not
+ * fit. */
+int p4_append_plain(char *out, size_t *length, const char *path);
 
 /* The part of an absolute path after the depot, or NULL; the path is taken as it is. No system call. */
 const char *p4_below_depot(const char *path);
+
+/* Length of a name below a directory, if it is lexically plain and has no newline; 0 when it must be looked
+ * at. */
+unsigned p4_plain_length(const char *name);
 
 /* The depot-relative path of `path`, made lexically plain (no "." ".." "//"), resolved against dirfd
  * or the working directory when relative. In desk->relative; its length, 0 when it is outside the depot,
@@ -127,6 +111,9 @@ void p4_leave_desk(struct p4_desk *desk);
 int p4_owns_desks(void);
 /* Whether the desk's connection still is the one that was made. */
 int p4_is_connected(const struct p4_desk *desk);
+/* At the start, and in a child: its descriptors are copies of its parent's, and talking on them would mix up
+ * both. */
+void p4_own_desks(void);
 
 /* ---- client.c: asking the daemon ---- */
 
@@ -152,6 +139,12 @@ int64_t p4_deadline_ns(void);
 /* Waits before another attempt, longer each time; 0 when there is no time left. */
 int p4_pause(int attempt, int64_t deadline_ns);
 
+/* ---- list.c: listings with evicted files ---- */
+
+/* Around a fork: no other thread is in the middle of changing the list of listings. */
+void p4_lock_listings(void);
+void p4_unlock_listings(void);
+
 /* ---- sandbox.c: processes that gave rights up ---- */
 
 /* Whether a system call that the program does not make itself may end it (seccomp). Needs room to read
@@ -170,37 +163,20 @@ void p4_negative_remove(uint64_t key);
 /* ---- access_log.c: what was opened ---- */
 
 /* What was opened and is not yet sent, newline after newline. */
-enum { P4_LOG_BYTES = 32768 };
+enum { P4_LOG_BYTES = 32768, P4_LAST_BYTES = 256 };
 extern struct p4_log {
     _Alignas(64) char locked;
-    unsigned noted, dropped;
-    unsigned used, last, last_length; /* last: where the newest path begins */
+    unsigned noted, dropped, used, again;
     int64_t oldest_ns, tried_ns;
-    char buffer[P4_LOG_BYTES];
+    unsigned last_size;       /* of `last`; 0 when the next name is to be noted whatever it is */
+    char last[P4_LAST_BYTES]; /* the path noted last, as it was given, and its end */
 } p4_log;
 
-/* Notes a path that begins with the depot's name (`part` bytes), or is relative to the working directory. */
-void p4_note_path(const char *path, unsigned part);
-
-/* Notes an opened file if it is the depot's; cheap. Names relative to a directory descriptor are not
- * noted: to know where they are would take a system call at every open. */
-static inline __attribute__((always_inline)) void p4_note_access(int dirfd, const char *path) {
-    unsigned part = 0;
-    if (P4_LIKELY(*path == '/')) {
-        part = p4_depot_part(path);
-        if (!part) return;
-        if (P4_LIKELY(!__atomic_exchange_n(&p4_log.locked, 1, __ATOMIC_ACQUIRE))) {
-            const char *name = path + part, *last = p4_log.buffer + p4_log.last;
-            unsigned length = p4_log.last_length;
-            int same = length && p4_begins_with(name, last, length) && !name[length];
-            __atomic_store_n(&p4_log.locked, 0, __ATOMIC_RELEASE);
-            if (same) return; /* the same once more */
-        }
-    } else if (dirfd != AT_FDCWD) {
-        return;
-    }
-    p4_note_path(path, part);
-}
+/* Notes an opened file if it is the depot's, and returns its descriptor. Names relative to another directory
+ * descriptor are not noted: to know where they are would take a system call at every open. */
+int p4_note_access(int fd, int dirfd, const char *path);
+/* In a child: its parent sends what it noted. */
+void p4_forget_accesses(void);
 /* Sends what was noted. */
 void p4_flush_accesses(void);
 
@@ -254,11 +230,15 @@ enum { P4_TRIES = 32 };
  * the symbol was called, so the C library has it. */
 void *p4_real(void **slot, const char *name);
 
-/* Whether that definition is the C library's own, not another preloaded one's. */
-int p4_next_is_libc(const char *name);
-
-/* The C library's word for it (glibc 2.32 and later; else NULL): not zero while there is one thread. */
-extern const char *p4_has_one_thread;
+/* Where to read whether a function's system call may be made in its place: the next definition of it after
+ * ours must be the C library's own. P4_ALONE, for cancellation points: and there must be one thread, which
+ * nobody can cancel. The byte may change while the program runs. */
+enum p4_when { P4_ALONE, P4_ALWAYS };
+const char *p4_goes_direct(const char *name, enum p4_when when);
+/* Where a function reads before it asked for that: no. */
+extern const char p4_unknown;
+/* Where to read whether there is one thread; no before a function asked with P4_ALONE. */
+extern const char *p4_alone;
 
 #define P4_REAL(name, type)                                                                        \
     ((type)({                                                                                      \

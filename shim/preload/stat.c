@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <utime.h>
 
+#include "kernel.h"
 #include "shim.h"
 
 #define CALL(name, type, ...) P4_REAL(name, type)(__VA_ARGS__)
@@ -30,17 +31,49 @@
         P4_RECOVERING(int, -1, dirfd, path, CALL(#name, type, __VA_ARGS__));                       \
     }
 
+/* What is called most: where the next definition is the C library's own, its system call is made. */
+__attribute__((noinline)) static int stat_failed(int dirfd, const char *path, void *st, int flags,
+                                                 int error) {
+    int before = errno;
+    errno = error;
+    if (!p4_depot.active) return -1;
+    for (int tries = 0; errno == ENOENT && p4_recover(dirfd, path, tries); tries++) {
+        long rc = p4_kernel(SYS_newfstatat, dirfd, (long)path, (long)st, flags);
+        errno = rc ? (int)-rc : before;
+        if (!rc) return 0;
+    }
+    return -1;
+}
+static void learn(const char **goes_direct, const char *name) {
+    if (__atomic_load_n(goes_direct, __ATOMIC_RELAXED) == &p4_unknown)
+        __atomic_store_n(goes_direct, p4_goes_direct(name, P4_ALWAYS), __ATOMIC_RELAXED);
+}
+#define STAT(name, parameters, dirfd, flags, type, ...)                                            \
+    static int libc_##name parameters {                                                            \
+        P4_RECOVERING(int, -1, dirfd, path, CALL(#name, type, __VA_ARGS__));                       \
+    }                                                                                              \
+    P4_API int name parameters {                                                                   \
+        static const char *goes_direct = &p4_unknown;                                              \
+        if (P4_UNLIKELY(!*__atomic_load_n(&goes_direct, __ATOMIC_RELAXED))) {                      \
+            learn(&goes_direct, #name);                                                            \
+            return libc_##name(__VA_ARGS__);                                                       \
+        }                                                                                          \
+        long rc = p4_kernel(SYS_newfstatat, dirfd, (long)path, (long)st, flags);                   \
+        return P4_LIKELY(!rc) ? 0 : stat_failed(dirfd, path, st, flags, (int)-rc);                 \
+    }
 #define PATH_STAT int (*)(const char *, void *)
-BY_PATH(stat, (const char *restrict path, struct stat *restrict st), PATH_STAT, path, st)
-BY_PATH(stat64, (const char *restrict path, struct stat64 *restrict st), PATH_STAT, path, st)
-BY_PATH(lstat, (const char *restrict path, struct stat *restrict st), PATH_STAT, path, st)
-BY_PATH(lstat64, (const char *restrict path, struct stat64 *restrict st), PATH_STAT, path, st)
+STAT(stat, (const char *restrict path, struct stat *restrict st), AT_FDCWD, 0, PATH_STAT, path, st)
+STAT(stat64, (const char *restrict path, struct stat64 *restrict st), AT_FDCWD, 0, PATH_STAT, path, st)
+STAT(lstat, (const char *restrict path, struct stat *restrict st), AT_FDCWD, AT_SYMLINK_NOFOLLOW,
+     PATH_STAT, path, st)
+STAT(lstat64, (const char *restrict path, struct stat64 *restrict st), AT_FDCWD, AT_SYMLINK_NOFOLLOW,
+     PATH_STAT, path, st)
 
 #define AT_STAT int (*)(int, const char *, void *, int)
-BY_DIRFD(fstatat, (int dirfd, const char *restrict path, struct stat *restrict st, int flags), AT_STAT,
-         dirfd, path, st, flags)
-BY_DIRFD(fstatat64, (int dirfd, const char *restrict path, struct stat64 *restrict st, int flags),
-         AT_STAT, dirfd, path, st, flags)
+STAT(fstatat, (int dirfd, const char *restrict path, struct stat *restrict st, int flags), dirfd, flags,
+     AT_STAT, dirfd, path, st, flags)
+STAT(fstatat64, (int dirfd, const char *restrict path, struct stat64 *restrict st, int flags), dirfd,
+     flags, AT_STAT, dirfd, path, st, flags)
 BY_DIRFD(statx,
          (int dirfd, const char *restrict path, int flags, unsigned mask, struct statx *restrict st),
          int (*)(int, const char *, int, unsigned, void *), dirfd, path, flags, mask, st)

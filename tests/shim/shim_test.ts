@@ -247,4 +247,8 @@ Deno.test("exactly the names in the list are visible, and glibc 2.31 has all tha
   const minors = Array.from(needed.matchAll(/@GLIBC_2\.(\d+)/g), ([, minor]) => Number(minor));
   assertEquals(minors.length > 0, true);
   assertEquals(minors.filter((minor) => minor > 31), []);
+  // Each library more that it needs would cost the start of every program.
+  const dynamic = (await run("readelf", ["-d", SHIM])).stdout;
+  const libraries = Array.from(dynamic.matchAll(/NEEDED.*\[(.*)\]/g), ([, name]) => name);
+  assertEquals(libraries, ["libc.so.6"]);
 });

@@ -19,6 +19,7 @@ import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import type { PowerCut } from "./power_cut.ts";
 import { LONGEST_DELAY_MS, type PutOffFiles } from "./put_off_files.ts";
+import type { StoredBefore } from "./stored_before.ts";
 import { FileBeingWritten, FileChanged, isNoFile, type LocalContent } from "./upload_content.ts";
 
 /** Kinds of failure that say something about the backend, not about one file. */
@@ -36,6 +37,7 @@ export interface VersionUploadParts {
   readonly backend: Backend;
   readonly moved: MovedFiles;
   readonly powerCut: Pick<PowerCut, "isOutdated">;
+  readonly storedBefore: Pick<StoredBefore, "find">;
   readonly health: Health;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -84,18 +86,21 @@ export class VersionUpload {
     upload: { readonly changed: boolean },
     open: () => LocalContent | Promise<LocalContent>,
   ): Promise<boolean> {
-    const { backend, powerCut, metrics, feed } = this.#parts;
+    const { backend, powerCut, storedBefore, metrics, engineMetrics, feed } = this.#parts;
     const begun = performance.now();
     let content: LocalContent | null = null;
     try {
       content = await open();
       if (this.#mustWait(path)) throw new FileChanged();
       if (await powerCut.isOutdated(path, content, backend, this.#signal)) return false;
-      const etag = await this.#copied(path, content) ??
+      const known = await storedBefore.find(path, content, backend, this.#signal);
+      const etag = known ?? await this.#copied(path, content) ??
         (await backend.put(path, content, this.#signal)).etag;
       const seconds = (performance.now() - begun) / 1000;
-      metrics.uploadDone(true, content.size, seconds);
-      feed.note("uploaded", path, { bytes: content.size, seconds });
+      if (known === null) {
+        metrics.uploadDone(true, content.size, seconds);
+        feed.note("uploaded", path, { bytes: content.size, seconds });
+      } else engineMetrics.uploadSpared();
       this.#putOff.forget(path);
       this.failuresInARow = 0;
       if (!upload.changed) this.#markClean(path, content, etag);

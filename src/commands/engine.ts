@@ -26,6 +26,7 @@ import { Remover } from "../cache/remover.ts";
 import type { Reserve } from "../cache/reserve.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
+import { noteUnknownPast, StoredBefore } from "../cache/stored_before.ts";
 import { emptyTrash, putBackMoved } from "../cache/trash.ts";
 import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
@@ -92,6 +93,7 @@ export async function recover(
     const cutOff = await recount(manifest);
     log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
   }
+  await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
   await manifest.settleOrder();
   const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
   await new PowerCut({ files, manifest, log }).settle(boot);
@@ -173,6 +175,7 @@ export function buildEngine(
   const uploader = new Uploader({
     ...shared,
     powerCut: new PowerCut({ files, manifest, log: getLog("upload") }),
+    storedBefore: new StoredBefore(manifest),
     backend: primary,
     isBackendDown: () => primary.isResting,
     upToDate: () => intake.barrier(),

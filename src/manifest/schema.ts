@@ -21,6 +21,7 @@
  *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
  *     meta         "counters"                JSON: totals, so that a start counts no rows; the schema (migrations.ts)
  *                  "running"                 empty: there while a daemon runs, and after a crash
+ *                  "known_since"             when the manifest was made, or another program wrote to it, ns
  *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts
  *
  * Invariants (tests name them)

@@ -56,6 +56,7 @@ export class EngineMetrics {
   readonly #reconcileLast;
   readonly #removed;
   readonly #copied;
+  readonly #spared;
 
   constructor(registry: Registry, health: Health, readings: () => EngineReadings) {
     const registers = [registry];
@@ -98,6 +99,11 @@ export class EngineMetrics {
     this.#copied = new Counter({
       name: "p4cache_objects_copied_total",
       help: "Objects copied to a new name on the server instead of being uploaded",
+      registers,
+    });
+    this.#spared = new Counter({
+      name: "p4cache_uploads_spared_total",
+      help: "Dirty files whose version was found in storage already",
       registers,
     });
     const gauge = (name: string, help: string, value: (r: EngineReadings) => number) => {
@@ -147,6 +153,10 @@ export class EngineMetrics {
 
   objectRemoved(): void {
     this.#removed.inc();
+  }
+
+  uploadSpared(): void {
+    this.#spared.inc();
   }
 
   objectCopied(): void {

@@ -38,6 +38,8 @@ export interface ObjectInfo {
   readonly mode: number | null;
   /** Digest of the content as `content_digest.ts` writes it. */
   readonly digest: string | null;
+  /** MD5 of the whole content, base64, where the object has no digest and the provider knows it. */
+  readonly md5?: string;
 }
 
 /** Some bytes of an object, with what the object is. */

@@ -21,6 +21,7 @@ import { PowerCut } from "../../src/cache/power_cut.ts";
 import { Reserve } from "../../src/cache/reserve.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
+import { StoredBefore } from "../../src/cache/stored_before.ts";
 import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
@@ -94,6 +95,8 @@ export class Engine {
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly powerCut: PowerCut;
+  /** As the manifest says at the moment; tests make it anew. */
+  storedBefore: StoredBefore;
   readonly health = new Health(getLog("daemon"));
   readonly #ownsDir: boolean;
   /** The access log, as far as the engine asks it. */
@@ -142,6 +145,7 @@ export class Engine {
       log,
     };
     this.moved = new MovedFiles(this.manifest);
+    this.storedBefore = new StoredBefore(this.manifest);
     this.powerCut = new PowerCut({ files: this.files, manifest: this.manifest, log });
     this.newRenames = () =>
       new DirectoryRenames({
@@ -172,6 +176,7 @@ export class Engine {
     this.uploader = new Uploader({
       ...shared,
       powerCut: this.powerCut,
+      storedBefore: { find: (...file) => this.storedBefore.find(...file) },
       ...moving,
       isBackendDown: () => false,
       upToDate: () => this.upToDate(),

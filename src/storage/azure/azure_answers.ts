@@ -41,11 +41,12 @@ export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectI
     headers.get("x-ms-resource-type") === "directory" ||
     headers.get("x-ms-meta-hdi_isfolder") === "true"
   ) throw new StorageError("absent", `Cannot ${doing}: it is a directory`);
-  return {
-    size,
-    etag: etagOf(answer, doing),
-    ...readMetadata((name) => headers.get(headerOf(name))),
-  };
+  const stored = readMetadata((name) => headers.get(headerOf(name)));
+  // Of an answer with a range, Content-MD5 is the range's.
+  const whole = headers.get("content-range") === null ? headers.get("content-md5") : null;
+  const md5 = headers.get("x-ms-blob-content-md5") ?? whole;
+  const etag = etagOf(answer, doing);
+  return { size, etag, ...stored, ...(stored.digest !== null || md5 === null ? {} : { md5 }) };
 }
 
 function headerOf(name: string): string {

@@ -8,7 +8,7 @@
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { readMetadata } from "../stored_metadata.ts";
+import { readMetadata, type StoredMetadata } from "../stored_metadata.ts";
 
 /** What the names of our metadata begin with. */
 export const META = "p4cache-";
@@ -54,24 +54,24 @@ export function checkResource(value: unknown): ObjectResource {
 
 /** @throws StorageError permanent when the object's bytes cannot be had as they are stored */
 export function infoOfResource(resource: ObjectResource, doing: string): ObjectInfo {
-  const { generation, size, metadata, contentEncoding } = resource;
+  const { generation, size, metadata, contentEncoding, md5Hash } = resource;
   requirePlain(contentEncoding ?? "", doing);
-  return {
-    size: Number(size),
-    etag: generation,
-    ...readMetadata((name) => metadata?.[META + name] ?? null),
-  };
+  const stored = readMetadata((name) => metadata?.[META + name] ?? null);
+  return { size: Number(size), etag: generation, ...stored, ...md5Of(stored, md5Hash ?? null) };
 }
 
 /** @throws StorageError corrupt when the headers are no object's, permanent as above */
 export function infoOfHeaders(answer: HttpAnswer, size: number, doing: string): ObjectInfo {
   const { headers } = answer;
   requirePlain(headers.get("x-goog-stored-content-encoding") ?? "", doing);
-  return {
-    size,
-    etag: generationOf(answer, doing),
-    ...readMetadata((name) => headers.get("x-goog-meta-" + META + name)),
-  };
+  const stored = readMetadata((name) => headers.get("x-goog-meta-" + META + name));
+  const etag = generationOf(answer, doing);
+  return { size, etag, ...stored, ...md5Of(stored, md5OfHeaders(headers)) };
+}
+
+/** Only where there is no digest to compare with. */
+function md5Of({ digest }: StoredMetadata, md5: string | null): Pick<ObjectInfo, "md5"> {
+  return digest !== null || md5 === null ? {} : { md5 };
 }
 
 /** @throws StorageError corrupt when there is none */

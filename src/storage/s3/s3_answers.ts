@@ -46,9 +46,18 @@ export function etagOf(answer: HttpAnswer, doing: string): string {
 
 /** The object as the headers describe it. @throws StorageError corrupt as {@link etagOf} */
 export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectInfo {
+  const etag = etagOf(answer, doing);
+  const stored = readMetadata((name) => answer.headers.get(META + name));
+  // What was stored whole, without a KMS key, has the MD5 of its bytes as its tag ("Object", S3 API).
+  const digits = stored.digest === null ? /^"([0-9a-f]{32})"$/.exec(etag)?.[1] : undefined;
   return {
     size,
-    etag: etagOf(answer, doing),
-    ...readMetadata((name) => answer.headers.get(META + name)),
+    etag,
+    ...stored,
+    ...(digits === undefined ? {} : { md5: base64(bytesOf(digits)) }),
   };
+}
+
+function bytesOf(hex: string): Uint8Array {
+  return Uint8Array.from(hex.match(/../g)!, (pair) => parseInt(pair, 16));
 }

@@ -51,8 +51,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a file is clean before its put ends", [
     UPLOAD,
-    "      const etag = await this.#copied(",
-    '      this.#markClean(path, content, "early");\n      const etag = await this.#copied(',
+    "      const etag = known ??",
+    '      this.#markClean(path, content, "early");\n      const etag = known ??',
   ]),
   bug("a put that failed counts as done", [
     UPLOAD,

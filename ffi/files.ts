@@ -42,6 +42,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  p4files_open_parent: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_place: { parameters: ["i32", "buffer", "i32", "u32", "i64", "buffer"], result: "i32" },
   p4files_place_small: {
     parameters: ["i32", "buffer", "buffer", "u64", "u32", "i64", "buffer"],
@@ -266,27 +267,56 @@ export class DepotFiles {
     if (rc < 0) throw new FileError(-rc, "write", path);
   }
 
+  /** Opens the directory that the path is in, for {@link place}; null when it is not there. */
+  openParent(path: string): number | null {
+    const fd = this.#calls.p4files_open_parent(this.root, cString(path));
+    if (fd === -ENOENT) return null;
+    if (fd < 0) throw new FileError(-fd, "open the directory of", path);
+    return fd;
+  }
+
   /**
    * Links the nameless file at its path with mode and mtime; the owner is its directory's.
    * Returns null when the path is taken: nothing is ever overwritten.
+   * @param parent Its directory as it was opened before: the file appears in it though it was renamed
+   *   since. Null: its directory now, made where it is missing.
    */
-  place(path: string, fd: number, mode: number, mtimeNs: bigint): FileStat | null {
-    const rc = this.#calls.p4files_place(this.root, cString(path), fd, mode, mtimeNs, this.#stat);
-    return this.#placed(rc, path);
+  place(
+    path: string,
+    fd: number,
+    mode: number,
+    mtimeNs: bigint,
+    parent: number | null = null,
+  ): FileStat | null {
+    const link = (root: number, name: string) =>
+      this.#calls.p4files_place(root, cString(name), fd, mode, mtimeNs, this.#stat);
+    return this.#place(path, parent, link);
   }
 
   /** {@link place} for content at hand. */
-  placeSmall(path: string, bytes: Bytes, mode: number, mtimeNs: bigint): FileStat | null {
-    const rc = this.#calls.p4files_place_small(
-      this.root,
-      cString(path),
-      bytes.length > 0 ? bytes : new Uint8Array(1),
-      BigInt(bytes.length),
-      mode,
-      mtimeNs,
-      this.#stat,
-    );
-    return this.#placed(rc, path);
+  placeSmall(
+    path: string,
+    bytes: Bytes,
+    mode: number,
+    mtimeNs: bigint,
+    parent: number | null = null,
+  ): FileStat | null {
+    const room = bytes.length > 0 ? bytes : new Uint8Array(1);
+    const length = BigInt(bytes.length);
+    const link = (root: number, name: string) =>
+      this.#calls.p4files_place_small(root, cString(name), room, length, mode, mtimeNs, this.#stat);
+    return this.#place(path, parent, link);
+  }
+
+  #place(
+    path: string,
+    parent: number | null,
+    link: (root: number, name: string) => number,
+  ): FileStat | null {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    const rc = parent === null ? -ENOENT : link(parent, name);
+    // The directory was removed: it is made anew.
+    return this.#placed(rc === -ENOENT ? link(this.root, path) : rc, path);
   }
 
   #placed(rc: number, path: string): FileStat | null {

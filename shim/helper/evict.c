@@ -12,7 +12,8 @@
 enum { IN_HEAD = 30 };
 
 typedef struct {
-    int fd; /* -1 when not taken */
+    int fd;     /* -1 when not taken */
+    int parent; /* its directory, whatever that is called by now; -1 when not taken */
     uint64_t id;
     p4_stat version;
     char *path;
@@ -33,22 +34,30 @@ static int same_version(const p4_stat *a, const p4_stat *b) {
     return a->size == b->size && a->mtime_ns == b->mtime_ns && (a->mode & 07777) == (b->mode & 07777);
 }
 
-/* Renames trash/<id> back to its path; the name may have been taken by a new file. */
+static const char *last_name(const candidate *file) {
+    const char *slash = strrchr(file->path, '/');
+    return slash ? slash + 1 : file->path;
+}
+
+/* Renames trash/<id> back into its directory; the name may have been taken by a new file, or the
+ * directory removed. */
 static int32_t put_back(p4_evict *batch, candidate *file) {
     char name[24];
-    const char *last;
     id_name(file->id, name);
-    int parent = p4_open_parent(batch->root, file->path, &last);
-    if (parent < 0) return P4_EVICT_CONFLICT; /* its directory went away meanwhile */
-    int rc = renameat2(batch->trash, name, parent, last, RENAME_NOREPLACE) ? -errno : 0;
-    close(parent);
-    return rc == -EEXIST || rc == -ENOENT ? P4_EVICT_CONFLICT : rc;
+    if (!renameat2(batch->trash, name, file->parent, last_name(file), RENAME_NOREPLACE)) return 0;
+    return errno == EEXIST || errno == ENOENT ? P4_EVICT_CONFLICT : -errno;
 }
 
 static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
     p4_stat now;
-    int fd = p4files_open(batch->root, file->path, &now);
-    if (fd < 0) return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
+    const char *last;
+    int parent = p4_open_parent(batch->root, file->path, &last);
+    int fd = parent < 0 ? parent : p4files_open(parent, last, &now);
+    if (fd < 0) {
+        if (parent >= 0) close(parent);
+        return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
+    }
+    file->parent = parent;
     int32_t result = P4_EVICT_TAKEN;
     int error = 0;
     if (now.nlink != 1)
@@ -64,17 +73,10 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
     }
     if (result == P4_EVICT_TAKEN) {
         char name[24];
-        const char *last;
         struct stat moved;
         id_name(file->id, name);
-        int parent = p4_open_parent(batch->root, file->path, &last);
-        if (parent < 0) {
-            result = parent;
-        } else {
-            if (renameat2(parent, last, batch->trash, name, RENAME_NOREPLACE))
-                result = errno == ENOENT ? P4_EVICT_GONE : -errno;
-            close(parent);
-        }
+        if (renameat2(parent, last, batch->trash, name, RENAME_NOREPLACE))
+            result = errno == ENOENT ? P4_EVICT_GONE : -errno;
         /* The name may have been given to another file since the open: then that one was moved. */
         if (result == P4_EVICT_TAKEN && (fstatat(batch->trash, name, &moved, AT_SYMLINK_NOFOLLOW) ||
                                          moved.st_ino != file->version.inode)) {
@@ -84,6 +86,7 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
     }
     if (result != P4_EVICT_TAKEN) {
         close(fd);
+        close(parent);
         return result;
     }
     file->fd = fd;
@@ -164,6 +167,7 @@ int32_t p4evict_finish(p4_evict *batch, const uint8_t *let_go, int32_t *results)
             results[i] = back ? back : results[i] ? results[i] : P4_EVICT_IN_USE;
         }
         close(file->fd); /* drops the lease: a waiting opener goes on */
+        close(file->parent);
     }
     release(batch);
     return 0;

@@ -15,6 +15,7 @@
  *    the grace gives it time, and check sees its break.
  * 4. Nothing is ever placed over an existing name: a file that took the name meanwhile stays, and
  *    the evicted one remains in the trash for the caller to keep as a conflict.
+ * 5. A file goes back into the directory it was taken from, though that was renamed since.
  */
 #ifndef P4_EVICT_H
 #define P4_EVICT_H

@@ -199,6 +199,11 @@ static int link_into(int parent, const char *name, int fd, uint32_t mode, int64_
     return error;
 }
 
+int32_t p4files_open_parent(int32_t root, const char *path) {
+    const char *name;
+    return p4_open_parent(root, path, &name);
+}
+
 int32_t p4files_place(int32_t root, const char *path, int32_t fd, uint32_t mode, int64_t mtime_ns,
                       p4_stat *out) {
     const char *name;

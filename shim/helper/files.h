@@ -45,6 +45,8 @@ P4_EXPORT int32_t p4files_being_written(int32_t fd);
 /* A nameless file in the directory `dir` of the depot, for p4files_place. */
 P4_EXPORT int32_t p4files_create_nameless(int32_t root, const char *dir);
 P4_EXPORT int32_t p4files_pwrite(int32_t fd, const uint8_t *data, uint64_t length, int64_t offset);
+/* The directory that `path` is in, for p4files_place: kept open, it is the same one when renamed. */
+P4_EXPORT int32_t p4files_open_parent(int32_t root, const char *path);
 /* Gives the nameless file mode, mtime and the owner of its directory, and links it at `path`, making
  * parent directories like their siblings. -EEXIST when the path is taken. */
 P4_EXPORT int32_t p4files_place(int32_t root, const char *path, int32_t fd, uint32_t mode,

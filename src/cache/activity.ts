@@ -6,6 +6,8 @@
  * @module
  */
 
+import type { DepotPath } from "./depot_path.ts";
+
 /** An upload in flight. `changed` is the path's generation: any event since the open raises it. */
 export interface Upload {
   changed: boolean;
@@ -17,6 +19,8 @@ export interface Eviction {
   touched: boolean;
   /** Unless the last one was that a newer file there was removed: then nothing belongs there. */
   isGone: boolean;
+  /** Where the file goes back to: its directory may have been renamed since. */
+  path: DepotPath;
   /** Resolves when the file is gone or back. */
   readonly done: Promise<void>;
 }

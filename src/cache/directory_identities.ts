@@ -5,6 +5,10 @@
  * Without this, evicted files of a directory that was renamed while the daemon was down, or whose event
  * was lost, would be looked for under the new name, and stored under the old one.
  *
+ * What a directory is called is read from the disk, where a rename may be ahead of its event. So what was
+ * read counts only when, up to the events of that moment, no rename came in since before it was read:
+ * else another directory, made under the old name, would be taken for the one that is away.
+ *
  * @module
  */
 
@@ -22,6 +26,10 @@ export interface DirectoryIdentitiesParts {
   readonly manifest: Manifest;
   readonly isExcluded: (path: string) => boolean;
   readonly log: Logger;
+  /** Resolves when every event of the depot before the call has been taken in. */
+  readonly upToDate: () => Promise<void>;
+  /** Renames taken in so far. */
+  readonly renamesSeen: () => number;
   /** What became of a path under the renames that are known. */
   readonly mapped: (path: string) => string;
   /** Takes in a rename that nobody told. */
@@ -32,6 +40,14 @@ export interface DirectoryIdentitiesParts {
 interface Moved {
   readonly from: DepotPath;
   readonly to: DepotPath;
+}
+
+/** What a directory was found to be, when so many renames had been taken in. */
+export interface Found {
+  readonly dir: DepotPath;
+  /** Null: nothing is to be noted. */
+  readonly identity: string | null;
+  readonly renamesSeen: number;
 }
 
 /** See the module's description. */
@@ -57,11 +73,21 @@ export class DirectoryIdentities {
     await this.settled();
   }
 
-  /** Notes the directory of a file that is about to be evicted, with that eviction's commit. */
-  remember(dir: DepotPath): void {
-    if (dir === "" || this.#identities.get(dir) !== null) return;
-    const identity = this.#parts.files.identity(dir);
+  /** Looks at the directory of a file that is about to be evicted. */
+  find(dir: DepotPath): Found {
+    const { files, renamesSeen } = this.#parts;
+    const isKnown = dir === "" || this.#identities.get(dir) !== null;
+    return { dir, identity: isKnown ? null : files.identity(dir), renamesSeen: renamesSeen() };
+  }
+
+  /**
+   * Notes it with that eviction's commit, when every event before {@link find} has been taken in.
+   * @returns Whether it is known; else the file must stay.
+   */
+  remember({ dir, identity, renamesSeen }: Found): boolean {
+    if (renamesSeen !== this.#parts.renamesSeen()) return false;
     if (identity !== null) this.#note(dir, identity);
+    return true;
   }
 
   /** A directory was renamed: what is known moves with it. */
@@ -108,12 +134,7 @@ export class DirectoryIdentities {
 
   async #compare(): Promise<void> {
     const { log, mapped, onRenamed } = this.#parts;
-    const moves: Moved[] = [];
-    await this.#walk((path, identity) => {
-      const before = this.#paths.get(identity);
-      const from = before === null ? path : pathFromBytes(before);
-      if (from !== path) moves.push({ from, to: path });
-    });
+    const moves = await this.#unseenMoves();
     // Parents come first: what is below them has moved with them then.
     const crossing = moves.some(({ to }) => moves.some(({ from }) => isAt(to, from)));
     const steps = crossing ? aside(moves) : moves;
@@ -127,24 +148,64 @@ export class DirectoryIdentities {
       await onRenamed(from, to);
       done.push(step);
     }
-    await this.#walk((path, identity) => {
-      const known = this.#identities.get(path);
-      if (known === null || String.fromCharCode(...known) !== identity) this.#note(path, identity);
-    });
+    await this.#learn();
   }
 
-  async #walk(look: (path: DepotPath, identity: string) => void): Promise<void> {
+  /** Directories that are not where they are known to be, though every event was taken in. */
+  async #unseenMoves(): Promise<Moved[]> {
+    const { upToDate, renamesSeen } = this.#parts;
+    for (;;) {
+      const seen = renamesSeen();
+      const moves: Moved[] = [];
+      await this.#walk((found) => {
+        for (const { path, identity } of found) {
+          const before = this.#paths.get(identity);
+          const from = before === null ? path : pathFromBytes(before);
+          if (from !== path) moves.push({ from, to: path });
+        }
+      });
+      await upToDate();
+      if (renamesSeen() === seen || this.#stopped) return moves;
+    }
+  }
+
+  /** Notes what every directory is. */
+  async #learn(): Promise<void> {
+    const { upToDate, renamesSeen } = this.#parts;
+    for (let isSure = false; !isSure && !this.#stopped;) {
+      isSure = true;
+      let seen = renamesSeen();
+      await this.#walk(async (found) => {
+        const changed = found.filter(({ path, identity }) => {
+          const known = this.#identities.get(path);
+          return known === null || String.fromCharCode(...known) !== identity;
+        });
+        if (changed.length === 0) return;
+        await upToDate();
+        if (renamesSeen() === seen) {
+          for (const { path, identity } of changed) this.#note(path, identity);
+        } else isSure = false;
+        seen = renamesSeen();
+      });
+    }
+  }
+
+  async #walk(
+    look: (found: { path: DepotPath; identity: string }[]) => Promise<void> | void,
+  ): Promise<void> {
     const { files, manifest, isExcluded } = this.#parts;
     const walk = files.walkDirectories();
     try {
       for (;;) {
         const records = await walk.next();
         if (records === null || this.#stopped) return;
+        const found: { path: DepotPath; identity: string }[] = [];
         for (const { kind, path } of records) {
           if (kind !== "directory" || isExcluded(path + "/")) continue;
           const identity = files.identity(path);
-          if (identity !== null) look(path, identity);
+          if (identity !== null) found.push({ path, identity });
         }
+        await look(found);
         if (manifest.pending > MAX_PENDING) await manifest.commit();
       }
     } finally {

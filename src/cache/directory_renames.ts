@@ -162,12 +162,18 @@ export class DirectoryRenames {
 
   /** Takes in a rename that happened; the files on disk are tracked under their new paths then. */
   async begin(from: DepotPath, to: DepotPath): Promise<void> {
-    const { manifest, nowSeconds } = this.#parts;
+    const { manifest, activity, nowSeconds } = this.#parts;
     const key = String(this.#nextNumber++).padStart(KEY_DIGITS, "0");
     const rename = { key, from: from + "/", to: to + "/", atSeconds: nowSeconds() };
     const earlier = this.#pending;
     this.#pending = [...earlier, rename];
     this.#table.set(key, pathToBytes(`${rename.atSeconds}\0${rename.from}\0${rename.to}`));
+    // A file in the trash goes back to where its directory is by now.
+    for (const eviction of activity.evictions.values()) {
+      if (!eviction.path.startsWith(rename.from)) continue;
+      eviction.touched = true;
+      eviction.path = newPath(rename, eviction.path);
+    }
     await manifest.commit();
     for (let after = rename.from;;) {
       const page = await manifest.tombstonesAfter(after);
@@ -193,13 +199,18 @@ export class DirectoryRenames {
 
   /** A tracked file is now at its new path: dirty there, with a hint where its content is stored. */
   #moveRecord(rename: Rename, from: DepotPath): void {
-    const { manifest, activity, moved, isExcluded, nowSeconds, onDirty } = this.#parts;
+    const { files, manifest, activity, moved, isExcluded, nowSeconds, onDirty } = this.#parts;
     const record = manifest.get(from);
     if (record === null) return;
     activity.touch(from);
-    // In the trash, and it cannot go back: its directory is elsewhere. It counts as evicted.
+    // In the trash: the evictor records what becomes of it.
     if (activity.evictions.has(from)) return;
     const to = newPath(rename, from);
+    if (files.stat(to) === null) {
+      // Not moved with its directory: it came to the old name since, or is elsewhere by now.
+      if (files.stat(from) === null) manifest.set(from, null);
+      return;
+    }
     const digest = record.version?.digest ?? "";
     const stored = digest === "" ? moved.get(from) : { path: from, digest };
     moved.forget(from);

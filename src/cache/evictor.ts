@@ -35,7 +35,7 @@ import { describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Activity, Eviction } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
-import type { DirectoryIdentities } from "./directory_identities.ts";
+import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import type { Intake } from "./intake.ts";
 import type { Pins } from "./pins.ts";
 import type { Reserve } from "./reserve.ts";
@@ -70,7 +70,7 @@ export interface EvictorParts {
   readonly unsettled: Unsettled;
   /** Whether nobody else writes to the storage: else an object may not be the file's any more. */
   readonly mayWrite: () => boolean;
-  readonly identities: Pick<DirectoryIdentities, "remember">;
+  readonly identities: Pick<DirectoryIdentities, "find" | "remember">;
   readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -105,6 +105,7 @@ interface Chosen extends EvictionCandidate {
   readonly path: DepotPath;
   readonly record: FileRecord;
   readonly eviction: Eviction;
+  readonly dir: Found;
   readonly end: () => void;
 }
 
@@ -302,12 +303,12 @@ export class Evictor {
   #take(path: DepotPath, record: FileRecord): Chosen {
     const { manifest, activity, identities } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const eviction = { touched: false, isGone: false, done };
+    const eviction = { touched: false, isGone: false, path, done };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
-    identities.remember(path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath);
+    const dir = identities.find(path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath);
     const trashId = manifest.addTrash(path);
-    return { path, trashId, size, mtimeNs, mode, record, eviction, end };
+    return { path, trashId, size, mtimeNs, mode, record, eviction, dir, end };
   }
 
   /** Why the file is not even tried; null when it is. */
@@ -325,7 +326,7 @@ export class Evictor {
 
   /** Returns how much of it stayed. */
   async #evict(files: readonly Chosen[]): Promise<Amount> {
-    const { manifest, metrics, feed, activity, intake } = this.#parts;
+    const { manifest, metrics, feed, activity, intake, identities } = this.#parts;
     const begun = performance.now();
     let settled = false;
     try {
@@ -335,8 +336,9 @@ export class Evictor {
       const checked = await batch.check();
       // From here to finish no event can be taken in between the decision and its record.
       // What p4d has replaced, and then removed, is not put back: it would be there again.
-      const letGo = files.map(({ eviction }, i) =>
-        checked[i] === "taken" && (!eviction.touched || eviction.isGone)
+      const letGo = files.map(({ eviction, dir }, i) =>
+        checked[i] === "taken" && (!eviction.touched || eviction.isGone) &&
+        identities.remember(dir)
       );
       let evictedFiles = 0, evictedBytes = 0;
       for (const [i, file] of files.entries()) {
@@ -441,6 +443,9 @@ export class Evictor {
     if (there !== null) intake.changed(path, there.size);
     else if (eviction.isGone) intake.removed(path);
     else intake.gone(path);
+    if (eviction.path === path) return;
+    const moved = files.stat(eviction.path);
+    if (moved !== null) intake.changed(eviction.path, moved.size);
   }
 }
 

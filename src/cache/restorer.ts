@@ -5,6 +5,8 @@
  * - "Not found" only when the file was deleted here, or every backend said that it has no such object
  *   (P3). An error of any backend is an error.
  * - The file appears with one link(2), after its digest agreed, and never over another file (P2).
+ * - Its directory is opened before the events up to then are taken in: renamed earlier, that is known
+ *   then; renamed later, the file appears under the new name.
  *
  * @module
  */
@@ -119,13 +121,14 @@ export class Restorer {
     if (isNeverStored(path)) return { kind: "notFound" };
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;
+    const parent = this.#parts.files.openParent(path);
     // A delete or rename that p4d made just now may still be on its way to us.
     const upToDate = this.#parts.upToDate();
     try {
       for (;;) {
         const renamesSeen = renames.count;
         const found = await renames.bring(path) && !manifest.isTombstoned(path)
-          ? await this.#fromBackends(path, upToDate)
+          ? await this.#fromBackends(path, parent, upToDate)
           : null;
         if (found !== null) {
           metrics.restoreDone(true, found.size, seconds(), found.secondary);
@@ -144,12 +147,15 @@ export class Restorer {
       feed.note("restore_failed", path, { seconds: seconds(), why: describeError(error) });
       log.error(`Restore failed: ${displayPath(path)}: ${describeError(error)}`);
       throw error;
+    } finally {
+      if (parent !== null) this.#parts.files.closeFile(parent);
     }
   }
 
   /** Restores from the first backend that has the object; null when all say there is none. */
   async #fromBackends(
     path: DepotPath,
+    parent: number | null,
     upToDate: Promise<void>,
   ): Promise<{ size: number; secondary: boolean } | null> {
     const { primary, secondary, metrics } = this.#parts;
@@ -157,7 +163,7 @@ export class Restorer {
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       try {
         const look = this.#parts.freshness?.look(path);
-        const size = await this.#fetchAndPlace(path, backend, upToDate).catch((error) => {
+        const size = await this.#fetchAndPlace(path, parent, backend, upToDate).catch((error) => {
           look?.drop();
           throw error;
         });
@@ -180,6 +186,7 @@ export class Restorer {
   /** Two tries: a full disk is answered with one round of eviction. */
   async #fetchAndPlace(
     path: DepotPath,
+    parent: number | null,
     backend: Backend,
     upToDate: Promise<void>,
   ): Promise<number> {
@@ -188,7 +195,7 @@ export class Restorer {
       const isReplaced = this.#parts.activity.uploads.has(path);
       const fetched = await this.#parts.fetcher.fetch(path, backend);
       await upToDate;
-      return this.#place(path, fetched, isReplaced);
+      return this.#place(path, parent, fetched, isReplaced);
     };
     try {
       return await attempt();
@@ -200,7 +207,12 @@ export class Restorer {
   }
 
   /** Links the verified content at its path and records it; returns the size of what is there. */
-  #place(path: DepotPath, { info, digest, content }: Fetched, isReplaced: boolean): number {
+  #place(
+    path: DepotPath,
+    parent: number | null,
+    { info, digest, content }: Fetched,
+    isReplaced: boolean,
+  ): number {
     const { files, manifest, renames, activity, isExcluded, nowSeconds } = this.#parts;
     const { onRestored, previousAccess } = this.#parts;
     // Below a directory that was renamed away: p4d will ask for the new path.
@@ -215,10 +227,10 @@ export class Restorer {
     const mtimeNs = info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n;
     let placed: FileStat | null;
     if (content instanceof Uint8Array) {
-      placed = files.placeSmall(path, content, mode, mtimeNs);
+      placed = files.placeSmall(path, content, mode, mtimeNs, parent);
     } else {
       try {
-        placed = files.place(path, content.fd, mode, mtimeNs);
+        placed = files.place(path, content.fd, mode, mtimeNs, parent);
       } finally {
         files.closeFile(content.fd);
       }

@@ -110,6 +110,7 @@ export async function runDaemon(
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
+  const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   // Before the first request: until that is done, no evicted file is said to be absent.
   if (findsRenames) engine.findRenames(left);
   const server = await ShimServer.listen(
@@ -153,7 +154,6 @@ export async function runDaemon(
   }));
   const http = openHttp(config, status, () => manager.isReady);
 
-  const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   const background = startBackground(config, engine, log);
   const scrubber = new Scrubber(
     { ...engine, backend: primary },

@@ -141,6 +141,8 @@ export function buildEngine(
   const identities: DirectoryIdentities = new DirectoryIdentities({
     ...shared,
     log: getLog("rename"),
+    upToDate: () => intake.barrier(),
+    renamesSeen: () => renames.count,
     mapped: (path) => renames.mapped(path),
     onRenamed: (from, to) => intake.renamed(from, to),
   });

@@ -295,6 +295,45 @@ Deno.test("a file asked for in the moment of its directory's rename is found", a
   assertEquals(await fetch(engine, "a/cold"), "notFound");
 });
 
+Deno.test("P1: a restore in flight places its file where its directory is by then", async () => {
+  await using engine = await withFiles({ "a/cold": "content" });
+  engine.upToDate = () => {
+    engine.upToDate = () => Promise.resolve();
+    Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
+    Deno.mkdirSync(`${engine.dir}/a`);
+    return Promise.resolve();
+  };
+  assertEquals((await engine.restorer.fetch("a/cold")).kind, "ok");
+  await tellMoved(engine, "a", "b");
+  await carriedOut(engine);
+  assert(!engine.has("a/cold"));
+  assertEquals(await fetch(engine, "b/cold"), "content");
+});
+
+Deno.test("P1: a file that came to the old name before the rename was known stays one of that name", async () => {
+  await using engine = await withFiles({ "a/cold": "evicted" });
+  Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
+  // Nobody told of the rename: this one is the evicted file, under its old name.
+  assertEquals(await fetch(engine, "a/cold"), "evicted");
+  engine.write("a/cold", "newer");
+  await tellMoved(engine, "a", "b");
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "b/cold"), "evicted");
+  assertEquals(await fetch(engine, "a/cold"), "newer");
+});
+
+Deno.test("a new directory under the old name is not taken for the renamed one", async () => {
+  await using engine = await withFiles({ "a/cold": "content" });
+  await engine.identities.compare();
+  Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
+  Deno.mkdirSync(`${engine.dir}/a`);
+  await tellMoved(engine, "a", "b");
+  await engine.identities.compare();
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "b/cold"), "content");
+  assertEquals(await fetch(engine, "a/cold"), "notFound");
+});
+
 Deno.test("directories renamed while nobody watched are known again, with their evicted files", async () => {
   await using engine = await withFiles({
     "a/cold": "a",

@@ -158,6 +158,8 @@ export class Engine {
       });
     this.renames = this.newRenames();
     this.identities = new DirectoryIdentities({
+      upToDate: () => this.intake.barrier(),
+      renamesSeen: () => this.renames.count,
       ...shared,
       mapped: (path) => this.renames.mapped(path),
       onRenamed: (from, to) => this.intake.renamed(from, to),

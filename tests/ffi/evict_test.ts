@@ -97,6 +97,18 @@ Deno.test("a file put back is where it was, with its bytes", () =>
     assertEquals(Deno.readTextFileSync(`${dir}/a`), "kept");
   }));
 
+Deno.test("a file whose directory is renamed meanwhile goes back into that directory", () =>
+  withDepot(async ({ dir, files, write, candidate }) => {
+    Deno.mkdirSync(`${dir}/d`);
+    write("d/a", "kept");
+    const batch = await EvictionBatch.begin(files.root, "trash", [candidate("d/a", 1)]);
+    Deno.renameSync(`${dir}/d`, `${dir}/e`);
+    Deno.mkdirSync(`${dir}/d`);
+    assertEquals(await batch.finish([false]), ["in_use"]);
+    assertEquals(Deno.readTextFileSync(`${dir}/e/a`), "kept");
+    assertEquals(files.stat("d/a"), null);
+  }));
+
 Deno.test("a file written anew at the path is never overwritten by putting back", () =>
   withDepot(async ({ dir, files, write, candidate }) => {
     write("a", "old");

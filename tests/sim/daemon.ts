@@ -142,7 +142,7 @@ export class SimDaemon {
     try {
       const manifest = new Manifest(this.#kv, (path) => path, () => {});
       const trashNames = disk.list(".p4cache/trash").map(({ name }) => name);
-      await recover(files, manifest, trashNames, BOOT, log);
+      const left = await recover(files, manifest, trashNames, BOOT, log, true);
       const health = new Health(getLog("health"));
       const primary = new RetryingBackend(this.#backend);
       const engine = buildEngine(
@@ -155,8 +155,10 @@ export class SimDaemon {
         NO_RESERVE,
         ALONE,
       );
+      await engine.renames.load();
       const watching = engine.intake.run(this.#watcher as unknown as Watcher, engine.scanner);
       watching.catch((error) => this.#ended(error, deaths));
+      engine.findRenames(left);
       startBackground(this.#config, engine, log).done
         .catch((error) => this.#ended(error, deaths));
       this.engine = engine;

@@ -9,6 +9,8 @@
 export interface LogicalFile {
   content: Uint8Array<ArrayBuffer>;
   mode: number;
+  /** Whether a directory of it was renamed: its object may still be elsewhere. */
+  wasRenamed: boolean;
 }
 
 /** See the module. */
@@ -43,6 +45,16 @@ export class Ledger {
     this.files.delete(path);
     this.#ages.set(path, this.#now() - (this.#bornAt.get(path) ?? 0));
     this.onChange(path);
+  }
+
+  /** rename(2) of a directory, with all below. */
+  renameDirectory(from: string, to: string): void {
+    for (const [path, file] of [...this.files]) {
+      if (!path.startsWith(`${from}/`)) continue;
+      this.remove(path);
+      file.wasRenamed = true;
+      this.set(to + path.slice(from.length), file);
+    }
   }
 
   /** How long the file that was removed from the path last had been there, steps. */

@@ -43,6 +43,8 @@ export interface ProgramParts {
   readonly isQuiet: () => boolean;
   /** Paths that programs use. */
   readonly paths: readonly string[];
+  /** Directories that they rename. */
+  readonly directories: readonly string[];
 }
 
 /** How to open. */
@@ -81,13 +83,14 @@ export class Program {
   }
 
   #operation(path: string): Steps<void> {
-    const { random } = this.#parts;
+    const { random, directories } = this.#parts;
     const other = random.pick(this.#parts.paths);
     const appends = [() => this.#append(path), () => this.#rewriteSame(path)];
     if (!this.#usesShim) return random.pick(appends)();
     if (random.oneIn(3)) return this.read(path);
     if (random.oneIn(3)) return random.pick(appends)();
     if (random.oneIn(20)) return this.#link(path, other);
+    if (directories.length > 0 && random.oneIn(5)) return this.#renameDirectory();
     return random.pick([
       () => this.#writeWhole(path),
       () => this.#writeWhole(path),
@@ -159,6 +162,20 @@ export class Program {
       if (logical !== null) ledger.set(path, logical);
       this.#note(`rename ${temporary} ${path}`);
     });
+  }
+
+  /** rename(2) of a directory to where nothing is, or an empty directory. */
+  *#renameDirectory(): Steps<void> {
+    const { disk, ledger, random, directories } = this.#parts;
+    yield null;
+    const from = random.pick(directories), to = random.pick(directories);
+    if (disk.directory(from) === null || `${to}/`.startsWith(`${from}/`)) return;
+    if ([...ledger.files.keys()].some((path) => path.startsWith(`${to}/`))) return;
+    // One deleted by its old name at this moment may be there under the new one, or not.
+    if ([...ledger.removing].some((path) => path.startsWith(`${from}/`))) return;
+    disk.rename(from, to, { replace: true, byDaemon: false });
+    ledger.renameDirectory(from, to);
+    this.#note(`rename directory ${from} ${to}`);
   }
 
   *#link(path: string, other: string): Steps<void> {
@@ -396,8 +413,9 @@ export class Program {
   #create(path: string): Entry {
     const { disk, ledger } = this.#parts;
     const mode = 0o644;
+    disk.makeParents(path);
     const entry = disk.create(path, mode);
-    const logical = { content: new Uint8Array(0), mode };
+    const logical = { content: new Uint8Array(0), mode, wasRenamed: false };
     (entry.target as OpenFile["inode"]).logical = logical;
     ledger.set(path, logical);
     this.#note(`create ${path}`);

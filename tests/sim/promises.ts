@@ -46,7 +46,10 @@ export class Promises {
     const suspect = (path: string) => void this.#suspects.add(path);
     disk.onChange = suspect;
     ledger.onChange = suspect;
-    bucket.onChange = suspect;
+    bucket.onChange = (path) => {
+      suspect(path);
+      for (const [now, { wasRenamed }] of ledger.files) if (wasRenamed) suspect(now);
+    };
   }
 
   /** Looks at every path that something happened to. @throws Violation */
@@ -69,7 +72,7 @@ export class Promises {
       if (there !== null) this.#adopt(path, there);
     } else if (there !== null) {
       this.#checkFile(path, believed, there);
-    } else if (!this.isStored(path, believed) && !this.#isInTrash(believed)) {
+    } else if (!this.#isStoredSomewhere(path, believed) && !this.#isInTrash(believed)) {
       throw new Violation("P1", `lost: p4d wrote ${this.difference(path, believed)}`);
     }
   }
@@ -82,6 +85,14 @@ export class Promises {
       `${path} is ${describe(there.content)} mode ${mode.toString(8)}, but p4d wrote ` +
         `${describe(believed.content)} mode ${believed.mode.toString(8)}`,
     );
+  }
+
+  /** At its path; or where it was before a directory was renamed, or on its way from there. */
+  #isStoredSomewhere(path: string, believed: LogicalFile): boolean {
+    if (believed.wasRenamed) {
+      return [...this.#bucket.objects.keys()].some((each) => this.isStored(each, believed));
+    }
+    return this.isStored(path, believed);
   }
 
   /** Whether the bucket holds the file as p4d wrote it. */
@@ -122,7 +133,7 @@ export class Promises {
       throw new Violation("P3", `${path} came back, though p4d removed it`);
     }
     this.cameBack++;
-    const file = { content: there.content, mode: there.mode & PERMISSIONS };
+    const file = { content: there.content, mode: there.mode & PERMISSIONS, wasRenamed: false };
     there.logical = file;
     this.#ledger.set(path, file);
   }

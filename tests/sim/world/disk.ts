@@ -14,7 +14,7 @@ import type { LogicalFile } from "../ledger.ts";
 /** Resolution of file times, ns: the longest tick that kernels are built with (CONFIG_HZ=100). */
 const TICK_NS = 10_000_000n;
 
-export const S_IFREG = 0o100000;
+export const S_IFREG = 0o100000, S_IFDIR = 0o040000;
 
 /** A file, whatever its names. */
 export interface Inode {
@@ -39,6 +39,7 @@ export interface Entry {
 /** A directory. */
 export interface Directory {
   readonly isDirectory: true;
+  readonly ino: number;
   entry: Entry | null;
   readonly entries: Map<string, Entry>;
 }
@@ -59,8 +60,12 @@ export interface Lease {
 
 /** What the kernel tells the watcher. */
 export interface KernelEvent {
-  readonly kind: "entry" | "treeCame" | "treeLeft";
+  readonly kind: "entry" | "treeCame" | "treeLeft" | "treeRenamed";
   readonly path: string;
+  /** Of a renamed directory: where it is. */
+  readonly to?: string;
+  /** Whether a name went. */
+  readonly removed?: boolean;
 }
 
 /** Error of a system call. */
@@ -78,7 +83,7 @@ function isDirectory(target: Inode | Directory): target is Directory {
 
 /** See the module. Paths are relative to the depot. */
 export class Disk {
-  readonly root: Directory = { isDirectory: true, entry: null, entries: new Map() };
+  readonly root: Directory = { isDirectory: true, ino: 0, entry: null, entries: new Map() };
   /** The kernel's queue; null while nobody watches. */
   events: KernelEvent[] | null = null;
   /** Told of each path whose bytes or name changed. */
@@ -104,6 +109,25 @@ export class Disk {
     return target === undefined || isDirectory(target) ? null : target;
   }
 
+  /** The directory at the path; "" is the depot. */
+  directory(path: string): Directory | null {
+    const target = path === "" ? this.root : this.find(path)?.target;
+    return target === undefined || !isDirectory(target) ? null : target;
+  }
+
+  /** The directory that the path is in. */
+  directoryOf(path: string): Directory | null {
+    return this.#parent(path).dir;
+  }
+
+  /** What the last name of a path is called in the directory; null when that was removed. */
+  pathIn(directory: Directory, path: string): string | null {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    if (directory === this.root) return name;
+    const dir = directory.entry === null ? "" : this.pathOf(directory.entry);
+    return this.directory(dir) === directory ? `${dir}/${name}` : null;
+  }
+
   #parent(path: string): { dir: Directory | null; name: string } {
     const parts = path.split("/");
     const name = parts.pop()!;
@@ -127,7 +151,8 @@ export class Disk {
     for (const name of path.split("/")) {
       let entry = dir.entries.get(name);
       if (entry === undefined) {
-        const made: Directory = { isDirectory: true, entry: null, entries: new Map() };
+        const ino = this.#nextInode++;
+        const made: Directory = { isDirectory: true, ino, entry: null, entries: new Map() };
         entry = { parent: dir, name, target: made };
         made.entry = entry;
         dir.entries.set(name, entry);
@@ -152,9 +177,8 @@ export class Disk {
 
   /** Names in a directory; none when it is not there. */
   list(path: string): { name: string; isDirectory: boolean }[] {
-    const target = path === "" ? this.root : this.find(path)?.target;
-    if (target === undefined || !isDirectory(target)) return [];
-    return [...target.entries.values()].map((entry) => ({
+    const entries = this.directory(path)?.entries.values() ?? [];
+    return [...entries].map((entry) => ({
       name: entry.name,
       isDirectory: isDirectory(entry.target),
     }));
@@ -192,7 +216,7 @@ export class Disk {
     dir.entries.set(name, entry);
     inode.nlink++;
     this.#changed(entry);
-    this.#tell("entry", path, byDaemon);
+    this.#tell({ kind: "entry", path }, byDaemon);
     return entry;
   }
 
@@ -206,9 +230,12 @@ export class Disk {
     if (there !== undefined && !options.replace) throw new Errno(EEXIST);
     if (there !== undefined && there.target === entry.target) return;
     if (there !== undefined) {
-      if (isDirectory(there.target)) throw new Errno(ENOTEMPTY);
-      there.target.nlink--;
-      this.#changed(there);
+      if (isDirectory(there.target)) {
+        if (there.target.entries.size > 0 || !isDirectory(entry.target)) throw new Errno(ENOTEMPTY);
+      } else {
+        there.target.nlink--;
+        this.#changed(there);
+      }
     }
     source.dir.entries.delete(source.name);
     this.#changed(entry);
@@ -216,9 +243,11 @@ export class Disk {
     entry.name = name;
     dir.entries.set(name, entry);
     this.#changed(entry);
+    const { byDaemon } = options;
     const isTree = isDirectory(entry.target);
-    this.#tell(isTree ? "treeLeft" : "entry", from, options.byDaemon);
-    this.#tell(isTree ? "treeCame" : "entry", to, options.byDaemon);
+    if (isTree) this.#tell({ kind: "treeRenamed", path: from, to }, byDaemon);
+    this.#tell({ kind: isTree ? "treeLeft" : "entry", path: from, removed: true }, byDaemon);
+    this.#tell({ kind: isTree ? "treeCame" : "entry", path: to }, byDaemon);
   }
 
   /** renameat2(2) with RENAME_EXCHANGE, of two files. */
@@ -244,7 +273,7 @@ export class Disk {
     dir.entries.delete(name);
     entry.target.nlink--;
     this.#changed(entry);
-    this.#tell("entry", path, byDaemon);
+    this.#tell({ kind: "entry", path, removed: true }, byDaemon);
   }
 
   // ---- open files ----
@@ -266,7 +295,7 @@ export class Disk {
   /** The last reference is dropped: a lease ends with it, a writer's close is an event. */
   close(file: OpenFile): void {
     this.release(file);
-    if (file.writing) this.#tell("entry", this.pathOf(file.entry), file.byDaemon);
+    if (file.writing) this.#tell({ kind: "entry", path: this.pathOf(file.entry) }, file.byDaemon);
   }
 
   /** A system call that took no descriptor is over: no event. */
@@ -309,7 +338,7 @@ export class Disk {
     const inode = entry.target as Inode;
     inode.mode = S_IFREG | mode;
     this.#changed(entry);
-    this.#tell("entry", this.pathOf(entry), false);
+    this.#tell({ kind: "entry", path: this.pathOf(entry) }, false);
   }
 
   #tick(): bigint {
@@ -321,9 +350,9 @@ export class Disk {
     this.onChange(this.pathOf(entry));
   }
 
-  #tell(kind: KernelEvent["kind"], path: string, byDaemon: boolean): void {
-    if (byDaemon || path.startsWith(".p4cache/")) return;
-    this.events?.push({ kind, path });
+  #tell(event: KernelEvent, byDaemon: boolean): void {
+    if (byDaemon || event.path.startsWith(".p4cache/")) return;
+    this.events?.push(event);
   }
 }
 

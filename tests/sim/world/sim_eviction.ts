@@ -6,7 +6,7 @@
  */
 
 import type { EvictionBatch, EvictionCandidate, EvictionOutcome } from "../../../ffi/evict.ts";
-import { type Disk, Errno, type OpenFile, statOf } from "./disk.ts";
+import { type Directory, type Disk, Errno, type OpenFile, statOf } from "./disk.ts";
 import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
 import { renameOver } from "./sim_files.ts";
@@ -15,6 +15,7 @@ interface Taken {
   readonly candidate: EvictionCandidate;
   readonly trashPath: string;
   readonly open: OpenFile;
+  readonly parent: Directory;
 }
 
 interface Batch {
@@ -34,13 +35,16 @@ export function* beginEviction(
   const batch: Batch = { disk, life, files: [], outcomes: [] };
   for (const candidate of candidates) {
     const open: OpenFile[] = [];
-    const outcome = yield* take(batch, trashDir, candidate, open);
+    const parent = disk.directoryOf(candidate.path);
+    const outcome = parent === null
+      ? "gone"
+      : yield* take(batch, trashDir, candidate, parent, open);
     const [file] = open;
     batch.outcomes.push(outcome);
     if (outcome !== "taken" && file !== undefined) disk.close(file);
     batch.files.push(
       outcome === "taken"
-        ? { candidate, trashPath: `${trashDir}/${candidate.trashId}`, open: file! }
+        ? { candidate, trashPath: `${trashDir}/${candidate.trashId}`, open: file!, parent: parent! }
         : null,
     );
     life.scheduler.note(`daemon: evict ${candidate.path} #${candidate.trashId}: ${outcome}`);
@@ -55,11 +59,13 @@ function* take(
   { disk }: Batch,
   trashDir: string,
   { path, trashId, ...uploaded }: EvictionCandidate,
+  parent: Directory,
   open: OpenFile[],
 ): Steps<EvictionOutcome> {
   yield null;
-  const entry = disk.find(path);
-  const inode = disk.file(path);
+  const now = () => disk.pathIn(parent, path) ?? path;
+  const entry = disk.find(now());
+  const inode = disk.file(now());
   if (entry === null || inode === null) return "gone";
   if (disk.breakLease(inode)) return "failed";
   const file = disk.open(entry, false, true);
@@ -68,18 +74,17 @@ function* take(
   yield null;
   if (!disk.lease(file)) return "in_use";
   yield null;
-  const now = statOf(inode);
-  if (!isSameVersion(now, uploaded)) return "changed";
+  if (!isSameVersion(statOf(inode), uploaded)) return "changed";
   yield null;
   const trashPath = `${trashDir}/${trashId}`;
   try {
-    if (!renameOver(disk, path, trashPath)) return "failed";
+    if (!renameOver(disk, now(), trashPath)) return "failed";
   } catch {
     return "gone";
   }
   yield null;
   if (disk.file(trashPath) !== inode) {
-    return putBack(disk, trashPath, path) === "conflict" ? "conflict" : "changed";
+    return putBack(disk, trashPath, parent, path) === "conflict" ? "conflict" : "changed";
   }
   return "taken";
 }
@@ -90,9 +95,15 @@ function isSameVersion(a: VersionFields, b: VersionFields): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && (a.mode & 0o7777) === (b.mode & 0o7777);
 }
 
-function putBack(disk: Disk, trashPath: string, path: string): "back" | "conflict" {
+function putBack(
+  disk: Disk,
+  trashPath: string,
+  parent: Directory,
+  path: string,
+): "back" | "conflict" {
   try {
-    return renameOver(disk, trashPath, path) ? "back" : "conflict";
+    const to = disk.pathIn(parent, path);
+    return to !== null && renameOver(disk, trashPath, to) ? "back" : "conflict";
   } catch {
     return "conflict";
   }
@@ -135,7 +146,7 @@ function* finishSteps(
       life.scheduler.note(`daemon: let go ${file.candidate.path}`);
     } else {
       yield null;
-      if (putBack(disk, file.trashPath, file.candidate.path) === "conflict") {
+      if (putBack(disk, file.trashPath, file.parent, file.candidate.path) === "conflict") {
         outcomes[i] = "conflict";
       } else if (outcomes[i] === "taken") outcomes[i] = "in_use";
       life.scheduler.note(`daemon: put back ${file.candidate.path}: ${outcomes[i]}`);

@@ -11,6 +11,7 @@ import type { Walk } from "../../../ffi/walk.ts";
 import type { DepotPath } from "../../../src/cache/depot_path.ts";
 import type { Ledger } from "../ledger.ts";
 import {
+  type Directory,
   type Disk,
   EAGAIN,
   EEXIST,
@@ -18,14 +19,18 @@ import {
   Errno,
   type Inode,
   type OpenFile,
+  S_IFDIR,
   statOf,
 } from "./disk.ts";
 import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
 import { beginEviction } from "./sim_eviction.ts";
-import { walkSteps } from "./sim_walk.ts";
+import { walkDirectorySteps, walkSteps } from "./sim_walk.ts";
 
 const ENOSPC = 28;
+
+/** What stat says of a directory. */
+const DIRECTORY: FileStat = { size: 0, mtimeNs: 0n, ctimeNs: 0n, mode: S_IFDIR | 0o755, nlink: 2 };
 
 /** The public face of the real class. */
 type Face = Pick<DepotFiles, keyof DepotFiles>;
@@ -39,7 +44,7 @@ export class SimFiles implements Face {
   readonly #life: ProcessLife;
   readonly #disk: Disk;
   readonly #ledger: Ledger;
-  readonly #descriptors = new Map<number, OpenFile | Inode>();
+  readonly #descriptors = new Map<number, OpenFile | Inode | Directory>();
   #nextDescriptor = 10;
 
   constructor(life: ProcessLife, disk: Disk, ledger: Ledger) {
@@ -60,7 +65,8 @@ export class SimFiles implements Face {
   stat(path: string): FileStat | null {
     return this.#life.call(() => {
       const inode = this.#disk.file(path);
-      return inode === null ? null : statOf(inode);
+      if (inode !== null) return statOf(inode);
+      return this.#disk.directory(path) === null ? null : DIRECTORY;
     });
   }
 
@@ -193,18 +199,47 @@ export class SimFiles implements Face {
     return this.#life.thread("write", steps());
   }
 
-  place(path: string, fd: number, mode: number, mtimeNs: bigint): FileStat | null {
-    return this.#life.call(() =>
-      this.#place(path, this.#descriptors.get(fd) as Inode, mode, mtimeNs)
-    );
+  openParent(path: string): number | null {
+    return this.#life.call(() => {
+      const directory = this.#disk.directoryOf(path);
+      if (directory === null) return null;
+      const fd = this.#nextDescriptor++;
+      this.#descriptors.set(fd, directory);
+      return fd;
+    });
   }
 
-  placeSmall(path: string, bytes: Uint8Array, mode: number, mtimeNs: bigint): FileStat | null {
+  place(
+    path: string,
+    fd: number,
+    mode: number,
+    mtimeNs: bigint,
+    parent: number | null = null,
+  ): FileStat | null {
+    return this.#life.call(() => {
+      const inode = this.#descriptors.get(fd) as Inode;
+      return this.#place(this.#pathIn(parent, path), inode, mode, mtimeNs);
+    });
+  }
+
+  placeSmall(
+    path: string,
+    bytes: Uint8Array,
+    mode: number,
+    mtimeNs: bigint,
+    parent: number | null = null,
+  ): FileStat | null {
     return this.#life.call(() => {
       const inode = this.#disk.newInode(0o600);
       inode.content = new Uint8Array(bytes);
-      return this.#place(path, inode, mode, mtimeNs);
+      return this.#place(this.#pathIn(parent, path), inode, mode, mtimeNs);
     });
+  }
+
+  /** What a path is called in a directory that may have been renamed since it was opened. */
+  #pathIn(parent: number | null, path: string): string {
+    if (parent === null) return path;
+    return this.#disk.pathIn(this.#descriptors.get(parent) as Directory, path) ?? path;
   }
 
   #place(path: string, inode: Inode, mode: number, mtimeNs: bigint): FileStat | null {
@@ -266,17 +301,19 @@ export class SimFiles implements Face {
     this.#descriptors.delete(fd);
   }
 
-  /** Directories are not renamed in the simulated worlds. */
-  walkDirectories(): Walk {
-    return { handle: null, next: () => Promise.resolve(null), close: () => {} };
+  identity(path: string): string | null {
+    return this.#life.call(() => this.#disk.directory(path)?.ino.toString() ?? null);
   }
 
-  identity(): string | null {
-    return null;
+  walkDirectories(): Walk {
+    return this.#walked(walkDirectorySteps(this.#disk));
   }
 
   walk(start: DepotPath): Walk {
-    const steps = walkSteps(this.#disk, start);
+    return this.#walked(walkSteps(this.#disk, start));
+  }
+
+  #walked(steps: ReturnType<typeof walkSteps>): Walk {
     return {
       handle: null,
       next: () =>

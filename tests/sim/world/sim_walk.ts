@@ -6,7 +6,7 @@
  */
 
 import type { WalkRecord } from "../../../ffi/walk.ts";
-import { asDepotPath, type Disk, statOf } from "./disk.ts";
+import { asDepotPath, type Disk, S_IFDIR, statOf } from "./disk.ts";
 
 /** Files reported at once. */
 const PAGE = 4;
@@ -41,3 +41,27 @@ export function* walkSteps(
   }
   if (page.length > 0) yield page;
 }
+
+/** The same of directories, parents first: what each was called when it was come to. */
+export function* walkDirectorySteps(
+  disk: Disk,
+): Generator<WalkRecord[] | null, void, void> {
+  const waiting = [""];
+  for (let dir = waiting.pop(); dir !== undefined; dir = waiting.pop()) {
+    const prefix = dir === "" ? "" : `${dir}/`;
+    const below = disk.list(dir).filter(({ name, isDirectory }) =>
+      isDirectory && prefix + name !== ".p4cache"
+    );
+    yield below.map(({ name }) => ({ ...DIRECTORY, path: asDepotPath(prefix + name) }));
+    waiting.push(...below.map(({ name }) => prefix + name));
+  }
+}
+
+const DIRECTORY = {
+  kind: "directory",
+  errno: 0,
+  size: 0,
+  mtimeNs: 0n,
+  mode: S_IFDIR | 0o755,
+  nlink: 2,
+} as const;

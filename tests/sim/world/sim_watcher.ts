@@ -71,17 +71,19 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   #drain(gathered: Map<string, KernelEvent>): void {
     while (this.#events.length > 0 && gathered.size < MAX_PENDING) {
       const event = this.#events.shift()!;
-      const key = event.kind + event.path;
-      if (!gathered.has(key)) gathered.set(key, event);
+      // Each rename of a directory counts; of repeats the last says whether a name went.
+      const key = event.kind + event.path + (event.kind === "treeRenamed" ? gathered.size : "");
+      gathered.set(key, event);
     }
   }
 
-  #record({ kind, path }: KernelEvent): WatchRecord {
+  #record({ kind, path, to, removed }: KernelEvent): WatchRecord {
     const common = { ...NOTHING, path: asDepotPath(path) };
+    if (kind === "treeRenamed") return { ...common, kind: "renamed", to: asDepotPath(to!) };
     if (kind === "treeLeft") return { ...common, kind: "treeGone" };
     if (kind === "treeCame") return { ...common, kind: "tree" };
     const inode = this.#disk.file(path);
-    if (inode === null) return { ...common, kind: "gone" };
+    if (inode === null) return { ...common, kind: "gone", size: removed ? 1 : 0 };
     return { ...common, kind: "changed", ...statOf(inode) };
   }
 

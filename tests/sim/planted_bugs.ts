@@ -23,8 +23,10 @@ export interface PlantedBug {
 
 const EVICTOR = "src/cache/evictor.ts";
 const FETCH = "src/cache/object_fetch.ts";
+const IDENTITIES = "src/cache/directory_identities.ts";
 const INTAKE = "src/cache/intake.ts";
 const MANIFEST = "src/manifest/manifest.ts";
+const RENAMES = "src/cache/directory_renames.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
 const UNSETTLED = "src/cache/unsettled.ts";
@@ -90,7 +92,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ], [KERNEL_EVICTION, "lease !== null && !lease.breaking", "true"]),
   bug("the version is not compared before the eviction", [
     KERNEL_EVICTION,
-    'if (!isSameVersion(now, uploaded)) return "changed";',
+    'if (!isSameVersion(statOf(inode), uploaded)) return "changed";',
     "",
   ], [
     KERNEL_EVICTION,
@@ -143,6 +145,50 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     INTAKE,
     "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
     "    this.#bury(path);",
+  ]),
+  bug("a restore is placed under the name that its directory had", [
+    RESTORER,
+    "placed = files.placeSmall(path, content, mode, mtimeNs, parent);",
+    "placed = files.placeSmall(path, content, mode, mtimeNs);",
+  ]),
+  bug("a file goes back to the name that its directory had", [
+    KERNEL_EVICTION,
+    "const to = disk.pathIn(parent, path);",
+    "const to = path;",
+  ]),
+  bug("every file that is recorded counts as moved with its directory", [
+    RENAMES,
+    "if (files.stat(to) === null) {",
+    "if (false) {",
+  ]),
+  bug("a file in the trash is not looked for where its directory is", [
+    EVICTOR,
+    "if (eviction.path === path) return;",
+    "return;",
+  ]),
+  bug("uploads do not wait for the copies of a rename", [
+    RENAMES,
+    "return this.#pending.some(({ from }) => path.startsWith(from));",
+    "return false;",
+  ]),
+  bug("a restore does not look through renames", [
+    RENAMES,
+    "return this.#pending.length === 0 || await this.#bring(path, this.#pending);",
+    "return true;",
+  ]),
+  bug("directories are not known again", [
+    IDENTITIES,
+    "if (from !== path) moves.push({ from, to: path });",
+    "",
+  ]),
+  bug("a directory is noted though a rename was on its way", [
+    IDENTITIES,
+    "if (renamesSeen() === seen) {",
+    "if (true) {",
+  ], [
+    IDENTITIES,
+    "if (renamesSeen !== this.#parts.renamesSeen()) return false;",
+    "",
   ]),
   bug("the scan does not compare times", [
     TRANSITIONS,

@@ -27,6 +27,7 @@ const SYMBOLS = {
   },
   p4kv_trim: { parameters: ["pointer", "i32"], result: "i32" },
   p4kv_info: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
+  p4kv_copy: { parameters: ["pointer", "buffer", "u32"], result: "i32", nonblocking: true },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   p4compare_next: {
     parameters: ["pointer", "pointer", "i32", "i32", "buffer", "u64", "buffer"],
@@ -92,6 +93,7 @@ export const SCAN_BYTES = 256 * 1024;
 const STEP_BYTES = 128 * 1024;
 
 const READ_ONLY = 1, RELAXED = 2;
+const COMPACT = 1;
 const ENOENT = 2;
 
 /** An open environment. One owner; see kv.h. */
@@ -286,6 +288,18 @@ export class Kv {
       usedBytes: Number(words[3]),
       staleReaders: Number(words[4]),
     };
+  }
+
+  /**
+   * Writes a copy of the environment as it is now to a new file; reads and writes go on meanwhile.
+   * @param path One character per byte; must not exist.
+   * @param isCompact Without unused pages: smaller, and slower. Transactions count from 1 again.
+   */
+  async copyTo(path: string, isCompact: boolean): Promise<void> {
+    const name = cString(path);
+    const { p4kv_copy } = this.#library.symbols;
+    const rc = await holding(p4kv_copy(this.#handle, name, isCompact ? COMPACT : 0), name);
+    if (rc !== 0) throw this.#error(rc, `write ${path} as a copy of`);
   }
 
   /** Closes the environment. No call is running. */

@@ -2,6 +2,7 @@
 #include "kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -393,6 +394,24 @@ int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[5]) {
     rc = get_info(kv, db, info);
     if (!rc && !is_read_only(kv)) rc = forget_dead_readers(kv);
     info[4] = atomic_load(&kv->stale_readers);
+    end_use(kv);
+    return code(rc);
+}
+
+static int copy(p4_kv *kv, const char *path, uint32_t options) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0) return errno;
+    int rc = mdb_env_copyfd2(kv->env, fd, options & P4KV_COMPACT ? MDB_CP_COMPACT : 0);
+    if (!rc && fsync(fd)) rc = errno;
+    if (close(fd) && !rc) rc = errno;
+    if (rc) unlink(path);
+    return rc;
+}
+
+int32_t p4kv_copy(p4_kv *kv, const char *path, uint32_t options) {
+    int rc = begin_use(kv);
+    if (rc) return rc;
+    rc = copy(kv, path, options);
     end_use(kv);
     return code(rc);
 }

@@ -65,6 +65,13 @@ P4_EXPORT int32_t p4kv_trim(p4_kv *kv, int32_t db);
  * readers of processes that died, forgotten since p4kv_open. */
 P4_EXPORT int32_t p4kv_info(p4_kv *kv, int32_t db, uint64_t info[5]);
 
+enum { P4KV_COMPACT = 1 };
+
+/* Writes a copy of the environment as of now to a new file, which may not exist; readers and writers go
+ * on meanwhile. Compact: without the unused pages, which takes longer. May run on any thread; removes
+ * what it wrote when it fails. */
+P4_EXPORT int32_t p4kv_copy(p4_kv *kv, const char *path, uint32_t options);
+
 /* One line for an error code of this file. */
 P4_EXPORT int32_t p4kv_describe(int32_t code, uint8_t *out, uint32_t cap);
 

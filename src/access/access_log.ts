@@ -90,6 +90,12 @@ export class AccessLog {
     return { usedBytes, mapBytes, staleReaders };
   }
 
+  /** Writes the log as it is, with what was noted so far, to a new file; see {@link Kv.copyTo}. */
+  async copyTo(path: string, isCompact: boolean): Promise<void> {
+    await this.flush();
+    await this.#kv.copyTo(path, isCompact);
+  }
+
   /** Files that have an entry in the database. */
   get entries(): number {
     return this.#kv.info(this.#db).entries;

@@ -5,6 +5,7 @@
  */
 
 import * as v from "valibot";
+import type { BackupSchedule } from "../backup/backup_schedule.ts";
 import type { Activity } from "../cache/activity.ts";
 import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
 import type { GarbageCollector } from "../cache/garbage.ts";
@@ -36,6 +37,7 @@ export interface AdminParts extends StatusParts {
   readonly garbage: GarbageCollector;
   readonly pins: Pins;
   readonly maintenance: Maintenance;
+  readonly backups: BackupSchedule;
 }
 
 const depotPath = v.pipe(
@@ -57,6 +59,7 @@ const EVENTS = v.object({
   last: v.pipe(v.number(), v.integer(), v.minValue(0)),
   follow: v.boolean(),
 });
+const BACKUP = v.object({ to: v.nullable(v.string()), compact: v.boolean() });
 const VERIFY = v.object({
   path: depotPath,
   deep: v.boolean(),
@@ -124,6 +127,11 @@ export function adminRoutes(parts: AdminParts): Routes {
         { ...options, pace },
         signal,
       );
+    },
+    backup: (parameters, signal) => {
+      readWriteOnly();
+      const { to, compact } = parse(BACKUP, parameters);
+      return parts.backups.make(to, compact, signal);
     },
     metrics: () => parts.metrics.text(),
     reconcile: () => {

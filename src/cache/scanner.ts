@@ -6,12 +6,15 @@
  * - A row of a path that is excluded by now → dropped: such a file stays where it is.
  * - A row whose file is not there → dropped, without a tombstone: nobody saw p4d delete it, so its
  *   object still stands for it (P3).
+ * - While the manifest is one that was put back from a backup, a file that was touched since → dirty,
+ *   whatever it looks like.
  *
  * @module
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
-import type { WalkRecord } from "../../ffi/walk.ts";
+import type { WalkStep } from "../../ffi/kv.ts";
+import type { Walk, WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
@@ -54,6 +57,10 @@ export interface ScannerParts {
   readonly activity: Activity;
   readonly isExcluded: (path: string) => boolean;
   readonly intake: Intake;
+  /** Files changed since then are not known, s since the epoch (`restored_mark.ts`); null: all are. */
+  readonly trustedUntil: () => number | null;
+  /** Such a file, or one that a manifest from a backup did not know, was found. */
+  readonly onDoubtful: (path: DepotPath) => void;
   /** Looks for directories that were renamed while nobody watched; uploads wait for that. */
   readonly findRenames: () => void;
   readonly engineMetrics: EngineMetrics;
@@ -73,6 +80,11 @@ export class Scanner {
 
   constructor(parts: ScannerParts) {
     this.#parts = parts;
+  }
+
+  /** Whether walks end before they are through. */
+  get isStopped(): boolean {
+    return this.#stopped;
   }
 
   /** Ends running walks at their next step, and waits for that. */
@@ -152,17 +164,18 @@ export class Scanner {
   }
 
   async #walk(start: DepotPath, paced: boolean): Promise<ScanResult> {
-    const { files, manifest, isExcluded, intake, log } = this.#parts;
+    const { files, manifest, isExcluded, intake, trustedUntil, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
-    let ahead = manifest.compareNext(walk);
+    const next = () => trustedUntil() === null ? manifest.compareNext(walk) : everything(walk);
+    let ahead = next();
     try {
       for (;;) {
         const begun = performance.now();
         const { known, records, isLast } = await ahead;
         if (this.#stopped || isLast) break;
         // The next step is walked while this one is taken in.
-        if (!paced) ahead = manifest.compareNext(walk);
+        if (!paced) ahead = next();
         result.files += known;
         const unknown: WalkRecord[] = [];
         for (const record of records) {
@@ -180,7 +193,7 @@ export class Scanner {
         result.changed += this.#takeIn(unknown);
         if (manifest.pending > MAX_PENDING) await manifest.commit();
         if (paced) await rest(begun);
-        if (paced) ahead = manifest.compareNext(walk);
+        if (paced) ahead = next();
       }
     } finally {
       await ahead.catch(() => {});
@@ -191,7 +204,7 @@ export class Scanner {
 
   /** Records the files that still are what no record says; returns how many. */
   #takeIn(found: readonly WalkRecord[]): number {
-    const { files, manifest, intake } = this.#parts;
+    const { files, manifest, intake, trustedUntil, onDoubtful } = this.#parts;
     if (found.length === 0) return 0;
     const paths = found.map(({ path }) => path);
     const areNew = manifest.areNew(paths);
@@ -200,9 +213,9 @@ export class Scanner {
     let changed = 0;
     for (const [i, record] of found.entries()) {
       const size = sizes[i]!;
-      if (size < 0) continue;
+      if (size < 0 || (!areNew[i] && this.#isKnown(record))) continue;
+      if (trustedUntil() !== null) onDoubtful(record.path);
       if (areNew[i]) intake.found(record.path, size);
-      else if (this.#isKnown(record)) continue;
       else intake.changed(record.path, size);
       changed++;
     }
@@ -225,9 +238,18 @@ export class Scanner {
     const record = this.#parts.manifest.get(path);
     if (record === null) return false;
     if (record.row.state !== CLEAN) return record.row.size === size;
+    if (this.#isTouched(path)) return false;
     // No version: the C++ implementation's row; verified before it is evicted (M3).
     if (record.version === null) return record.row.size === size;
     return isVersion(record.version, size, mtimeNs, mode);
+  }
+
+  /** Whether the file was touched after the moment of which the manifest is. */
+  #isTouched(path: DepotPath): boolean {
+    const until = this.#parts.trustedUntil();
+    if (until === null) return false;
+    const there = this.#parts.files.stat(path);
+    return there === null || there.ctimeNs >= BigInt(until) * 1_000_000_000n;
   }
 
   async #dropMissing(result: ScanResult, paced: boolean): Promise<void> {
@@ -254,6 +276,12 @@ export class Scanner {
       if (paced) await rest(begun);
     }
   }
+}
+
+/** One step of a walk, with all files: none counts as known without a look at its ctime. */
+async function everything(walk: Walk): Promise<WalkStep> {
+  const records = await walk.next();
+  return { known: 0, records: records ?? [], isLast: records === null };
 }
 
 /** Rests so long that the step since `begun` (as performance.now counts) took its share of the time. */

@@ -17,8 +17,9 @@ import { httpPages } from "../admin/pages.ts";
 import { adminRoutes } from "../admin/routes.ts";
 import { Scrubber } from "../admin/scrubber.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
+import { BackupSchedule } from "../backup/backup_schedule.ts";
 import { recordAccesses } from "../cache/accesses.ts";
-import { pathFromBytes, pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../cache/depot_path.ts";
 import { currentBoot } from "../cache/power_cut.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
@@ -29,6 +30,8 @@ import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
 import { isDiskFull, migrateManifest, openManifest } from "../manifest/open_manifest.ts";
+import { RestoredMark } from "../manifest/restored_mark.ts";
+import { storageKeys } from "../manifest/storage_keys.ts";
 import { addDaemonMetrics, type DaemonReadings } from "../observe/daemon_metrics.ts";
 import { Health } from "../observe/health.ts";
 import { stateOf } from "../observe/health_watch.ts";
@@ -87,7 +90,7 @@ export async function runDaemon(
   }
   const health = new Health(getLog("health"));
   const reserve = new Reserve(`${state.path}/reserve`, files);
-  const manifest = openManifest(state.manifest, storageKeys(config), (error) => {
+  const manifest = openManifest(state.manifest, storageKeys(config.primary), (error) => {
     if (error === null) return health.clear("manifest_unwritable");
     health.raise("manifest_unwritable", describeError(error));
     if (isDiskFull(error)) reserve.release();
@@ -104,7 +107,8 @@ export async function runDaemon(
   await lease?.start(takeOver);
 
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
-  const findsRenames = !config.readOnly && !config.skipStartupScan;
+  const isRestored = new RestoredMark(manifest).sinceSeconds !== null;
+  const findsRenames = !config.readOnly && (isRestored || !config.skipStartupScan);
   const left = await recover(files, manifest, trashNames, currentBoot(), log, findsRenames);
   const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve, right);
   engine.metrics.addBackends(storage.metrics);
@@ -141,9 +145,15 @@ export async function runDaemon(
     leaseEpoch: () => lease?.epoch ?? 0,
     startedMs,
   };
+  const backups = new BackupSchedule(
+    { ...engine, config, storage: primary.label },
+    right,
+    engine.metrics.registry,
+    getLog("backup"),
+  );
   const control = ControlServer.listen(
     state.controlSocket,
-    adminRoutes({ ...engine, ...status, maintenance }),
+    adminRoutes({ ...engine, ...status, maintenance, backups }),
   );
 
   addDaemonMetrics(engine.metrics.registry, startedMs, () => daemonReadings(status, engine));
@@ -163,6 +173,7 @@ export async function runDaemon(
     getLog("scrub"),
   );
   scrubber.start();
+  backups.start();
   const reporting = startReporting(
     config,
     engine.metrics,
@@ -201,7 +212,7 @@ export async function runDaemon(
   manager.stopping();
   background.stop();
   stopPulse();
-  await Promise.all([control.close(), http?.close(), scrubber.stop()]);
+  await Promise.all([control.close(), http?.close(), scrubber.stop(), backups.stop()]);
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await server.close();
   await accesses?.close();
@@ -268,14 +279,6 @@ function openWatcher(files: DepotFiles): Watcher {
   } catch (error) {
     throw new EnvironmentError(describeError(error));
   }
-}
-
-/** Object key of a path as the manifest records it: with the prefix, where the storage has one. */
-function storageKeys(config: Config): (path: string) => string {
-  const { primary } = config;
-  if (primary.type === "nfs" || primary.prefix === "") return (path) => path;
-  const prefix = pathFromBytes(new TextEncoder().encode(primary.prefix + "/"));
-  return (path) => prefix + path;
 }
 
 /** Accesses that the shim reports are logged, and keep files from eviction. */

@@ -35,6 +35,7 @@ import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { previousOfRestored } from "../manifest/rank.ts";
 import { recount } from "../manifest/recount.ts";
+import { RestoredMark } from "../manifest/restored_mark.ts";
 import { BusyDirectories } from "../observe/busy_directories.ts";
 import { EngineMetrics, type EngineReadings } from "../observe/engine_metrics.ts";
 import { EventFeed } from "../observe/event_feed.ts";
@@ -43,6 +44,9 @@ import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
+
+/** Why nothing is evicted until the depot was compared with a manifest from a backup. */
+const RESTORED = "the manifest was put back from a backup, and is being compared with the depot";
 
 /** How often the watermark is looked at besides after each restore, ms. */
 const EVICT_CHECK_MS = 500;
@@ -67,6 +71,7 @@ export interface Engine {
   readonly unsettled: Unsettled;
   readonly platterSync: PlatterSync;
   readonly remover: Remover;
+  readonly restored: RestoredMark;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
   readonly busy: BusyDirectories;
@@ -166,9 +171,13 @@ export function buildEngine(
     log: getLog("intake"),
     onDirty: (path: DepotPath) => uploader.notice(path),
   });
+  const restored = new RestoredMark(manifest);
   const scanner = new Scanner({
     ...shared,
     intake,
+    trustedUntil: () => restored.sinceSeconds,
+    // An upload that was on its way when the last daemon ended may replace the one that follows.
+    onDoubtful: (path) => unsettled.note(path),
     findRenames: () => findRenames(),
     engineMetrics,
     health,
@@ -296,6 +305,7 @@ export function buildEngine(
     unsettled,
     platterSync,
     remover,
+    restored,
     metrics,
     feed,
     busy: new BusyDirectories(),
@@ -325,13 +335,17 @@ export function startBackground(
     () => scanner.requestReconcile("periodic check", true),
     interval * 1000,
   );
-  const done = config.readOnly || config.skipStartupScan ? Promise.resolve() : scanner.scanAll()
-    .then((r) =>
+  const isRestored = engine.restored.sinceSeconds !== null;
+  const scans = !config.readOnly && (isRestored || !config.skipStartupScan);
+  if (isRestored && evictor.heldBecause === null) evictor.hold(RESTORED);
+  const done = !scans ? Promise.resolve() : scanner.scanAll()
+    .then(async (r) => {
       log.info(
         `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
           `${r.problems} unreadable`,
-      )
-    )
+      );
+      if (isRestored && !scanner.isStopped) await trustRestored(engine);
+    })
     .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
   return {
     done,
@@ -341,6 +355,15 @@ export function startBackground(
       void scanner.stop();
     },
   };
+}
+
+/** The depot was compared with the manifest that was put back: from now on it is the depot's own. */
+async function trustRestored({ manifest, restored, evictor }: Engine): Promise<void> {
+  // What was found must be durable before the mark is gone.
+  await manifest.commit();
+  restored.clear();
+  await manifest.commit();
+  if (evictor.heldBecause === RESTORED) evictor.hold(null);
 }
 
 /**

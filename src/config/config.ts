@@ -92,6 +92,12 @@ export interface Config {
   /** 0: no scheduled scrub. */
   readonly scrubIntervalSeconds: number;
   readonly scrubFilesPerSecond: number;
+  /** Cron pattern, local time; null: no scheduled backups. */
+  readonly backupSchedule: string | null;
+  /** Scheduled backups that are kept. */
+  readonly backupRetention: number;
+  /** As `place_config.ts` reads it; null: the primary storage. */
+  readonly backupTo: string | null;
   /** 0: no periodic walk. */
   readonly reconcileIntervalSeconds: number;
   readonly shutdownTimeoutSeconds: number;

@@ -6,7 +6,7 @@
  */
 
 import { EVICT_POLICIES } from "../manifest/rank.ts";
-import { bytes, count, GIB, PATH, seconds, SWITCH } from "./kinds.ts";
+import { bytes, count, GIB, PATH, seconds, SWITCH, TEXT } from "./kinds.ts";
 import { LOG_LEVELS } from "./log_levels.ts";
 import type { DaemonSetting } from "./setting.ts";
 
@@ -74,6 +74,34 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       kind: count(100_000),
       fallback: 20,
       help: "files that a scrub takes in a second at most",
+    },
+  ]),
+  ...group("Backup", [
+    {
+      key: "backup_schedule",
+      field: "backupSchedule",
+      flag: null,
+      kind: { is: "cron" },
+      fallback: null,
+      help: "when the manifest is backed up, local time: minute hour day month weekday",
+    },
+    {
+      key: "backup_retention",
+      field: "backupRetention",
+      flag: null,
+      kind: count(10_000),
+      fallback: 14,
+      help: "backups that are kept when a scheduled one is made; older ones are removed",
+    },
+    {
+      key: "backup_to",
+      field: "backupTo",
+      flag: null,
+      kind: TEXT,
+      fallback: null,
+      fallbackText: "below .p4cache/backups of the primary storage",
+      help:
+        "where backups are kept: an absolute directory, or s3://, gs:// or azure:// bucket/prefix",
     },
   ]),
   ...group("Cache size", [

@@ -59,6 +59,7 @@ function kindSchema(kind: Kind): Json {
     case "path":
     case "secretFile":
     case "bandwidth":
+    case "cron":
     case "logLevels":
     case "listenAddress":
       return { type: "string", minLength: 1 };

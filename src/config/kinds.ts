@@ -34,6 +34,8 @@ export type Kind =
   | { readonly is: "bandwidth" }
   /** Levels of single modules, as `log_levels.ts` reads them; stay text. */
   | { readonly is: "logLevels" }
+  /** Minute, hour, day, month and weekday as cron(5) reads them; stay text. */
+  | { readonly is: "cron" }
   /** Where HTTP is served, as `listen_address.ts` reads it; stays text. */
   | { readonly is: "listenAddress" };
 
@@ -91,6 +93,8 @@ export function allowedText(kind: Kind): string {
       return 'a rate such as "50MB", or rates by time of day such as "08:00-18:00=20MB, 200MB"';
     case "logLevels":
       return `levels such as "upload=debug, evict=warning" of ${LOG_MODULES.join(" ")}`;
+    case "cron":
+      return 'five fields such as "30 2 * * *": minute, hour, day, month, weekday';
     case "listenAddress":
       return 'host:port such as "127.0.0.1:9180" or "[::1]:9180", or "unix:/path"';
   }

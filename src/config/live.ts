@@ -43,6 +43,8 @@ export const LIVE_FIELDS: ReadonlySet<string> = new Set<keyof Config>([
   "metricsIntervalSeconds",
   "scrubIntervalSeconds",
   "scrubFilesPerSecond",
+  "backupRetention",
+  "backupTo",
   "healthDirtyAgeSeconds",
   "healthFailurePercent",
   "healthBackendDownSeconds",

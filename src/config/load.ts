@@ -6,6 +6,7 @@
  */
 
 import { basename, join, resolve } from "node:path/posix";
+import { placeConfig } from "../backup/place_config.ts";
 import { STATE_DIR } from "../cache/depot_path.ts";
 import { ConfigError } from "../errors.ts";
 import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.ts";
@@ -85,6 +86,8 @@ export function loadConfig(
   checkAccessPath(values.accessDbPath as string, given.get("accessDbPath")?.from ?? "", depotPath);
   settleWatermark(values, given);
   checkListen(values, given);
+  // Only to have a place that cannot be reached refused.
+  placeConfig(primary, values.backupTo as string | null);
   return values as unknown as Config;
 }
 

@@ -12,6 +12,7 @@ export type LogLevel = typeof LOG_LEVELS[number];
 export const LOG_MODULES = [
   "access",
   "admin",
+  "backup",
   "config",
   "daemon",
   "evict",

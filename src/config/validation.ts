@@ -7,6 +7,7 @@
 import * as v from "valibot";
 import { ConfigError } from "../errors.ts";
 import { parseBandwidth } from "./bandwidth.ts";
+import { isCronPattern } from "./cron_pattern.ts";
 import { allowedText, GIB, type Kind, MAX_GIB } from "./kinds.ts";
 import { parseListenAddress } from "./listen_address.ts";
 import { parseLogLevels } from "./log_levels.ts";
@@ -33,6 +34,8 @@ function valueSchema(kind: Kind): ValueSchema {
       return filled;
     case "bandwidth":
       return v.pipe(string, v.check((text) => parseBandwidth(text) !== null, "not such a rate"));
+    case "cron":
+      return v.pipe(string, v.check(isCronPattern, "no such pattern"));
     case "logLevels":
       return v.pipe(string, v.check((text) => parseLogLevels(text) !== null, "not such levels"));
     case "listenAddress":

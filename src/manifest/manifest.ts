@@ -89,6 +89,7 @@ export type ManifestStore = Pick<
   | "scan"
   | "info"
   | "reopen"
+  | "copyTo"
   | "close"
 >;
 
@@ -377,6 +378,11 @@ export class Manifest {
     return id;
   }
 
+  /** Names in the trash begin anew, above all that were given before: for a manifest of old. */
+  skipTrashNames(): void {
+    this.#nextTrashId = Math.max(this.#nextTrashId, Date.now());
+  }
+
   /** Ends what {@link addTrash} began. */
   removeTrash(id: number): void {
     this.#staged.batch.delete(this.#db.trash, String(id));
@@ -456,6 +462,11 @@ export class Manifest {
   usage(): { usedBytes: number; mapBytes: number; staleReaders: number } {
     const { usedBytes, mapBytes, staleReaders } = this.#kv.info(this.#db.files);
     return { usedBytes, mapBytes, staleReaders };
+  }
+
+  /** Writes what is committed to a new file; see {@link Kv.copyTo}. */
+  copyTo(path: string, isCompact: boolean): Promise<void> {
+    return this.#kv.copyTo(path, isCompact);
   }
 
   /** Resolves when everything staged so far is durable; has that done now. */

@@ -18,6 +18,7 @@
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     unsynced_0, unsynced_1  path           empty: clean, and perhaps not on the platter (unsynced.ts)
+ *     restored     "since"                   u64 s: put back from a backup (restored_mark.ts)
  *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
  *     meta         "counters"                JSON: totals, so that a start counts no rows; the schema (migrations.ts)
  *                  "running"                 empty: there while a daemon runs, and after a crash
@@ -65,6 +66,7 @@ export const DATABASES: readonly string[] = [
   "unsynced_0",
   "unsynced_1",
   "boot",
+  "restored",
   "evict_rank",
   "previous",
 ];

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { BackupSchedule } from "../backup/backup_schedule.ts";
+import type { BackupParts } from "../backup/make_backup.ts";
 import { Scrubber } from "../admin/scrubber.ts";
 import type { VerifyParts } from "../admin/verify.ts";
 import { addDaemonMetrics } from "./daemon_metrics.ts";
@@ -45,8 +47,9 @@ function allMetrics(): Metrics {
     drainSeconds: null,
     databases: {},
   }));
-  const parts = {} as VerifyParts;
+  const parts = {} as VerifyParts & BackupParts;
   const limits = { scrubIntervalSeconds: 0, scrubFilesPerSecond: 1 };
+  new BackupSchedule(parts, { isHeld: false }, metrics.registry, getLog("backup"));
   new Scrubber(parts, limits, "/nonexistent", metrics.registry, getLog("scrub"));
   return metrics;
 }

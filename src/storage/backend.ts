@@ -40,6 +40,8 @@ export interface ObjectInfo {
   readonly digest: string | null;
   /** MD5 of the whole content, base64, where the object has no digest and the provider knows it. */
   readonly md5?: string;
+  /** When this version was stored, by the provider's clock, ms since the epoch; missing: not known. */
+  readonly storedMs?: number;
 }
 
 /** Some bytes of an object, with what the object is. */

@@ -35,3 +35,9 @@ export function readMetadata(value: (name: string) => string | null): StoredMeta
     digest: value("digest"),
   };
 }
+
+/** The time an answer tells for an object, as a field of {@link ObjectInfo}; nothing when it makes no sense. */
+export function storedTime(text: string | null): Pick<ObjectInfo, "storedMs"> {
+  const storedMs = Date.parse(text ?? "");
+  return Number.isNaN(storedMs) ? {} : { storedMs };
+}

@@ -173,6 +173,8 @@ export class Engine {
     this.scanner = new Scanner({
       ...shared,
       intake: this.intake,
+      trustedUntil: () => null,
+      onDoubtful: () => {},
       findRenames: () => this.uploader.hold(this.identities.compare()),
     });
     this.uploader = new Uploader({

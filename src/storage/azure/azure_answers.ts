@@ -8,7 +8,12 @@
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { metadataEntries, readMetadata, type StoredMetadata } from "../stored_metadata.ts";
+import {
+  metadataEntries,
+  readMetadata,
+  type StoredMetadata,
+  storedTime,
+} from "../stored_metadata.ts";
 
 /**
  * The headers that store metadata.
@@ -46,7 +51,13 @@ export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectI
   const whole = headers.get("content-range") === null ? headers.get("content-md5") : null;
   const md5 = headers.get("x-ms-blob-content-md5") ?? whole;
   const etag = etagOf(answer, doing);
-  return { size, etag, ...stored, ...(stored.digest !== null || md5 === null ? {} : { md5 }) };
+  return {
+    size,
+    etag,
+    ...stored,
+    ...storedTime(headers.get("last-modified")),
+    ...(stored.digest !== null || md5 === null ? {} : { md5 }),
+  };
 }
 
 function headerOf(name: string): string {

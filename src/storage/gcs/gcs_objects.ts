@@ -8,7 +8,7 @@
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { readMetadata, type StoredMetadata } from "../stored_metadata.ts";
+import { readMetadata, type StoredMetadata, storedTime } from "../stored_metadata.ts";
 
 /** What the names of our metadata begin with. */
 export const META = "p4cache-";
@@ -20,11 +20,13 @@ export interface ObjectResource {
   /** Base64; missing where the object was put together from others. */
   readonly md5Hash?: string;
   readonly contentEncoding?: string;
+  /** RFC 3339. */
+  readonly timeCreated?: string;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /** Fields of {@link ObjectResource}. */
-export const RESOURCE_FIELDS = "generation,size,md5Hash,contentEncoding,metadata";
+export const RESOURCE_FIELDS = "generation,size,md5Hash,contentEncoding,timeCreated,metadata";
 
 /** Whether a tag can be a generation: only such can be asked for. */
 export function isGeneration(etag: string): boolean {
@@ -54,10 +56,12 @@ export function checkResource(value: unknown): ObjectResource {
 
 /** @throws StorageError permanent when the object's bytes cannot be had as they are stored */
 export function infoOfResource(resource: ObjectResource, doing: string): ObjectInfo {
-  const { generation, size, metadata, contentEncoding, md5Hash } = resource;
+  const { generation, size, metadata, contentEncoding, md5Hash, timeCreated } = resource;
   requirePlain(contentEncoding ?? "", doing);
   const stored = readMetadata((name) => metadata?.[META + name] ?? null);
-  return { size: Number(size), etag: generation, ...stored, ...md5Of(stored, md5Hash ?? null) };
+  const md5 = md5Of(stored, md5Hash ?? null);
+  const time = storedTime(timeCreated ?? null);
+  return { size: Number(size), etag: generation, ...stored, ...md5, ...time };
 }
 
 /** @throws StorageError corrupt when the headers are no object's, permanent as above */
@@ -66,7 +70,8 @@ export function infoOfHeaders(answer: HttpAnswer, size: number, doing: string): 
   requirePlain(headers.get("x-goog-stored-content-encoding") ?? "", doing);
   const stored = readMetadata((name) => headers.get("x-goog-meta-" + META + name));
   const etag = generationOf(answer, doing);
-  return { size, etag, ...stored, ...md5Of(stored, md5OfHeaders(headers)) };
+  const md5 = md5Of(stored, md5OfHeaders(headers));
+  return { size, etag, ...stored, ...md5, ...storedTime(headers.get("last-modified")) };
 }
 
 /** Only where there is no digest to compare with. */

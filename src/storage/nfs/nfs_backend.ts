@@ -387,6 +387,7 @@ function infoOf(file: StoredFile): ObjectInfo {
     mtimeNs: file.mtimeNs,
     mode: file.mode & 0o7777,
     digest: file.digest === "" ? null : file.digest,
+    storedMs: Number(file.ctimeNs / 1_000_000n),
   };
 }
 

@@ -6,7 +6,7 @@
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { readMetadata } from "../stored_metadata.ts";
+import { readMetadata, storedTime } from "../stored_metadata.ts";
 
 /** What the names of our metadata begin with, as headers. */
 export const META = "x-amz-meta-p4cache-";
@@ -54,6 +54,7 @@ export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectI
     size,
     etag,
     ...stored,
+    ...storedTime(answer.headers.get("last-modified")),
     ...(digits === undefined ? {} : { md5: base64(bytesOf(digits)) }),
   };
 }

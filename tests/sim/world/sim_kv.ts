@@ -84,6 +84,10 @@ export class SimKv implements ManifestStore {
     return unlike;
   }
 
+  copyTo(): Promise<void> {
+    throw new Error("Cannot copy a simulated environment: no world makes backups");
+  }
+
   /** Never full, and never given up. */
   reopen(): Promise<void> {
     return Promise.resolve();

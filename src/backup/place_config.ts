@@ -1,0 +1,51 @@
+/**
+ * Where backups are kept: below `.p4cache/backups/` of the primary storage, in another bucket of the
+ * same provider, or in a directory.
+ *
+ * @module
+ */
+
+import type { BackendConfig } from "../config/config.ts";
+import { ConfigError } from "../errors.ts";
+
+/** Below the primary's prefix or directory. */
+const UNDER = ".p4cache/backups";
+
+/** What a place in a bucket begins with, by storage type. */
+const SCHEMES = { "s3:": "s3", "gs:": "gcs", "azure:": "azure" } as const;
+
+/**
+ * How the place is reached.
+ * @param to `s3://bucket/prefix`, `gs://…`, `azure://container/prefix`, or an absolute directory; null:
+ *   the primary storage.
+ * @throws ConfigError for a place that the primary's settings do not reach.
+ */
+export function placeConfig(primary: BackendConfig, to: string | null): BackendConfig {
+  if (to === null) {
+    if (primary.type === "nfs") return { ...primary, path: `${primary.path}/${UNDER}` };
+    return { ...primary, prefix: joined(primary.prefix, UNDER) };
+  }
+  if (to.startsWith("/")) return { type: "nfs", path: to.replace(/(.)\/+$/, "$1") };
+  const allowed = "allowed is a directory, or s3://bucket/prefix, gs://bucket/prefix or " +
+    "azure://container/prefix";
+  const url = URL.canParse(to) ? new URL(to) : null;
+  const type = url === null ? undefined : SCHEMES[url.protocol as keyof typeof SCHEMES];
+  if (url === null || type === undefined || url.hostname === "") {
+    throw new ConfigError(`Cannot keep backups in '${to}': ${allowed}`);
+  }
+  const prefix = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "");
+  if (primary.type === "azure" && type === "azure") {
+    return { ...primary, container: url.hostname, prefix };
+  }
+  if ((primary.type === "s3" || primary.type === "gcs") && primary.type === type) {
+    return { ...primary, bucket: url.hostname, prefix };
+  }
+  throw new ConfigError(
+    `Cannot keep backups in '${to}': the primary storage is of type ${primary.type}, and its ` +
+      `credentials are used; ${allowed}`,
+  );
+}
+
+function joined(prefix: string, under: string): string {
+  return prefix === "" ? under : `${prefix}/${under}`;
+}

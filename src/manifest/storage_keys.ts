@@ -1,0 +1,15 @@
+/**
+ * The object key that each row of the manifest carries for the C++ implementation.
+ *
+ * @module
+ */
+
+import { pathFromText } from "../cache/depot_path.ts";
+import type { BackendConfig } from "../config/config.ts";
+
+/** Object key of a path as the manifest records it: with the prefix, where the storage has one. */
+export function storageKeys(primary: BackendConfig): (path: string) => string {
+  if (primary.type === "nfs" || primary.prefix === "") return (path) => path;
+  const prefix = pathFromText(primary.prefix + "/");
+  return (path) => prefix + path;
+}

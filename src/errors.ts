@@ -15,3 +15,12 @@ export class EnvironmentError extends Error {
   override readonly name = "EnvironmentError";
   readonly exitCode = 1;
 }
+
+/**
+ * Why it failed, in the system's words: "Permission denied". The runtime adds the number, the call and the
+ * path, which our messages say themselves.
+ */
+export function reasonOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/ \(os error \d+\).*$/s, "");
+}

@@ -81,7 +81,7 @@ export function adminRoutes(parts: AdminParts): Routes {
       return flush(uploader, manifest, parse(FLUSH, parameters).timeoutMs, signal);
     },
     drain: async (parameters) => {
-      await Promise.resolve(maintenance.hold(parse(DRAIN, parameters).reason));
+      maintenance.hold(parse(DRAIN, parameters).reason);
       return await readStatus(parts);
     },
     list: (parameters, signal) => {

@@ -6,7 +6,7 @@
 
 import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { pathFromText, STATE_DIR } from "./depot_path.ts";
 
 /** Absolute paths inside the state directory, for Deno's own calls. */
@@ -42,7 +42,7 @@ export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir 
   } catch (error) {
     if (error instanceof EnvironmentError) throw error;
     throw new EnvironmentError(
-      `Cannot prepare the state directory ${path}: ${(error as Error).message}; ` +
+      `Cannot prepare the state directory ${path}: ${reasonOf(error)}; ` +
         `it must be writable for the daemon's user (uid ${Deno.uid()})`,
     );
   }

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 
 /** Name in the state directory. */
 const NAME = "holder";
@@ -32,7 +32,7 @@ export function readHolder(stateDir: string, place: string = placeOf(stateDir)):
     Deno.renameSync(`${path}.new`, path);
   } catch (error) {
     throw new EnvironmentError(
-      `Cannot write ${path}: ${(error as Error).message}; the daemon's user must be allowed to`,
+      `Cannot write ${path}: ${reasonOf(error)}; the daemon's user must be allowed to`,
     );
   }
   return id;

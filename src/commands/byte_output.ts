@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 
 /** The program that reads our output went away (`… | head`): nothing more needs to be written. */
 export class ReaderGone extends Error {
@@ -54,7 +54,7 @@ export class ByteOutput {
   }
 
   #failure(error: unknown): EnvironmentError {
-    const why = error instanceof Error ? error.message : String(error);
+    const why = reasonOf(error);
     return new EnvironmentError(`Cannot write ${this.#name}: ${why}`);
   }
 }

@@ -6,7 +6,7 @@
 
 import { type Command, Option } from "commander";
 import type { BackendType } from "../config/config.ts";
-import { ConfigError, EnvironmentError } from "../errors.ts";
+import { ConfigError, EnvironmentError, reasonOf } from "../errors.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What has to be known of each storage, with something to replace. */
@@ -93,6 +93,6 @@ function write(file: string, text: string): void {
         `Cannot write ${file}: it exists; give another name, or remove it first`,
       );
     }
-    throw new EnvironmentError(`Cannot write ${file}: ${(error as Error).message}`);
+    throw new EnvironmentError(`Cannot write ${file}: ${reasonOf(error)}`);
   }
 }

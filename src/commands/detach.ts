@@ -10,7 +10,7 @@
 
 import { silence, startSession } from "../../ffi/session.ts";
 import type { Config } from "../config/config.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { deletePidFile, writePidFile } from "./pid_file.ts";
 
 /** Names the process that waits for readiness. */
@@ -89,7 +89,7 @@ function spawnCopy(args: readonly string[]): Deno.ChildProcess {
       stderr: "inherit",
     }).spawn();
   } catch (error) {
-    throw new EnvironmentError(`Cannot detach: ${(error as Error).message}`);
+    throw new EnvironmentError(`Cannot detach: ${reasonOf(error)}`);
   }
 }
 

@@ -7,14 +7,14 @@
 import type { Command } from "commander";
 import type { EvictState } from "../admin/evicting.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeText } from "./amounts.ts";
-import { depotPathOf, wholeNumber } from "./arguments.ts";
+import { sizeOf, sizeText } from "./amounts.ts";
+import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
 interface Options extends DepotChoice {
-  readonly bytes?: number;
+  readonly bytes?: string;
   readonly dryRun?: boolean;
   readonly json?: boolean;
 }
@@ -28,20 +28,21 @@ export function addEvictCommand(
   const command = program.command("evict")
     .argument("[path...]", "files and directories")
     .description("take files from the disk; what is dirty, pinned or in use stays")
-    .option("--bytes <n>", "the coldest files, of so many bytes, instead of paths", wholeNumber)
+    .option("--bytes <size>", "the coldest files, so much as 10GB, instead of paths")
     .option("--dry-run", "only say what would go")
     .option("--json", "as JSON")
     .addHelpText(
       "before",
       "Examples:\n  p4-cache evict --dry-run main/old\n  p4-cache evict main/old\n" +
-        "  p4-cache evict --bytes 10000000000\n",
+        "  p4-cache evict --bytes 10GB\n",
     );
   addDepotOptions(command);
   command.action(async (typed: string[], options: Options) => {
-    const { bytes, dryRun = false } = options;
-    if ((bytes === undefined) === (typed.length === 0)) {
+    const { dryRun = false } = options;
+    if ((options.bytes === undefined) === (typed.length === 0)) {
       throw new ConfigError("Cannot evict: give either paths or --bytes");
     }
+    const bytes = options.bytes === undefined ? undefined : sizeOf(options.bytes, "--bytes");
     const depot = findDepot(options);
     const wish = bytes === undefined
       ? { paths: typed.map((path) => depotPathOf(path, depot)) }

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 
 /**
  * Writes this process's number, in place of whatever a dead daemon left.
@@ -31,9 +31,7 @@ export function writePidFile(path: string): void {
   } catch (error) {
     const why = error instanceof Deno.errors.NotFound
       ? "no such directory, or no right to make a file in it"
-      : error instanceof Error
-      ? error.message
-      : String(error);
+      : reasonOf(error);
     throw new EnvironmentError(
       `Cannot write the pid file ${path}: ${why}; give a writable place with --pid-file`,
     );

@@ -9,6 +9,8 @@ import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
 
+type Options = DepotChoice & { json?: boolean };
+
 /** Adds `pin path…`, `unpin path…` and `pins`. */
 export function addPinCommands(
   program: Command,
@@ -19,19 +21,23 @@ export function addPinCommands(
     .argument("<path...>", "files; directories with all below")
     .description("never evict these; files that are evicted come back when they are read")
     .addHelpText("before", "Examples:\n  p4-cache pin main/src/\n  p4-cache pin main/a.c,v\n");
+  pin.option("--json", 'as JSON: {"pins": […]}');
   addDepotOptions(pin);
-  pin.action(async (typed: string[], options: DepotChoice) => {
+  pin.action(async (typed: string[], options: Options) => {
     const { pins } = await ask("pin", typed, options);
+    if (options.json) return terminal.out(JSON.stringify({ pins }) + "\n");
     terminal.out(pins.map((each) => `${each} is pinned\n`).join(""));
   });
   const unpin = program.command("unpin")
     .argument("<path...>", "as they were pinned")
     .description("take pins back")
     .addHelpText("before", "Examples:\n  p4-cache unpin main/release\n");
+  unpin.option("--json", 'as JSON: {"pins": taken back […], "unknown": […]}');
   addDepotOptions(unpin);
-  unpin.action(async (typed: string[], options: DepotChoice) => {
+  unpin.action(async (typed: string[], options: Options) => {
     const { pins, unknown } = await ask("unpin", typed, options);
-    terminal.out(pins.map((each) => `${each} is no longer pinned\n`).join(""));
+    if (options.json) terminal.out(JSON.stringify({ pins, unknown }) + "\n");
+    else terminal.out(pins.map((each) => `${each} is no longer pinned\n`).join(""));
     for (const each of unknown) terminal.err(`p4-cache: ${each} is not pinned\n`);
     setExitCode(unknown.length === 0 ? 0 : 1);
   });
@@ -39,7 +45,7 @@ export function addPinCommands(
     .option("--json", "as JSON: one pin a line")
     .addHelpText("before", "Examples:\n  p4-cache pins\n");
   addDepotOptions(list);
-  list.action(async (options: DepotChoice & { json?: boolean }) => {
+  list.action(async (options: Options) => {
     await askDaemon(findDepot(options), "pins", {}, (page) => {
       for (const each of page as string[]) {
         terminal.out((options.json ? JSON.stringify(each) : each) + "\n");

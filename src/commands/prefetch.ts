@@ -6,7 +6,7 @@
 
 import type { Command } from "commander";
 import type { PrefetchState } from "../admin/prefetch.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, reasonOf } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
@@ -65,12 +65,14 @@ export function addPrefetchCommands(
 async function fetchAll(depot: string, typed: readonly string[]): Promise<PrefetchState> {
   const paths = typed.map((path) => depotPathOf(path, depot));
   const all: PrefetchState = { files: 0, bytes: 0, failed: 0, problems: [] };
-  const progress = startProgress("paths", paths.length);
+  // How many files a directory stands for is known at the end only.
+  const isOne = paths.length === 1;
+  const progress = startProgress(isOne ? "files" : "paths", isOne ? 0 : paths.length);
   try {
     for (let at = 0; at < paths.length; at += PATHS_AT_ONCE) {
       const tell = (state: PrefetchState) => {
-        const bytes = sizeText(all.bytes + state.bytes);
-        progress.update(at, null, `${all.files + state.files} files, ${bytes}`);
+        const files = all.files + state.files, bytes = sizeText(all.bytes + state.bytes);
+        progress.update(isOne ? files : at, null, isOne ? bytes : `${files} files, ${bytes}`);
       };
       const state = await askDaemon<PrefetchState>(
         depot,
@@ -83,7 +85,7 @@ async function fetchAll(depot: string, typed: readonly string[]): Promise<Prefet
       all.failed += state.failed;
       all.problems.push(...state.problems);
     }
-    progress.update(paths.length, null, "");
+    progress.update(isOne ? all.files : paths.length, null, sizeText(all.bytes));
   } finally {
     progress.stop();
   }
@@ -105,7 +107,7 @@ async function textOf(typed: string): Promise<string> {
   try {
     return await Deno.readTextFile(typed.slice(1));
   } catch (error) {
-    throw new ConfigError(`Cannot read ${typed.slice(1)}: ${(error as Error).message}`);
+    throw new ConfigError(`Cannot read ${typed.slice(1)}: ${reasonOf(error)}`);
   }
 }
 

@@ -34,6 +34,7 @@ import type { Terminal } from "./terminal.ts";
 import { addStorageCommand } from "./storage_orphans.ts";
 import { addSupportBundleCommand } from "./support_bundle.ts";
 import { addTopCommand } from "./top.ts";
+import { usageProblem } from "./usage_errors.ts";
 import { addVerifyCommand } from "./verify.ts";
 import { addVersionCommand } from "./version.ts";
 import { addWarmCommand } from "./warm.ts";
@@ -75,8 +76,7 @@ export function buildProgram(
     .version(`${PROGRAM_NAME} ${VERSION}`, "--version", "print the version")
     .helpOption("--help", "print this help")
     .addHelpText("before", EXAMPLES)
-    .enablePositionalOptions()
-    .allowExcessArguments();
+    .enablePositionalOptions();
   addDaemonFlags(program);
   program.option("--check-config", "check the configuration, and end; exit 2 if it is wrong");
   program.option(
@@ -119,6 +119,8 @@ export function buildProgram(
   addCompletionCommand(program, terminal);
   addManCommand(program, terminal);
   addVersionCommand(program, terminal);
+  // Only now, since sub-commands inherit it: a word that is no command gets an answer of our own.
+  program.allowExcessArguments();
   return program;
 }
 
@@ -150,32 +152,8 @@ function refuseUnknownCommand(program: Command): void {
 /** Help and version are no errors; the rest becomes one line. */
 function reportUsage(error: CommanderError, program: Command, terminal: Terminal): number {
   if (error.exitCode === 0) return 0;
-  if (error.code === "commander.help") {
-    terminal.err("p4-cache: Cannot run this command: it needs a sub-command; --help lists them\n");
-    return 2;
-  }
-  // The value after '=' may be a secret.
-  const flag = /unknown option '([^'=]+)/.exec(error.message)?.[1];
-  if (flag !== undefined) {
-    const meant = nearest(flag, flagNames(program));
-    const hint = meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`;
-    terminal.err(`p4-cache: Cannot use ${flag}: unknown flag; ${hint}\n`);
-    return 2;
-  }
-  const [, command, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
-    .exec(error.message.replaceAll("\n", " ")) ?? [];
-  if (command !== undefined) {
-    const hint = near === undefined ? "--help lists all" : `did you mean ${near}?`;
-    terminal.err(`p4-cache: Cannot run '${command}': unknown command; ${hint}\n`);
-    return 2;
-  }
-  terminal.err(`p4-cache: ${error.message.replace(/^error: /, "").replaceAll("\n", " ")}\n`);
+  terminal.err(`p4-cache: ${usageProblem(error, program)}\n`);
   return 2;
-}
-
-function flagNames(command: Command): string[] {
-  const own = command.options.map((option) => option.long).filter((name) => name !== undefined);
-  return [...new Set([...own, ...command.commands.flatMap(flagNames), "--help"])];
 }
 
 /** One line for what went wrong outside; the stack only for what can only be our own mistake. */

@@ -8,7 +8,7 @@
  */
 
 import type { Command } from "commander";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { DEFAULT_TARGET } from "./shim_install.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -24,25 +24,33 @@ export function addRollbackCommand(program: Command, terminal: Terminal): void {
     .description("return to the program that the last upgrade replaced")
     .option("--shim <path>", "the installed library, put back too", DEFAULT_TARGET)
     .option("--no-restart", "leave running services alone")
+    .option("--json", 'as JSON: {"program": …, "version": …, "shim": …, "restarted": …}')
     .addHelpText(
       "before",
       "Examples:\n  sudo p4-cache rollback\n  sudo p4-cache rollback --no-restart\n",
     )
-    .action(async (options: { shim: string; restart: boolean }) => {
+    .action(async (options: { shim: string; restart: boolean; json?: boolean }) => {
+      const tell = (text: string) => options.json ? undefined : terminal.out(text);
       if (!Deno.build.standalone) {
         throw new EnvironmentError("Cannot roll back: this is not an installed program");
       }
       const current = Deno.execPath();
       exchange(current);
       const version = (await output(current, ["--version"])).trim();
-      terminal.out(`${current} is ${version} again\n`);
-      if (exists(options.shim)) {
-        await output(current, ["shim", "install", "--to", options.shim]);
-        terminal.out(`${options.shim} is that of this version\n`);
+      tell(`${current} is ${version} again\n`);
+      const shim = exists(options.shim) ? options.shim : null;
+      if (shim !== null) {
+        await output(current, ["shim", "install", "--to", shim]);
+        tell(`${shim} is that of this version\n`);
       }
-      if (!options.restart || !exists(SYSTEMD_RUNS)) return;
-      await output("systemctl", ["try-restart", ...SERVICES]);
-      terminal.out("Running services were restarted\n");
+      const restarted = options.restart && exists(SYSTEMD_RUNS);
+      if (restarted) {
+        await output("systemctl", ["try-restart", ...SERVICES]);
+        tell("Running services were restarted\n");
+      }
+      if (options.json) {
+        terminal.out(JSON.stringify({ program: current, version, shim, restarted }) + "\n");
+      }
     });
 }
 
@@ -67,9 +75,7 @@ export function exchange(current: string): void {
   } catch (error) {
     const why = error instanceof Deno.errors.PermissionDenied
       ? "permission denied; run it as root"
-      : error instanceof Error
-      ? error.message
-      : String(error);
+      : reasonOf(error);
     throw new EnvironmentError(`Cannot roll back ${current}: ${why}`);
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import type { Command } from "commander";
-import { ConfigError, EnvironmentError } from "../errors.ts";
+import { ConfigError, EnvironmentError, reasonOf } from "../errors.ts";
 import { displayPath, pathFromBytes } from "../cache/depot_path.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -135,5 +135,5 @@ function problem(error: unknown): string {
   if (error instanceof Deno.errors.PermissionDenied) {
     return "permission denied; run it as the process's user or as root";
   }
-  return error instanceof Error ? error.message : String(error);
+  return reasonOf(error);
 }

@@ -7,7 +7,7 @@
 import { dirname, resolve } from "node:path/posix";
 import type { Command } from "commander";
 import { readAsset } from "../assets.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { addShimCheck } from "./shim_check.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -75,7 +75,7 @@ function installProblem(error: unknown): string {
   if (error instanceof Deno.errors.IsADirectory) {
     return "it is a directory; give the file's path with --to";
   }
-  return error instanceof Error ? error.message : String(error);
+  return reasonOf(error);
 }
 
 function removeIfThere(path: string): void {

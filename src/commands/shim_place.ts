@@ -6,7 +6,7 @@
  */
 
 import { join } from "node:path/posix";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { DEFAULT_TARGET, installShim } from "./shim_install.ts";
 
 const NAME = "libp4shim.so";
@@ -43,7 +43,7 @@ export function placeShim(library: Uint8Array, places: ShimPlaces): string {
       if (!holds(path, library)) installShim(path, library);
       return path;
     } catch (error) {
-      problems.push(error instanceof Error ? error.message : String(error));
+      problems.push(reasonOf(error));
     }
   }
   throw new EnvironmentError(

@@ -14,6 +14,12 @@ import type { Terminal } from "./terminal.ts";
 /** Uploads that may still be under way are younger than this, hours. */
 const OLDER_THAN_HOURS = 24;
 
+interface Options {
+  readonly abort?: boolean;
+  readonly olderThan?: number;
+  readonly json?: boolean;
+}
+
 /** Adds `storage orphans [--abort] [--older-than hours] [daemon flags]`. */
 export function addStorageCommand(program: Command, terminal: Terminal): void {
   const storage = program.command("storage").description("look after the bucket itself")
@@ -25,18 +31,21 @@ export function addStorageCommand(program: Command, terminal: Terminal): void {
     .description("list uploads in parts that were begun and never ended")
     .option("--abort", "remove them and their parts")
     .option("--older-than <hours>", `begun before this (default: ${OLDER_THAN_HOURS})`, wholeNumber)
+    .option("--json", "as JSON: one upload a line")
     .addHelpText(
       "before",
       "Examples:\n  p4-cache storage orphans --config /etc/p4-cache/config.json\n" +
         "  p4-cache storage orphans --config /etc/p4-cache/config.json --abort\n",
     );
   addDaemonFlags(orphans);
-  orphans.action(async (options: { abort?: boolean; olderThan?: number }) => {
+  orphans.action(async (options: Options) => {
     const { loadConfig } = await import("../config/load.ts");
     const flags = new Map([...typedFlags(program), ...typedFlags(orphans)]);
     const { primary } = loadConfig(flags, (name) => Deno.env.get(name));
+    const abort = options.abort ?? false;
+    const tell = (text: string) => options.json ? undefined : terminal.out(text);
     if (primary.type !== "s3") {
-      terminal.out(`Storage of type ${primary.type} keeps no unfinished uploads\n`);
+      tell(`Storage of type ${primary.type} keeps no unfinished uploads\n`);
       return;
     }
     const { openS3 } = await import("../storage/s3/s3_open.ts");
@@ -48,15 +57,21 @@ export function addStorageCommand(program: Command, terminal: Terminal): void {
       for await (const upload of backend.unfinishedUploads(signal)) {
         if (upload.begunMs > latestMs) continue;
         count++;
-        if (options.abort) await backend.abortUpload(upload, signal);
+        if (abort) await backend.abortUpload(upload, signal);
         const age = ageText(Math.max(0, (Date.now() - upload.begunMs) / 1000));
-        terminal.out(`${displayPath(upload.key)}  begun ${age} ago  ${upload.uploadId}\n`);
+        tell(`${displayPath(upload.key)}  begun ${age} ago  ${upload.uploadId}\n`);
+        if (!options.json) continue;
+        const { key, uploadId, begunMs } = upload;
+        const begun = new Date(begunMs).toISOString();
+        terminal.out(
+          JSON.stringify({ key: displayPath(key), uploadId, begun, removed: abort }) + "\n",
+        );
       }
     } finally {
       await backend.close();
     }
     const what = `${count} unfinished upload${count === 1 ? "" : "s"}`;
-    if (options.abort) terminal.out(`${what} removed\n`);
-    else terminal.out(count === 0 ? `${what}\n` : `${what}; --abort removes them\n`);
+    if (abort) tell(`${what} removed\n`);
+    else tell(count === 0 ? `${what}\n` : `${what}; --abort removes them\n`);
   });
 }

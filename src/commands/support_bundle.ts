@@ -10,7 +10,7 @@ import type { Config } from "../config/config.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { ROLES } from "../config/setting.ts";
 import type { Patient } from "../doctor/examine.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { VERSION } from "../version.ts";
 import { addDepotOptions, askDaemon, type DepotChoice } from "./control_client.ts";
 import { patientOf } from "./doctor.ts";
@@ -32,20 +32,23 @@ export function addSupportBundleCommand(program: Command, terminal: Terminal): v
   const command = program.command("support-bundle")
     .description("collect configuration, status, metrics, log and doctor, without secrets")
     .option("--output <file>", "where to (default: p4-cache-support-<time>.tar.gz)")
+    .option("--json", 'as JSON: {"file": …, "parts": […]}')
     .addHelpText(
       "before",
       "Examples:\n  p4-cache support-bundle --config /etc/p4-cache/config.json\n",
     );
   addDepotOptions(command);
-  command.action(async (options: DepotChoice & { output?: string }) => {
+  command.action(async (options: DepotChoice & { output?: string; json?: boolean }) => {
     const patient = await patientOf(options);
     const time = new Date().toISOString().slice(0, 19).replaceAll(":", "");
     const output = options.output ?? `p4-cache-support-${time}.tar.gz`;
     const parts = await collect(patient);
     const config = typeof patient.config === "string" ? null : patient.config;
     pack(redact(parts, config), output, `p4-cache-support-${time}`);
+    const names = [...parts.keys()];
+    if (options.json) return terminal.out(JSON.stringify({ file: output, parts: names }) + "\n");
     terminal.out(
-      `Wrote ${output}: ${[...parts.keys()].join(", ")}\n` +
+      `Wrote ${output}: ${names.join(", ")}\n` +
         "It has names of depot files, and no secrets; look into it before you send it\n",
     );
   });
@@ -126,15 +129,15 @@ function pack(parts: ReadonlyMap<string, string>, output: string, folder: string
   try {
     Deno.mkdirSync(join(dir, folder));
     for (const [name, text] of parts) Deno.writeTextFileSync(join(dir, folder, name), text);
+    const args = ["-cz", "-C", dir, folder];
+    const { success, stdout, stderr } = new Deno.Command("tar", { args }).outputSync();
+    if (!success) throw new Error(new TextDecoder().decode(stderr).trim());
     // Only for whoever asked: it has names of depot files.
-    const umask = Deno.umask(0o077);
-    const { success, stderr } = new Deno.Command("tar", {
-      args: ["-czf", output, "-C", dir, folder],
-    }).outputSync();
-    Deno.umask(umask);
-    if (success) return;
-    const why = new TextDecoder().decode(stderr).trim().replaceAll("\n", "; ");
-    throw new EnvironmentError(`Cannot write ${output}: ${why}`);
+    Deno.writeFileSync(output, stdout, { mode: 0o600 });
+  } catch (error) {
+    throw new EnvironmentError(
+      `Cannot write ${output}: ${reasonOf(error)}; give a writable place with --output`,
+    );
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }

@@ -12,7 +12,10 @@ export interface Terminal {
   readonly isInteractive: boolean;
 }
 
-/** The process's own streams. A reader that went away (`… | head`) ends the output quietly. */
+/** As a program ends that SIGPIPE killed; the runtime ignores that signal. */
+const EXIT_BROKEN_PIPE = 128 + 13;
+
+/** The process's own streams. When nobody reads the results any more (`… | head`) we end quietly. */
 export function processTerminal(): Terminal {
   return {
     out: (text) => writeAll(Deno.stdout, text),
@@ -27,5 +30,6 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
   } catch (error) {
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+    if (stream === Deno.stdout) Deno.exit(EXIT_BROKEN_PIPE);
   }
 }

@@ -49,12 +49,11 @@ export async function warm(
   terminal: Terminal,
   setExitCode: (code: number) => void,
 ): Promise<void> {
+  const asked = options.hot === undefined ? null : sizeOf(options.hot, "--hot");
   const depot = findDepot(options);
   const status = await askDaemon<Status>(depot, "status");
   const low = status.cache.lowWatermarkBytes;
-  const wanted = options.hot === undefined
-    ? Math.floor(low * DEFAULT_SHARE)
-    : sizeOf(options.hot, "--hot");
+  const wanted = asked ?? Math.floor(low * DEFAULT_SHARE);
   if (wanted > low) {
     throw new ConfigError(
       `Cannot warm ${sizeText(wanted)}: files above ${sizeText(low)} are evicted again; ` +

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../errors.ts";
+import { ConfigError, reasonOf } from "../errors.ts";
 
 /** Reads one file's text; throws as `Deno.readTextFileSync` does. */
 export type ReadText = (path: string) => string;
@@ -36,7 +36,7 @@ function readProblem(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "no such file";
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
   if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
-  return error instanceof Error ? error.message : String(error);
+  return reasonOf(error);
 }
 
 /** The engine's message without the position and the quoted input, which we say ourselves. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 
 /** Mode of a log file that is created. */
 const LOG_FILE_MODE = 0o640;
@@ -81,7 +81,7 @@ export class LogFile {
       return file;
     } catch (error) {
       throw new EnvironmentError(
-        `Cannot open the log file ${this.#path}: ${(error as Error).message}; ` +
+        `Cannot open the log file ${this.#path}: ${reasonOf(error)}; ` +
           `give a writable place with --log-file`,
       );
     }

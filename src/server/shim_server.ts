@@ -19,7 +19,7 @@
 
 import { delay } from "deno-std/async/delay.js";
 import { pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { describeError } from "../observe/logging.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";
 
@@ -324,7 +324,7 @@ async function removeStale(path: string): Promise<void> {
     if (error instanceof Deno.errors.NotFound) return;
     // connect(2): also what a regular file gives.
     if (error instanceof Deno.errors.ConnectionRefused) return removeSocket(path);
-    throw new EnvironmentError(`Cannot take over ${path}: ${(error as Error).message}`);
+    throw new EnvironmentError(`Cannot take over ${path}: ${reasonOf(error)}`);
   }
   throw new EnvironmentError(`Cannot listen on ${path}: another process serves it; stop it first`);
 }

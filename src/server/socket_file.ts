@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 
 /**
  * Binds a socket so that at no instant its mode is wider than asked.
@@ -19,7 +19,7 @@ export function bindSocket<T>(path: string, mode: number, bind: () => T): T {
     Deno.chmodSync(path, mode);
     return socket;
   } catch (error) {
-    throw new EnvironmentError(`Cannot listen on ${path}: ${(error as Error).message}`);
+    throw new EnvironmentError(`Cannot listen on ${path}: ${reasonOf(error)}`);
   } finally {
     Deno.umask(umask);
   }
@@ -36,7 +36,7 @@ export function removeSocket(path: string): void {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return;
     throw new EnvironmentError(
-      `Cannot take over ${path}: ${(error as Error).message}; remove it by hand`,
+      `Cannot take over ${path}: ${reasonOf(error)}; remove it by hand`,
     );
   }
 }

@@ -30,6 +30,21 @@ Deno.test("every command says what it does, and begins its help with examples of
   }
 });
 
+/** What they print is meant for a shell, a pager, an eye, or is JSON or a file already. */
+const WITHOUT_JSON = [
+  ...["completion", "man", "exec", "top", "config check", "config print", "config schema"],
+  ...["config init", "shim install"],
+];
+
+Deno.test("every command that tells something tells it as JSON too", () => {
+  for (const { path, options, commands } of allCommands(root())) {
+    const name = path.join(" ");
+    if (path.length === 0 || (commands.length > 0 && path[0] !== "access")) continue;
+    const hasJson = options.some(({ long }) => long === "--json");
+    assertEquals(hasJson, !WITHOUT_JSON.includes(name), name);
+  }
+});
+
 Deno.test("the reference of commands is what the tree gives ('deno task docs' renews it)", () => {
   const page = new URL("../../docs/reference/commands.md", import.meta.url);
   assertEquals(Deno.readTextFileSync(page), commandsPage(root()));

@@ -60,7 +60,22 @@ const WRONG: [string[], string][] = [
   [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
   [["config", "chekc"], "Cannot run 'chekc': unknown command; did you mean check?"],
   [["config"], "Cannot run this command: it needs a sub-command; --help lists them"],
-  [["--depot-path"], "option '--depot-path <path>' argument missing"],
+  [["--depot-path"], "Cannot use --depot-path: its value is missing; it takes <path>"],
+  [["flush", "--timeout", "x"], "Cannot use --timeout 'x': allowed is a whole number from 0"],
+  [["events", "--last", "-3"], "Cannot use --last '-3': allowed is a whole number from 0"],
+  [
+    ["config", "init", "--type", "foo"],
+    "Cannot use --type 'foo': allowed is s3, azure, gcs or nfs",
+  ],
+  [["completion", "tcsh"], "Cannot use shell 'tcsh': allowed is bash, zsh, fish"],
+  [["pin"], "Cannot run this command without <path>; --help shows how"],
+  [
+    ["drain", "tape", "change"],
+    "Cannot run 'drain' with so many arguments; allowed is none, see --help",
+  ],
+  [["warm", "--hot", "10XB"], "Cannot use --hot '10XB': allowed is a size such as 10GB or 500MB"],
+  [["evict", "--bytes", "x"], "Cannot use --bytes 'x': allowed is a size such as 10GB or 500MB"],
+  [["prefetch", "--depot-path=/d", "@/none"], "Cannot read /none: No such file or directory"],
   [
     ["config", "check", "--depot-path", "/nonexistent/depot"],
     "Cannot use --depot-path '/nonexistent/depot': it does not exist; " +

@@ -71,6 +71,22 @@ adminTest("status tells what is there, for people and programs", async (place) =
   assertMatch(text, /\nFiles: +1: 1 clean, 0 dirty, 0 uploading, 0 restoring\n/);
 });
 
+adminTest("a command ends when nobody reads what it prints any more", async (place) => {
+  const { depot, args } = place;
+  await using _daemon = await DaemonProcess.start(depot, args);
+  for (const command of ["status --watch", "status --watch --json", "events --follow"]) {
+    const line = `${BINARY} ${command} --depot-path ${depot} | head -n 1; echo "\${PIPESTATUS[0]}"`;
+    if (command.startsWith("events")) Deno.writeTextFileSync(`${depot}/first`, "1");
+    const running = run("bash", ["-c", line]);
+    // What is told after the first line finds nobody.
+    const more = setInterval(() => Deno.writeTextFileSync(`${depot}/more`, "2"), 50);
+    const { stdout, stderr } = await running;
+    clearInterval(more);
+    assertEquals(stdout.trim().split("\n").at(-1), "141", command);
+    assertEquals(stderr, "", command);
+  }
+});
+
 adminTest("flush does not call it done while a file is dirty", async (place) => {
   const { depot, store, args, p4cache } = place;
   await using _daemon = await DaemonProcess.start(depot, args);
@@ -143,7 +159,8 @@ adminTest("a drained cache evicts nothing, also after a restart, until undrain",
   const status = async () => JSON.parse((await p4cache("status", "--json")).stdout);
   {
     await using daemon = await DaemonProcess.start(depot, small);
-    await p4cache("drain", "--reason", "tape change");
+    const { stdout } = await p4cache("drain", "--json", "--reason", "tape change");
+    assertEquals(JSON.parse(stdout), { drained: "tape change" });
     for (let i = 0; i < 4; i++) Deno.writeFileSync(`${depot}/f${i}`, new Uint8Array(1000));
     await p4cache("flush", "--wait");
     assertEquals(await daemon.stop(), 0);
@@ -153,7 +170,7 @@ adminTest("a drained cache evicts nothing, also after a restart, until undrain",
   await new Promise((resolve) => setTimeout(resolve, 2500));
   const held = await status();
   assertEquals([held.drained, held.files.total, held.totals.evictions], ["tape change", 4, 0]);
-  await p4cache("undrain");
+  assertEquals((await p4cache("undrain", "--json")).stdout, '{"drained":null}\n');
   while ((await status()).files.total > 0) await new Promise((resolve) => setTimeout(resolve, 50));
 });
 

@@ -137,8 +137,10 @@ Deno.test("an installed daemon starts, is upgraded, and goes back by 'p4-cache r
   assertStringIncludes(capability.stdout, "cap_sys_admin");
 
   const shim = `${machine.path}/lib/libp4shim.so`;
-  const back = await run(machine.program, ["rollback", "--no-restart", "--shim", shim]);
+  const back = await run(machine.program, ["rollback", "--json", "--no-restart", "--shim", shim]);
   assertEquals(back.code, 0, back.stderr);
+  const { program, restarted } = JSON.parse(back.stdout);
+  assertEquals([program, restarted], [machine.program, false]);
   assertMatch(Deno.readTextFileSync(machine.program), /"version":"0\.0\.9"/);
   assert(Deno.statSync(`${machine.program}.previous`).size > 1e6, "a second rollback goes forward");
 });

@@ -1,0 +1,82 @@
+/**
+ * What is wrong with a command line, in one line: commander's errors in our words.
+ *
+ * @module
+ */
+
+import type { Command, CommanderError } from "commander";
+import { nearest } from "../config/nearest.ts";
+
+/** Commander's messages, by their codes, and what we say instead. */
+const RULES: readonly [
+  code: string,
+  message: RegExp,
+  ours: (parts: readonly string[]) => string,
+][] = [
+  [
+    "commander.optionMissingArgument",
+    /option '(?:-\w, )?(--\S+) (<[^>]+>)' argument missing/,
+    ([flag, value]) => `Cannot use ${flag}: its value is missing; it takes ${value}`,
+  ],
+  [
+    "commander.invalidArgument",
+    /option '(?:-\w, )?(--\S+)[^']*' argument '(.*)' is invalid\. (.*)$/s,
+    ([flag, value, allowed]) => `Cannot use ${flag} '${value}': ${allowedOf(allowed!)}`,
+  ],
+  [
+    "commander.invalidArgument",
+    /value '(.*)' is invalid for argument '(\S+)'\. (.*)$/s,
+    ([value, name, allowed]) => `Cannot use ${name} '${value}': ${allowedOf(allowed!)}`,
+  ],
+  [
+    "commander.missingArgument",
+    /missing required argument '(\S+)'/,
+    ([name]) => `Cannot run this command without <${name}>; --help shows how`,
+  ],
+  [
+    "commander.excessArguments",
+    /too many arguments for '(\S+)'\. Expected (\d+)/,
+    ([command, most]) =>
+      `Cannot run '${command}' with so many arguments; allowed is ${
+        most === "0" ? "none" : `at most ${most}`
+      }, see --help`,
+  ],
+];
+
+/** The line for a command line that could not be understood. */
+export function usageProblem(error: CommanderError, program: Command): string {
+  if (error.code === "commander.help") {
+    return "Cannot run this command: it needs a sub-command; --help lists them";
+  }
+  const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+  // The value after '=' may be a secret.
+  const flag = /unknown option '([^'=]+)/.exec(message)?.[1];
+  if (flag !== undefined) {
+    const meant = nearest(flag, flagNames(program));
+    const hint = meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`;
+    return `Cannot use ${flag}: unknown flag; ${hint}`;
+  }
+  const [, command, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
+    .exec(message) ?? [];
+  if (command !== undefined) {
+    const hint = near === undefined ? "--help lists all" : `did you mean ${near}?`;
+    return `Cannot run '${command}': unknown command; ${hint}`;
+  }
+  for (const [code, pattern, ours] of RULES) {
+    const parts = error.code === code ? pattern.exec(message) : null;
+    if (parts !== null) return ours(parts.slice(1));
+  }
+  return message;
+}
+
+/** Choices as our own checks list them. */
+function allowedOf(text: string): string {
+  const choices = /^Allowed choices are (.*)\.$/.exec(text)?.[1];
+  if (choices === undefined) return text;
+  return `allowed is ${choices.replace(/, ([^,]*)$/, " or $1")}`;
+}
+
+function flagNames(command: Command): string[] {
+  const own = command.options.map((option) => option.long).filter((name) => name !== undefined);
+  return [...new Set([...own, ...command.commands.flatMap(flagNames), "--help"])];
+}

@@ -155,10 +155,11 @@ static enum p4_answer meaning(const char *line, int was_lost) {
     /* The answer to an earlier attempt, which did it, got lost. */
     if (says(line, "NOTFOUND")) return was_lost ? P4_THERE : P4_ABSENT;
     if (says(line, "LOCAL")) return P4_LOCAL;
+    if (says(line, "ERROR stale")) return P4_STALE;
     return says(line, "ERROR read-only") ? P4_READ_ONLY : P4_REFUSED;
 }
 
-static enum p4_answer ask(struct p4_desk *desk, const char *verb, size_t length) {
+static enum p4_answer ask(struct p4_desk *desk, const char *verb, size_t length, int waits) {
     size_t verb_length = strlen(verb);
     memcpy(desk->request, verb, verb_length);
     desk->request[verb_length] = ' ';
@@ -171,18 +172,26 @@ static enum p4_answer ask(struct p4_desk *desk, const char *verb, size_t length)
     for (int attempt = 0;; attempt++) {
         int answered = ask_once(desk, length, deadline_ns, &lost);
         if (answered > 0) return meaning(desk->line, lost && *verb == 'U');
-        if (answered < 0 || !p4_pause(attempt, deadline_ns)) return P4_FAILED;
+        if (answered < 0 || !waits || !p4_pause(attempt, deadline_ns)) return P4_FAILED;
     }
 }
 
-enum p4_answer p4_ask(struct p4_desk *desk, const char *verb, size_t length) {
+static enum p4_answer ask_whole(struct p4_desk *desk, const char *verb, size_t length, int waits) {
     /* Not every call that asks is a cancellation point, and a thread that ended here would leave its desk
      * taken. */
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
-    enum p4_answer answer = ask(desk, verb, length);
+    enum p4_answer answer = ask(desk, verb, length, waits);
     pthread_setcancelstate(before, &before);
     return answer;
+}
+
+enum p4_answer p4_ask(struct p4_desk *desk, const char *verb, size_t length) {
+    return ask_whole(desk, verb, length, 1);
+}
+
+enum p4_answer p4_ask_now(struct p4_desk *desk, const char *verb, size_t length) {
+    return ask_whole(desk, verb, length, 0);
 }
 
 int p4_begin_asking(const char *request, size_t length, int64_t deadline_ns) {

@@ -40,9 +40,15 @@ static int by_libc(enum which which, int dirfd, const char *path, int flags, mod
     }
 }
 
+void p4_look_at_opens(void) {
+    static const char no;
+    for (int i = OPEN; i <= OPENAT64; i++) __atomic_store_n(&goes_direct[i], &no, __ATOMIC_SEQ_CST);
+}
+
 APART void learn(enum which which) {
     static const char *const names[] = {"open", "open64", "openat", "openat64"};
-    __atomic_store_n(&goes_direct[which], p4_goes_direct(names[which], P4_ALONE), __ATOMIC_RELAXED);
+    __atomic_store_n(&goes_direct[which], p4_goes_direct(names[which], P4_ALONE), __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&p4_depot.active, __ATOMIC_SEQ_CST) == P4_REPLICA) p4_look_at_opens();
 }
 
 /* Opens that are not about a file's content. */
@@ -100,9 +106,26 @@ static int keep_written(enum which which, int fd, int dirfd, const char *path, i
     return -1;
 }
 
+/* Opened on a replica: made again where a newer version took the copy's place. */
+static int keep_current(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
+    for (int try = 0; try < P4_TRIES; try++) {
+        int stale = p4_went_stale(fd, dirfd, path);
+        if (!stale) break;
+        int before = errno;
+        close(fd);
+        errno = before;
+        if (stale < 0) return -1;
+        fd = open_existing(which, dirfd, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC), mode);
+        if (fd < 0) return fd;
+    }
+    return fd;
+}
+
 static int look_after(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
     if (!p4_depot.active || is_special(flags)) return fd;
     if (p4_may_be_inside(path)) p4_note_access(fd, dirfd, path);
+    if (p4_depot.active == P4_REPLICA) fd = keep_current(which, fd, dirfd, path, flags, mode);
+    if (fd < 0) return fd;
     return (flags & O_ACCMODE) == O_RDONLY ? fd : keep_written(which, fd, dirfd, path, flags, mode);
 }
 
@@ -238,6 +261,13 @@ static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
             p4_was_replaced(fileno(stream), AT_FDCWD, path)) {
             fclose(stream);
             continue;
+        }
+        if (p4_depot.active == P4_REPLICA && *mode == 'r' && try < P4_TRIES) {
+            int stale = p4_went_stale(fileno(stream), AT_FDCWD, path), saved = errno;
+            if (stale) fclose(stream);
+            errno = saved;
+            if (stale < 0) return NULL;
+            if (stale) continue;
         }
         p4_note_access(-1, AT_FDCWD, path);
         return stream;

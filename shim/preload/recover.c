@@ -30,6 +30,7 @@ static int find_at(struct p4_desk *desk, int dirfd, const char *path, int rememb
     if (!known || p4_is_temporary(desk->relative)) return ABSENT;
     switch (p4_ask(desk, "FETCH", (size_t)known)) {
     case P4_THERE:
+        p4_look_for_table();
         return RESTORED;
     case P4_ABSENT:
         p4_negative_add(as_written);

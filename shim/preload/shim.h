@@ -34,6 +34,9 @@ struct p4_end {
     unsigned at;
 };
 
+/* p4_depot.active: P4_REPLICA where copies of archives go stale (fresh.c). */
+enum { P4_INACTIVE, P4_ACTIVE, P4_REPLICA };
+
 /* The depot as configured; set once, before any thread. What every open looks at is in one cache line. */
 extern struct p4_depot {
     _Alignas(64) struct p4_end ends[2]; /* of `given` and of `real`; see quick.h */
@@ -122,6 +125,7 @@ enum p4_answer {
     P4_ABSENT,    /* nowhere */
     P4_LOCAL,     /* UNLINK: in place again; the caller's to delete */
     P4_READ_ONLY, /* UNLINK: a replica's files stay */
+    P4_STALE,     /* REVALIDATE: nobody can say whether the copy is current, and old ones are not to be used */
     P4_REFUSED,   /* the daemon gave another answer, or does not know the word */
     P4_FAILED,    /* it gave none */
 };
@@ -129,6 +133,9 @@ enum p4_answer {
 /* Asks "FETCH" or "UNLINK" for desk->relative and waits, at most the configured time, through restarts of
  * the daemon. */
 enum p4_answer p4_ask(struct p4_desk *desk, const char *verb, size_t length);
+
+/* The same, unless the daemon is not there now. */
+enum p4_answer p4_ask_now(struct p4_desk *desk, const char *verb, size_t length);
 
 /* Sends a request whose answer is read apart, or not at all: a connection with the question sent; -1 when the
  * daemon is not there, -2 when this process can never reach it. */
@@ -159,6 +166,18 @@ uint64_t p4_negative_key(const char *relative, size_t length);
 int p4_negative_has(uint64_t key);
 void p4_negative_add(uint64_t key);
 void p4_negative_remove(uint64_t key);
+
+/* ---- fresh.c: copies that may be old ---- */
+
+/* Looks whether this is a replica: at start, and after a file was restored. Leaves errno alone. */
+void p4_look_for_table(void);
+
+/* On a replica, of a file that was opened: 0 when it is current, as far as anybody can say; 1 when a newer
+ * version is at its path, to be opened instead; -1 with errno EIO when it is not to be used. */
+int p4_went_stale(int fd, int dirfd, const char *path);
+
+/* open.c: from now on every open is looked at. */
+void p4_look_at_opens(void);
 
 /* ---- access_log.c: what was opened ---- */
 

@@ -105,7 +105,8 @@ __attribute__((constructor)) static void start(void) {
         }
         p4_own_desks();
         pthread_atfork(p4_lock_listings, p4_unlock_listings, in_child);
-        p4_depot.active = 1;
+        p4_depot.active = P4_ACTIVE;
+        p4_look_for_table();
     }
     errno = saved;
 }

@@ -14,11 +14,13 @@ import type { Intake } from "../cache/intake.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Scanner } from "../cache/scanner.ts";
 import type { Uploader } from "../cache/uploader.ts";
+import type { Freshness } from "../cluster/freshness.ts";
 import type { Parameters, Routes } from "../server/control_server.ts";
 import type { Backend } from "../storage/backend.ts";
 import { collectGarbage } from "./garbage.ts";
 import { events } from "./events.ts";
 import { evict } from "./evicting.ts";
+import { invalidate } from "./invalidating.ts";
 import { flush } from "./flush.ts";
 import { listFiles, listQueue } from "./listing.ts";
 import type { Maintenance } from "./maintenance.ts";
@@ -38,6 +40,8 @@ export interface AdminParts extends StatusParts {
   readonly pins: Pins;
   readonly maintenance: Maintenance;
   readonly backups: BackupSchedule;
+  /** Null where no copy goes stale. */
+  readonly freshness: Freshness | null;
 }
 
 const depotPath = v.pipe(
@@ -54,6 +58,10 @@ const PREFETCH = v.object({ paths: v.array(depotPath) });
 const EVICT = v.union([
   v.object({ paths: v.array(depotPath), dryRun: v.boolean() }),
   v.object({ bytes: v.pipe(v.number(), v.integer(), v.minValue(1)), dryRun: v.boolean() }),
+]);
+const INVALIDATE = v.union([
+  v.object({ paths: v.array(depotPath) }),
+  v.object({ sinceSeconds: v.pipe(v.number(), v.integer(), v.minValue(0)) }),
 ]);
 const EVENTS = v.object({
   last: v.pipe(v.number(), v.integer(), v.minValue(0)),
@@ -112,6 +120,19 @@ export function adminRoutes(parts: AdminParts): Routes {
       }
       const { dryRun, ...wish } = parse(EVICT, parameters);
       return evict(evictor, manifest, wish, dryRun, signal);
+    },
+    invalidate: (parameters, signal) => {
+      const { evictor, freshness } = parts;
+      if (freshness === null) {
+        throw new Error(
+          "this is a primary: its own files are the valid ones; 'p4-cache evict' takes them from the disk",
+        );
+      }
+      return invalidate(
+        { manifest, evictor, freshness },
+        parse(INVALIDATE, parameters),
+        signal,
+      );
     },
     events: (parameters, signal) => {
       const { last, follow } = parse(EVENTS, parameters);

@@ -125,7 +125,7 @@ export class Revalidator {
     if (servesStale || (result !== "failed" && result !== "late")) {
       return { kind: "ok", size: files.stat(path)?.size ?? here.size };
     }
-    return { kind: "error", why: "the storage cannot say whether this copy is current" };
+    return { kind: "error", why: "stale: the storage cannot say whether this copy is current" };
   }
 
   /** One look for all who ask; they wait for it together. */
@@ -235,10 +235,8 @@ export class Revalidator {
       const next = { size, mtimeNs, mode: mode & 0o7777, digest, etag };
       const before = manifest.get(path)?.row;
       const record = restored(next, nowSeconds());
-      const row = before === undefined
-        ? record.row
-        : { ...record.row, createdAt: before.createdAt, lastAccess: before.lastAccess };
-      manifest.set(path, { ...record, row });
+      const lastAccess = before?.lastAccess ?? record.row.lastAccess;
+      manifest.set(path, { ...record, row: { ...record.row, lastAccess } });
       return "replaced";
     } finally {
       files.unlink(temp);

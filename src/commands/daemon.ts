@@ -59,6 +59,7 @@ import { Reloader } from "./reload.ts";
 import { listenToOperator, stopSignal } from "./signals.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
+import { openFreshness, startCluster } from "./replica.ts";
 import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from "./storage.ts";
 
 /**
@@ -110,17 +111,31 @@ export async function runDaemon(
   const isRestored = new RestoredMark(manifest).sinceSeconds !== null;
   const findsRenames = !config.readOnly && (isRestored || !config.skipStartupScan);
   const left = await recover(files, manifest, trashNames, currentBoot(), log, findsRenames);
-  const engine = buildEngine(config, files, manifest, primary, secondary, health, reserve, right);
+  const fresh = openFreshness(config, state.path);
+  const freshness = fresh?.freshness ?? null;
+  const engine = buildEngine(
+    config,
+    files,
+    manifest,
+    primary,
+    secondary,
+    health,
+    reserve,
+    right,
+    freshness,
+  );
   engine.metrics.addBackends(storage.metrics);
   const reloads = new ReloadMetrics(engine.metrics.registry);
   await engine.renames.load();
   const watching = watcher === null ? null : engine.intake.run(watcher, engine.scanner);
   // Before the first request: until that is done, no evicted file is said to be absent.
   if (findsRenames) engine.findRenames(left);
+  const backends = secondary === null ? [primary] : [primary, secondary];
+  const cluster = startCluster(config, engine, freshness, backends, primary);
   const server = await ShimServer.listen(
     state.shimSocket,
     config.socketMode,
-    shimRequests(engine, secondary === null ? [primary] : [primary, secondary]),
+    shimRequests(engine, backends, cluster.revalidator),
   );
   const accesses = config.accessLogEnabled
     ? AccessReceiver.listen(
@@ -153,7 +168,7 @@ export async function runDaemon(
   );
   const control = ControlServer.listen(
     state.controlSocket,
-    adminRoutes({ ...engine, ...status, maintenance, backups }),
+    adminRoutes({ ...engine, ...status, maintenance, backups, freshness }),
   );
 
   addDaemonMetrics(engine.metrics.registry, startedMs, () => daemonReadings(status, engine));
@@ -219,6 +234,8 @@ export async function runDaemon(
   const transfersEnd = [engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)];
   right.endWaits(); // uploads that wait for the lease
   await Promise.all(transfersEnd);
+  await cluster.stop();
+  fresh?.close();
   manifest.giveUp();
   await engine.identities.stop();
   await engine.renames.stop();

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { AccessLog } from "../access/access_log.ts";
@@ -30,6 +31,8 @@ import { noteUnknownPast, StoredBefore } from "../cache/stored_before.ts";
 import { emptyTrash, putBackMoved } from "../cache/trash.ts";
 import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
+import { DirtyWindow } from "../cluster/dirty_window.ts";
+import type { Freshness } from "../cluster/freshness.ts";
 import type { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -111,6 +114,7 @@ export async function recover(
  * Builds the engine; nothing runs yet.
  * @param config Its live settings are read when they are needed (`live.ts`).
  * @param right Whether the primary may be written to; without it nothing is uploaded, removed or evicted.
+ * @param freshness Of a replica; null where no copy goes stale.
  */
 export function buildEngine(
   config: Config,
@@ -121,6 +125,7 @@ export function buildEngine(
   health: Health,
   reserve: Pick<Reserve, "hold" | "neededBytes">,
   right: Pick<WriteRight, "isHeld" | "whenHeld" | "onLost">,
+  freshness: Freshness | null = null,
 ): Engine {
   const activity = new Activity();
   const isExcluded = createLiveExclusion(() => config.exclude);
@@ -263,6 +268,11 @@ export function buildEngine(
     },
   });
   const fetcher = new ObjectFetcher(files, () => config.restoreThreads);
+  const dirtyWindow = new DirtyWindow(
+    () => config.readOnly ? config.dirtyWaitSeconds * 1000 : 0,
+    () => performance.now(),
+    delay,
+  );
   const restorer = new Restorer({
     ...shared,
     primary,
@@ -273,8 +283,8 @@ export function buildEngine(
     metrics,
     log: getLog("restore"),
     fetcher,
-    freshness: null,
-    mayComeSoon: () => Promise.resolve(false),
+    freshness,
+    mayComeSoon: (path, sinceMs) => dirtyWindow.mayComeSoon(path, sinceMs),
     makeRoom: (bytes) => evictor.makeRoom(bytes),
     previousAccess: (path) => previousOfRestored(accessLog?.lastAccess(path) ?? 0, nowSeconds()),
     onRestored: () => evictor.notice(),

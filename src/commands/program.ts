@@ -19,6 +19,7 @@ import { addDoctorCommand } from "./doctor.ts";
 import { addDrainCommands } from "./drain.ts";
 import { addEventsCommand } from "./events.ts";
 import { addEvictCommand } from "./evict.ts";
+import { addInvalidateCommand } from "./invalidate.ts";
 import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
 import { addGcCommand } from "./gc.ts";
@@ -98,6 +99,7 @@ export function buildProgram(
   addDoctorCommand(program, terminal, setExitCode);
   addEventsCommand(program, terminal);
   addEvictCommand(program, terminal, setExitCode);
+  addInvalidateCommand(program, terminal);
   addTopCommand(program, terminal);
   addWarmCommand(program, terminal, setExitCode);
   addVerifyCommand(program, terminal, setExitCode);

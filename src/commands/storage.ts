@@ -23,6 +23,7 @@ import { LimitedBackend, type Limits } from "../storage/limited.ts";
 import { MeasuredBackend } from "../storage/measured.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { probeBackend } from "../storage/probe.ts";
+import { ReadOnlyBackend } from "../storage/read_only.ts";
 import { RateGate } from "../storage/rate_gate.ts";
 import { ReplaceableBackend } from "../storage/replaceable.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
@@ -71,6 +72,7 @@ export async function openStorage(
   const open = async (role: Role, backend: BackendConfig) => {
     const requests = new RateGate(() => config.maxRequestsPerSecond ?? Infinity);
     const limits = { up, down, requests };
+    const isRead = role === "secondary" || config.readOnly;
     const leased = role === "primary" ? right : null;
     const { replaceable: inner, backend: opened } = await openOne(
       role,
@@ -78,6 +80,7 @@ export async function openStorage(
       limits,
       metrics,
       leased,
+      isRead,
     );
     replaceable.set(role, inner);
     metrics.watchCircuit(role, () => opened.isOpen);
@@ -205,6 +208,7 @@ async function openOne(
   limits: Limits,
   metrics: BackendMetrics,
   right: WriteRight | null,
+  isOnlyRead: boolean,
 ): Promise<{ replaceable: ReplaceableBackend; backend: RetryingBackend }> {
   try {
     const replaceable = new ReplaceableBackend(await openBackend(config));
@@ -215,6 +219,7 @@ async function openOne(
       right.onLost(() => leased.cutOff());
       allowed = leased;
     }
+    if (isOnlyRead) allowed = new ReadOnlyBackend(allowed);
     return { replaceable, backend: new RetryingBackend(new LimitedBackend(allowed, limits)) };
   } catch (error) {
     throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);

@@ -86,6 +86,18 @@ export interface Config {
   /** What the depot's filesystem keeps free; 0: no floor. */
   readonly minFreeBytes: number;
   readonly minFreeInodes: number;
+  /** Of a replica: a look at the storage is good for so long. */
+  readonly revalidateAfterSeconds: number;
+  readonly revalidateTimeoutSeconds: number;
+  /** Whether a copy that could not be revalidated is served. */
+  readonly serveStale: boolean;
+  /** How long a replica waits for an archive that nobody has stored yet. */
+  readonly dirtyWaitSeconds: number;
+  /** Whether a primary tells replicas what changed. */
+  readonly changeFeed: boolean;
+  readonly changeFeedRetentionSeconds: number;
+  /** 0: a replica does not follow it. */
+  readonly feedPollIntervalSeconds: number;
   /** What happens to the objects of files that p4d deleted. */
   readonly deletePolicy: "keep" | "tombstone";
   readonly deleteGraceSeconds: number;

@@ -197,6 +197,66 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       help: "time between a delete and the removal of its object",
     },
   ]),
+  ...group("Replicas", [
+    {
+      key: "revalidate_after",
+      field: "revalidateAfterSeconds",
+      flag: null,
+      kind: seconds(0, DAY),
+      fallback: 30,
+      help:
+        "a replica compares its copy of an archive (,v) with the storage when it is opened, and " +
+        "was not compared for this long",
+    },
+    {
+      key: "revalidate_timeout",
+      field: "revalidateTimeoutSeconds",
+      flag: null,
+      kind: seconds(1, 3600),
+      fallback: 10,
+      help: "longest time that an open waits for that",
+    },
+    {
+      key: "serve_stale",
+      field: "serveStale",
+      flag: null,
+      kind: SWITCH,
+      fallback: true,
+      help: "the copy is served, and counted, when it could not be compared; else the open fails",
+    },
+    {
+      key: "dirty_wait",
+      field: "dirtyWaitSeconds",
+      flag: null,
+      kind: seconds(0, 600),
+      fallback: 2,
+      help: "how long a replica waits for an archive that is not in the storage yet",
+    },
+    {
+      key: "change_feed",
+      field: "changeFeed",
+      flag: null,
+      kind: SWITCH,
+      fallback: false,
+      help: "a primary writes to the storage which archives changed, for replicas to follow",
+    },
+    {
+      key: "change_feed_retention",
+      field: "changeFeedRetentionSeconds",
+      flag: null,
+      kind: seconds(60, 30 * DAY),
+      fallback: 3600,
+      help: "how long it keeps that",
+    },
+    {
+      key: "feed_poll_interval",
+      field: "feedPollIntervalSeconds",
+      flag: null,
+      kind: seconds(0, 3600),
+      fallback: 2,
+      help: "time between two looks of a replica at that; 0 is never",
+    },
+  ]),
   ...group("Transfers", [
     {
       key: "upload_threads",

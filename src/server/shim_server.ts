@@ -2,6 +2,7 @@
  * The socket that the shim asks, one line a request:
  *
  *     FETCH <path>   → OK <size>  the file is in place now
+ *     REVALIDATE <path>  → OK <size>  it is in place and current; "ERROR stale…" when nobody can say
  *     UNLINK <path>  → OK 0       it was evicted, and is deleted now
  *                      LOCAL      it is in place: deleting it is the client's
  *     LIST <dir>     → "f <name>" or "d <name>" for each entry the storage has, then END; "." is the depot
@@ -45,6 +46,8 @@ export interface ListedName {
 /** Who answers. Paths and names are as they came, one character per byte. */
 export interface ShimRequests {
   fetch(path: string): Promise<FetchAnswer>;
+  /** The same of a file that is there, and may be an old copy. */
+  revalidate(path: string): Promise<FetchAnswer>;
   unlink(path: string): Promise<UnlinkAnswer>;
   /** The entries of a directory; "" is the depot. Throws what stands in the way of a whole listing. */
   list(dir: string): AsyncIterable<ListedName>;
@@ -225,6 +228,8 @@ export class ShimServer {
       switch (verb) {
         case "FETCH":
           return yield answerLine(await this.#requests.fetch(operand));
+        case "REVALIDATE":
+          return yield answerLine(await this.#requests.revalidate(operand));
         case "UNLINK":
           return yield answerLine(await this.#requests.unlink(operand));
         case "LIST":

@@ -72,6 +72,11 @@ export class RetryingBackend extends DecoratedBackend {
   #quietUntilMs = 0;
   /** Told of each put, copy and removal that may have taken effect, or may still. */
   onUnknownOutcome: (path: DepotPath) => void = () => {};
+  /**
+   * Told of each object that was stored, copied to or removed, or may have been, with the version that is
+   * there now: empty when it was removed, or that is not known.
+   */
+  onChanged: (path: DepotPath, etag: string) => void = () => {};
   /** Told whenever the provider asks to slow down. */
   onThrottled: () => void = () => {};
 
@@ -160,14 +165,22 @@ export class RetryingBackend extends DecoratedBackend {
     }
   }
 
-  async #changing<T>(path: DepotPath, change: Promise<T>): Promise<T> {
+  async #changing<T extends { etag: string } | void>(
+    path: DepotPath,
+    change: Promise<T>,
+  ): Promise<T> {
     try {
-      return await change;
+      const done = await change;
+      this.onChanged(path, done?.etag ?? "");
+      return done;
     } catch (error) {
       const isUnknown = error instanceof StorageError && (error.kind === "transient" ||
         // With a cause it was under way already.
         error.kind === "fenced" && error.cause !== undefined);
-      if (isUnknown) this.onUnknownOutcome(path);
+      if (isUnknown) {
+        this.onUnknownOutcome(path);
+        this.onChanged(path, "");
+      }
       throw error;
     }
   }

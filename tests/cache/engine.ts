@@ -24,6 +24,7 @@ import { Scanner } from "../../src/cache/scanner.ts";
 import { StoredBefore } from "../../src/cache/stored_before.ts";
 import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
+import type { Freshness } from "../../src/cluster/freshness.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { isDiskFull, openManifest } from "../../src/manifest/open_manifest.ts";
 import type { EvictPolicy } from "../../src/manifest/rank.ts";
@@ -61,6 +62,8 @@ export interface EngineOptions {
   readonly minFreeInodes?: number;
   readonly lowWatermarkBytes?: number;
   readonly evictPolicy?: EvictPolicy;
+  /** Of a replica. */
+  readonly freshness?: Freshness;
   /** Directory for the depot, on a filesystem of the test's; else a temporary one is made. */
   readonly dir?: string;
 }
@@ -227,7 +230,7 @@ export class Engine {
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       fetcher: new ObjectFetcher(this.files, () => 4),
-      freshness: null,
+      freshness: options.freshness ?? null,
       mayComeSoon: () => Promise.resolve(false),
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),
       previousAccess: (path) => this.loggedAccess.get(path) ?? 0,

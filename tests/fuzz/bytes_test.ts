@@ -107,6 +107,7 @@ Deno.test("requests of any bytes get one line each, and end nothing", async () =
   };
   const server = await ShimServer.listen(path, 0o600, {
     fetch: notFound,
+    revalidate: notFound,
     unlink: notFound,
     list: async function* () {},
     dropped: () => {},

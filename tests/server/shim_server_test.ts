@@ -22,6 +22,7 @@ const echoSize: Handler = (path) =>
 function fetching(fetch: Handler): ShimRequests {
   return {
     fetch,
+    revalidate: fetch,
     unlink: () => Promise.resolve({ kind: "local" }),
     list: async function* () {},
     dropped: () => {},
@@ -237,6 +238,7 @@ Deno.test("deletes, listings and counts of drops are answered on the same connec
   const names = Array.from({ length: 3000 }, (_, i) => ({ name: `f${i}\xff`, isDirectory: false }));
   const server = await ShimServer.listen(path, 0o600, {
     fetch: echoSize,
+    revalidate: () => Promise.resolve({ kind: "error", why: "stale: nobody can say" }),
     unlink: (name) =>
       Promise.resolve(
         name === "none" ? { kind: "notFound" } : { kind: name === "x" ? "local" : "deleted" },
@@ -249,10 +251,11 @@ Deno.test("deletes, listings and counts of drops are answered on the same connec
     dropped: (count) => dropped += count,
   });
   try {
-    const requests = "UNLINK a\nUNLINK x\nUNLINK none\nLIST .\nDROPPED 7\nDROPPED x\nFETCH abc\n";
+    const requests =
+      "UNLINK a\nUNLINK x\nUNLINK none\nLIST .\nDROPPED 7\nDROPPED x\nFETCH abc\nREVALIDATE a,v\n";
     assertEquals(
       await ask(path, requests),
-      "OK 0\nLOCAL\nNOTFOUND\nd sub\nEND\nOK 0\nERROR not a number\nOK 3\n",
+      "OK 0\nLOCAL\nNOTFOUND\nd sub\nEND\nOK 0\nERROR not a number\nOK 3\nERROR stale: nobody can say\n",
     );
     assertEquals(dropped, 7);
     const lines = (await ask(path, "LIST d\n")).split("\n");

@@ -359,6 +359,11 @@ export class Manifest {
     this.#tombstones.set(path, tombstone === null ? null : encodeTombstone(tombstone));
   }
 
+  /** Drops every tombstone; seen by {@link isTombstoned} once it is committed. */
+  forgetDeletions(): void {
+    this.#tombstones.clear();
+  }
+
   /** Deleted paths after the given one ("" begins), in byte order. */
   async tombstonesAfter(path: string): Promise<{ path: DepotPath; tombstone: Tombstone }[]> {
     const entries = await this.#tombstones.after(path);

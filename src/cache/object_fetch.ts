@@ -8,6 +8,7 @@
 import type { DepotFiles } from "../../ffi/files.ts";
 import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import { PartBudget } from "../storage/part_budget.ts";
 import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -44,7 +45,8 @@ export class ObjectFetcher {
   readonly #files: DepotFiles;
   readonly #threads: () => number;
   readonly #requests: Semaphore;
-  readonly #slices = new Semaphore(SLICES_AT_ONCE);
+  /** Of large files. */
+  readonly memory = new PartBudget(SLICES_AT_ONCE * SLICE_BYTES);
   readonly #abort = new AbortController();
 
   /** @param threads Configured restore threads, as they are now. */
@@ -111,7 +113,14 @@ export class ObjectFetcher {
       const failed = new AbortController();
       const signal = AbortSignal.any([this.#abort.signal, failed.signal]);
       const fetchSlice = async (i: number) => {
-        if (failed.signal.aborted) return;
+        const share = await this.memory.take(SLICE_BYTES);
+        try {
+          if (!failed.signal.aborted) await fetchInto(i);
+        } finally {
+          this.memory.give(share);
+        }
+      };
+      const fetchInto = async (i: number) => {
         const offset = i * SLICE_BYTES;
         const length = Math.min(SLICE_BYTES, info.size - offset);
         const head = i === 0 ? first : new Uint8Array(0);
@@ -136,7 +145,7 @@ export class ObjectFetcher {
         digests[i] = sliceDigest(slice);
         await files.write(fd, path, slice, offset);
       };
-      const slices = Array.from(digests, (_, i) => this.#slices.run(() => fetchSlice(i)));
+      const slices = Array.from(digests, (_, i) => fetchSlice(i));
       for (const slice of slices) slice.catch((error) => failed.abort(error));
       try {
         await Promise.all(slices);

@@ -79,7 +79,8 @@ export class Uploader {
   readonly #parts: UploaderParts;
   readonly #small: Semaphore;
   readonly #smallLimit: AdaptiveLimit;
-  readonly #smallMemory = new PartBudget(SMALL_MEMORY_BYTES);
+  /** Of small files. */
+  readonly memory = new PartBudget(SMALL_MEMORY_BYTES);
   readonly #large = new Semaphore(LARGE_AT_ONCE);
   readonly #largeWaiting = new Set<DepotPath>();
   readonly #putOff = new PutOffFiles();
@@ -277,7 +278,7 @@ export class Uploader {
 
   async #uploadSmall(paths: readonly DepotPath[], roomBytes: number): Promise<void> {
     const { files, activity } = this.#parts;
-    const memory = await this.#smallMemory.take(roomBytes);
+    const memory = await this.memory.take(roomBytes);
     // In flight from before the read: an event that comes between the two must be noticed.
     const uploads = paths.map((path) => {
       const upload = { changed: false };
@@ -289,12 +290,12 @@ export class Uploader {
       reads = await files.readMany(paths, SMALL_BYTES, roomBytes);
     } catch (error) {
       for (const path of paths) activity.uploads.delete(path);
-      this.#smallMemory.give(memory);
+      this.memory.give(memory);
       throw error;
     }
     let left = paths.length;
     const onEnd = () => {
-      if (--left === 0) this.#smallMemory.give(memory);
+      if (--left === 0) this.memory.give(memory);
     };
     for (const [i, path] of paths.entries()) {
       const read = reads[i]!;

@@ -10,12 +10,14 @@ import { dirname, join, resolve } from "node:path/posix";
 import { STATE_DIR } from "../cache/depot_path.ts";
 import { readDocument } from "../config/document.ts";
 import { ConfigError, EnvironmentError } from "../errors.ts";
+import { type DepotFile, depotFiles, DEPOTS_DIR } from "./depot_files.ts";
 
 /** Where a package or the installer puts the configuration. */
 export const SYSTEM_CONFIG = "/etc/p4-cache/config.json";
 
 /** The flags by which a command says which depot it means. */
 export interface DepotChoice {
+  readonly depot?: string;
   readonly depotPath?: string;
   readonly config?: string;
 }
@@ -25,10 +27,12 @@ export function addDepotOptions(command: Command): Command {
   return command
     .option("--depot-path <path>", "the depot, instead of the one found as below")
     .option("--config <path>", "configuration file that names the depot")
+    .option("--depot <name>", "the depot whose configuration file has this name, as 'run' calls it")
     .addHelpText(
       "after",
-      "\nThe depot is the one that --depot-path or --config names, else $P4CACHE_DEPOT, else the one " +
-        `around\nthe current directory, else that of ${SYSTEM_CONFIG}.`,
+      "\nThe depot is the one that --depot-path, --config or --depot names, else $P4CACHE_DEPOT, else " +
+        `the\none around the current directory, else that of ${SYSTEM_CONFIG}, else the only one ` +
+        `of\n${DEPOTS_DIR}.`,
     );
 }
 
@@ -39,17 +43,38 @@ export function addDepotOptions(command: Command): Command {
 export function findDepot(choice: DepotChoice): string {
   if (choice.depotPath !== undefined) return resolve(Deno.cwd(), choice.depotPath);
   if (choice.config !== undefined) return depotOfConfig(choice.config);
+  if (choice.depot !== undefined) return depotOfConfig(configNamed(choice.depot));
   const named = Deno.env.get("P4CACHE_DEPOT");
   if (named) return resolve(Deno.cwd(), named);
   const around = depotAround(Deno.cwd());
   if (around !== null) return around;
   if (exists(SYSTEM_CONFIG)) return depotOfConfig(SYSTEM_CONFIG);
+  const files = exists(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
+  if (files.length === 1) return depotOfConfig(files[0]!.path);
   throw new ConfigError(
-    "Cannot tell which depot is meant: give --depot-path or --config, or set P4CACHE_DEPOT",
+    "Cannot tell which depot is meant: give --depot-path or --config, or set P4CACHE_DEPOT" +
+      (files.length === 0 ? "" : `; or --depot with one of ${namesOf(files)}`),
   );
 }
 
-function depotOfConfig(path: string): string {
+/** The file of that name, where `run` has its own or where `p4-cache@.service` has them. */
+function configNamed(name: string): string {
+  const places = [DEPOTS_DIR, dirname(SYSTEM_CONFIG)].map((dir) => `${dir}/${name}.json`);
+  const found = /^[^/]+$/.test(name) ? places.find(exists) : undefined;
+  if (found !== undefined) return found;
+  const files = exists(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
+  throw new ConfigError(
+    `Cannot find depot '${name}': there is no ${places.join(" and no ")}` +
+      (files.length === 0 ? "" : `; allowed is ${namesOf(files)}`),
+  );
+}
+
+function namesOf(files: readonly DepotFile[]): string {
+  return files.map(({ name }) => name).join(", ");
+}
+
+/** @throws ConfigError when the file names no depot. */
+export function depotOfConfig(path: string): string {
   const document = readDocument(path, Deno.readTextFileSync);
   const depot = (document as { depot_path?: unknown } | null)?.depot_path;
   if (typeof depot === "string") return resolve(Deno.cwd(), depot);

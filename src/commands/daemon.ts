@@ -46,6 +46,7 @@ import { AccessReceiver } from "../server/access_receiver.ts";
 import { ControlServer } from "../server/control_server.ts";
 import { HttpServer } from "../server/http_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
+import { TransferMemory } from "../storage/transfer_memory.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import {
   adjustEngine,
@@ -57,6 +58,7 @@ import {
 } from "./engine.ts";
 import { Reloader } from "./reload.ts";
 import { listenToOperator, stopSignal } from "./signals.ts";
+import { callSupervisor } from "./supervised.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
 import { openFreshness, startCluster } from "./replica.ts";
@@ -77,7 +79,8 @@ export async function runDaemon(
   const startedMs = Date.now();
   const output = configureLogging(config);
   const log = getLog("daemon");
-  const stopped = stopSignal();
+  const supervisor = await callSupervisor();
+  const stopped = Promise.race([stopSignal(), supervisor.ended]);
   const env = (name: string) => Deno.env.get(name);
   const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
   const operator = listenToOperator(output);
@@ -99,7 +102,7 @@ export async function runDaemon(
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
   const right = new WriteRight({ clock: machineClock(), health, log: getLog("lease") });
-  const storage = await openStorage(config, right);
+  const storage = await openStorage(config, right, () => supervisor.shares);
   const { primary, secondary } = storage;
   // What another program wrote is counted only later.
   const hasState = manifest.counters.total > 0 || manifest.needsRecount;
@@ -219,6 +222,26 @@ export async function runDaemon(
     `Serving ${config.depotPath} (${watcher?.mode ?? "read-only, not watched"}), ` +
       `storage ${primary.label}${secondary === null ? "" : `, then ${secondary.label}`}`,
   );
+  const memory = new TransferMemory(() => [
+    engine.uploader.memory,
+    engine.fetcher.memory,
+    ...storage.memory(),
+  ]);
+  supervisor.report(() => {
+    // Each change of the shares asks for a report.
+    memory.limit(supervisor.shares.memory);
+    return {
+      state: stateOf(health.conditions, config, Date.now()),
+      upBytes: storage.up.passed,
+      downBytes: storage.down.passed,
+      memoryBytes: memory.usedBytes,
+      isWaiting: {
+        up: storage.up.waiting > 0,
+        down: storage.down.waiting > 0,
+        memory: memory.isWaiting,
+      },
+    };
+  });
   reportReady(config);
   manager.ready(() => stateLine(gauges(config, engine), health.conditions));
 

@@ -29,6 +29,7 @@ import { addManCommand } from "./man.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
 import { addRestoreManifestCommand } from "./restore_manifest.ts";
 import { addRollbackCommand } from "./rollback.ts";
+import { addRunCommand } from "./run.ts";
 import { addShimCommand } from "./shim_install.ts";
 import { addStatusCommand } from "./status.ts";
 import type { Terminal } from "./terminal.ts";
@@ -118,6 +119,7 @@ export function buildProgram(
   addBenchCommand(program, terminal);
   addStorageCommand(program, terminal);
   addRollbackCommand(program, terminal);
+  addRunCommand(program, setExitCode);
   addCompletionCommand(program, terminal);
   addManCommand(program, terminal);
   addVersionCommand(program, terminal);
@@ -135,7 +137,8 @@ async function runFlags(
   const load = () => loadConfig(typedFlags(program), (name) => Deno.env.get(name));
   const config = load();
   const { detach, isDetached, leaveTerminal } = await import("./detach.ts");
-  if (config.daemon && !isDetached()) return await detach(args, config);
+  const { isSupervised } = await import("./supervised.ts");
+  if (config.daemon && !isDetached() && !isSupervised()) return await detach(args, config);
   if (isDetached()) leaveTerminal();
   const { runDaemon } = await import("./daemon.ts");
   return await runDaemon(config, load, takeOver);

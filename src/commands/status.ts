@@ -8,7 +8,14 @@ import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import { ageText, sizeText } from "./amounts.ts";
-import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import {
+  addDepotOptions,
+  askDaemon,
+  type DepotChoice,
+  depotOfConfig,
+  findDepot,
+} from "./control_client.ts";
+import { type DepotFile, depotFiles, DEPOTS_DIR } from "./depot_files.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Time between two looks of `--watch`, ms. */
@@ -17,27 +24,79 @@ const WATCH_MS = 1000;
 /** Clears the screen and goes to its first cell (ECMA-48). */
 const CLEAR = "\x1b[2J\x1b[H";
 
-/** Adds `status [--watch] [--json]`. */
+interface Options extends DepotChoice {
+  readonly all?: boolean;
+  readonly configDir: string;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+/** A depot of several, as `status --all --json` tells it. */
+interface OneOfAll {
+  readonly name: string;
+  /** Null where the daemon does not answer; `why` says why not. */
+  readonly status: Status | null;
+  readonly why: string | null;
+}
+
+/** Adds `status [--all] [--watch] [--json]`. */
 export function addStatusCommand(program: Command, terminal: Terminal): void {
   const command = program.command("status")
     .description("show what the daemon is doing")
     .option("--json", "as JSON; its names are a stable promise")
+    .option("--all", "every depot of 'p4-cache run', one a line")
+    .option("--config-dir <path>", "with --all: the directory of their configurations", DEPOTS_DIR)
     .option("--watch", "again every second, until interrupted")
     .addHelpText(
       "before",
-      "Examples:\n  p4-cache status\n  p4-cache status --json | jq .files.dirty\n",
+      "Examples:\n  p4-cache status\n  p4-cache status --json | jq .files.dirty\n" +
+        "  p4-cache status --depot projects\n  p4-cache status --all --watch\n",
     );
   addDepotOptions(command);
-  command.action(async (options: DepotChoice & { json?: boolean; watch?: boolean }) => {
-    const depot = findDepot(options);
+  command.action(async (options: Options) => {
+    const read = options.all ? readAll(options) : readOne(options);
     for (;;) {
-      const status = await askDaemon<Status>(depot, "status");
-      const text = options.json ? JSON.stringify(status) + "\n" : statusText(status);
+      const text = await read();
       terminal.out(options.watch && !options.json && terminal.isInteractive ? CLEAR + text : text);
       if (!options.watch) return;
       await delay(WATCH_MS);
     }
   });
+}
+
+function readOne(options: Options): () => Promise<string> {
+  const depot = findDepot(options);
+  return async () => {
+    const status = await askDaemon<Status>(depot, "status");
+    return options.json ? JSON.stringify(status) + "\n" : statusText(status);
+  };
+}
+
+function readAll({ configDir, json }: Options): () => Promise<string> {
+  const ask = async ({ name, path }: DepotFile): Promise<OneOfAll> => {
+    try {
+      return { name, status: await askDaemon<Status>(depotOfConfig(path), "status"), why: null };
+    } catch (error) {
+      return { name, status: null, why: error instanceof Error ? error.message : String(error) };
+    }
+  };
+  return async () => {
+    const all = await Promise.all(depotFiles(configDir).map(ask));
+    return json ? JSON.stringify(all) + "\n" : allText(all);
+  };
+}
+
+/** One depot a line. */
+export function allText(all: readonly OneOfAll[]): string {
+  const width = Math.max(0, ...all.map(({ name }) => name.length)) + 2;
+  return all.map(({ name, status, why }) => {
+    if (status === null) return `${name.padEnd(width)}${why}\n`;
+    const { files, cache, depot, state, totals } = status;
+    const share = cache.maxBytes === 0 ? 0 : Math.round(100 * cache.bytes / cache.maxBytes);
+    const failed = totals.uploadsFailed + totals.restoresFailed;
+    return `${name.padEnd(width)}${state}, ${files.total} files, ${files.dirty} dirty, cache ` +
+      `${sizeText(cache.bytes)} (${share} %), ${failed} transfers failed, ${depot}\n`;
+  }).join("");
 }
 
 /** The status for people, one fact a line. */

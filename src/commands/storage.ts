@@ -22,11 +22,13 @@ import type { Backend } from "../storage/backend.ts";
 import { LimitedBackend, type Limits } from "../storage/limited.ts";
 import { MeasuredBackend } from "../storage/measured.ts";
 import { openBackend } from "../storage/open_backend.ts";
+import type { PartBudget } from "../storage/part_budget.ts";
 import { probeBackend } from "../storage/probe.ts";
 import { ReadOnlyBackend } from "../storage/read_only.ts";
 import { RateGate } from "../storage/rate_gate.ts";
 import { ReplaceableBackend } from "../storage/replaceable.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
+import { NO_LIMIT, type Shares } from "./run_shares.ts";
 
 /** Longest wait for a backend at start, ms. */
 const PROBE_TIMEOUT_MS = 10_000;
@@ -47,6 +49,11 @@ export interface Storage {
   /** The primary for the lease alone, whose renewals wait for no limit and no retry. */
   readonly forLease: Backend;
   readonly metrics: BackendMetrics;
+  /** What bytes to and from storage have to pass. */
+  readonly up: RateGate;
+  readonly down: RateGate;
+  /** What the backends that are used now hold in memory. */
+  memory(): readonly PartBudget[];
   /**
    * Opens a backend with its new settings, and tries it.
    * @throws EnvironmentError when it cannot be used.
@@ -59,15 +66,17 @@ export interface Storage {
  * Opens both backends; asks them nothing yet.
  * @param config Its live settings are read when they are needed (`live.ts`).
  * @param right Without it nothing is written to the primary; null where no lease is kept.
+ * @param shares What is left to this daemon of what several share, now.
  * @throws EnvironmentError when one cannot be used as configured.
  */
 export async function openStorage(
   config: Config,
   right: WriteRight | null = null,
+  shares: () => Shares = () => NO_LIMIT,
 ): Promise<Storage> {
   const metrics = new BackendMetrics();
-  const up = bandwidthGate(() => config.uploadBandwidth);
-  const down = bandwidthGate(() => config.downloadBandwidth);
+  const up = bandwidthGate(() => config.uploadBandwidth, () => shares().up);
+  const down = bandwidthGate(() => config.downloadBandwidth, () => shares().down);
   const replaceable = new Map<Role, ReplaceableBackend>();
   const open = async (role: Role, backend: BackendConfig) => {
     const requests = new RateGate(() => config.maxRequestsPerSecond ?? Infinity);
@@ -101,14 +110,10 @@ export async function openStorage(
     };
     return { use, drop: () => opened.close() };
   };
-  return {
-    primary,
-    secondary,
-    forLease: replaceable.get("primary")!,
-    metrics,
-    prepare,
-    close,
-  };
+  const memory = () =>
+    [...replaceable.values()].flatMap((each) => each.memory === undefined ? [] : [each.memory]);
+  const forLease = replaceable.get("primary")!;
+  return { primary, secondary, forLease, metrics, up, down, memory, prepare, close };
 }
 
 async function openTried(role: Role, backend: BackendConfig, config: Config): Promise<Backend> {
@@ -229,8 +234,9 @@ async function openOne(
 /**
  * Both backends share it: the machine has one line.
  * @param current The text in force, which may be another one later; null: no limit.
+ * @param share Bytes a second that this daemon may use of what several share; null: no limit.
  */
-function bandwidthGate(current: () => string | null): RateGate {
+function bandwidthGate(current: () => string | null, share: () => number | null): RateGate {
   let text: string | null = null;
   let bandwidth: Bandwidth | null = null;
   return new RateGate(() => {
@@ -238,8 +244,9 @@ function bandwidthGate(current: () => string | null): RateGate {
       text = current();
       bandwidth = text === null ? null : parseBandwidth(text);
     }
-    if (bandwidth === null) return Infinity;
+    const most = Math.max(1, share() ?? Infinity);
+    if (bandwidth === null) return most;
     const now = new Date();
-    return bandwidthAt(bandwidth, now.getHours() * 60 + now.getMinutes());
+    return Math.min(most, bandwidthAt(bandwidth, now.getHours() * 60 + now.getMinutes()));
   });
 }

@@ -26,6 +26,7 @@ export const LOG_MODULES = [
   "rename",
   "replica",
   "restore",
+  "run",
   "scan",
   "scrub",
   "settle",

@@ -22,6 +22,7 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
+import type { PartBudget } from "./part_budget.ts";
 
 /** Bytes of one slice: the unit of content hashing, of ranged restores and of upload parts. */
 export const SLICE_BYTES = 8 * 1024 * 1024;
@@ -85,6 +86,8 @@ export interface ListedObject {
 export interface Backend {
   /** For people: `s3://bucket/prefix`, `nfs:/mnt/archive`. */
   readonly label: string;
+  /** What parts of files it may hold in memory; absent where it holds none. */
+  readonly memory?: PartBudget | undefined;
   /**
    * Stores the content under the path, replacing what is there. Returns the new version's tag.
    * @param condition Without it, whatever is there is replaced.

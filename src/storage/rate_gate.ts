@@ -46,6 +46,7 @@ export class RateGate {
   #asOfMs: number;
   #isScheduled = false;
   #inARow = 0;
+  #passed = 0;
 
   /** @param rate Units a second now; Infinity: no limit. */
   constructor(rate: () => number, clock: Clock = SYSTEM_CLOCK) {
@@ -58,6 +59,11 @@ export class RateGate {
   /** Those who wait. */
   get waiting(): number {
     return this.#urgent.length + this.#ordinary.length;
+  }
+
+  /** Units that passed since the start. */
+  get passed(): number {
+    return this.#passed;
   }
 
   /** Resolves when the units may be used, and early when the signal is aborted. */
@@ -87,6 +93,7 @@ export class RateGate {
 
   /** Corrects what was taken: more was used than said, or, below 0, less. */
   charge(units: number): void {
+    this.#passed += units;
     // What passes without limit is no debt when one begins.
     if (this.#rate() !== Infinity) this.#left -= units;
   }

@@ -7,6 +7,7 @@
 
 import type { DepotPath } from "../cache/depot_path.ts";
 import type { Backend, Content, ListedObject, PutCondition } from "./backend.ts";
+import type { PartBudget } from "./part_budget.ts";
 
 interface InUse {
   readonly backend: Backend;
@@ -24,6 +25,10 @@ export class ReplaceableBackend implements Backend {
 
   get label(): string {
     return this.#current.backend.label;
+  }
+
+  get memory(): PartBudget | undefined {
+    return this.#current.backend.memory;
   }
 
   /** From now on the new backend is used. */

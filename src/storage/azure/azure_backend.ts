@@ -56,7 +56,7 @@ export class AzureBackend implements Backend {
   /** The prefix, one character per byte. */
   readonly #prefix: string;
   readonly #listing: AzureListing;
-  readonly #budget: PartBudget;
+  readonly memory: PartBudget;
   readonly #close: () => Promise<void>;
 
   /** @param close Frees what `requests` uses. */
@@ -69,7 +69,7 @@ export class AzureBackend implements Backend {
     this.label = `azure://${account}/${container}${prefix === "" ? "" : "/" + prefix}`;
     this.#requests = requests;
     this.#options = options;
-    this.#budget = new PartBudget(options.blockBytes * options.blocksInFlight);
+    this.memory = new PartBudget(options.blockBytes * options.blocksInFlight);
     this.#prefix = keyFromText(prefix);
     this.#listing = new AzureListing(requests, this.#prefix, `list ${this.label}`);
     this.#close = close;
@@ -87,7 +87,7 @@ export class AzureBackend implements Backend {
     if (content.size > this.#options.wholeBytes) {
       const etag = await putBlocks({
         requests: this.#requests,
-        budget: this.#budget,
+        budget: this.memory,
         blockBytes: this.#options.blockBytes,
         width: this.#options.blocksInFlight,
         blob,

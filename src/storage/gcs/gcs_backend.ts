@@ -60,7 +60,7 @@ export class GcsBackend implements Backend {
   readonly #options: GcsBackendOptions;
   /** The prefix, one character per byte. */
   readonly #prefix: string;
-  readonly #budget: PartBudget;
+  readonly memory: PartBudget;
   readonly #close: () => Promise<void>;
 
   /** @param close Frees what `requests` uses. */
@@ -68,7 +68,7 @@ export class GcsBackend implements Backend {
     this.#requests = requests;
     this.#options = options;
     this.#prefix = keyFromText(options.prefix);
-    this.#budget = new PartBudget(options.chunkBytes * options.chunksInFlight);
+    this.memory = new PartBudget(options.chunkBytes * options.chunksInFlight);
     this.#close = close;
     this.label = `gs://${options.bucket}${options.prefix === "" ? "" : "/" + options.prefix}`;
   }
@@ -83,7 +83,7 @@ export class GcsBackend implements Backend {
     const { kmsKey } = this.#options;
     const etag = await putObject({
       requests: this.#requests,
-      budget: this.#budget,
+      budget: this.memory,
       sizes: this.#options,
       name: nameOfKey(this.#key(path, doing)),
       resource: this.#resource(path, content),

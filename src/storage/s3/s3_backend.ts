@@ -63,7 +63,7 @@ export class S3Backend implements Backend {
   readonly #options: S3BackendOptions;
   /** The prefix, one character per byte. */
   readonly #prefix: string;
-  readonly #budget: PartBudget;
+  readonly memory: PartBudget;
   readonly #close: () => Promise<void>;
 
   /** @param close Frees what `requests` uses. */
@@ -72,7 +72,7 @@ export class S3Backend implements Backend {
     this.#options = options;
     this.#prefix = keyFromText(options.prefix);
     this.#close = close;
-    this.#budget = new PartBudget(options.partBytes * options.partsInFlight);
+    this.memory = new PartBudget(options.partBytes * options.partsInFlight);
     this.label = `s3://${options.bucket}${options.prefix === "" ? "" : "/" + options.prefix}`;
   }
 
@@ -87,11 +87,11 @@ export class S3Backend implements Backend {
     const amzHeaders = this.#storedHeaders(path, content);
     if (content.size > this.#options.wholeBytes) {
       const upload = { requests: this.#requests, key, amzHeaders, condition, doing, signal };
-      const etag = await putMultipart(upload, content, this.#options, this.#budget);
+      const etag = await putMultipart(upload, content, this.#options, this.memory);
       return { etag: await this.#checkJoined(path, etag, content, doing, signal) };
     }
     // Small ones are bounded by their number, and most.
-    const share = content.size > SLICE_BYTES ? await this.#budget.take(content.size) : 0;
+    const share = content.size > SLICE_BYTES ? await this.memory.take(content.size) : 0;
     try {
       const body = await readContent(content, 0, content.size, doing);
       const digest = body.length > SLICE_BYTES ? sliceDigest(body) : content.sliceDigests[0]!;
@@ -103,7 +103,7 @@ export class S3Backend implements Backend {
       checkReported(answer, digest, doing);
       return { etag: etagOf(answer, doing) };
     } finally {
-      if (share > 0) this.#budget.give(share);
+      if (share > 0) this.memory.give(share);
     }
   }
 

@@ -79,8 +79,9 @@ export async function runDaemon(
   const startedMs = Date.now();
   const output = configureLogging(config);
   const log = getLog("daemon");
+  const signalled = stopSignal();
   const supervisor = await callSupervisor();
-  const stopped = Promise.race([stopSignal(), supervisor.ended]);
+  const stopped = Promise.race([signalled, supervisor.ended]);
   const env = (name: string) => Deno.env.get(name);
   const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
   const operator = listenToOperator(output);

@@ -50,7 +50,7 @@ export function addStatusCommand(program: Command, terminal: Terminal): void {
     .addHelpText(
       "before",
       "Examples:\n  p4-cache status\n  p4-cache status --json | jq .files.dirty\n" +
-        "  p4-cache status --depot projects\n  p4-cache status --all --watch\n",
+        "  p4-cache status --depot projects\n  p4-cache status --all\n",
     );
   addDepotOptions(command);
   command.action(async (options: Options) => {

@@ -54,10 +54,10 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
 
 /** Blocks that run until they are stopped. */
 const ENDLESS =
-  /^(p4-cache (--|events --follow|top)|node_exporter|.*status --watch|p4-cache bench)/m;
+  /^(p4-cache (--|run|events --follow|top)|node_exporter|.*status --watch|p4-cache bench)/m;
 
 /** Blocks that start a daemon by themselves. */
-const STARTS = /^p4-cache --/m;
+const STARTS = /^p4-cache (--|run)/m;
 
 /** Documents whose commands are typed in the depot. */
 const IN_DEPOT = new Set([
@@ -84,6 +84,8 @@ cat > /etc/p4-cache/config.json <<'END'
   "access_flush_interval_secs": 1
 }
 END
+mkdir /etc/p4-cache/depots.d
+cp /etc/p4-cache/config.json /etc/p4-cache/depots.d/projects.json
 mkdir -p /hxdepots/p4/1/depots /backup/manifest
 export P4CACHE_DEPOT=/mnt/nvme/depot
 cp build/release/* .

@@ -30,10 +30,10 @@ Deno.test("every command says what it does, and begins its help with examples of
   }
 });
 
-/** What they print is meant for a shell, a pager, an eye, or is JSON or a file already. */
+/** What they print is meant for a shell, a pager, an eye, or is JSON, a file or a log already. */
 const WITHOUT_JSON = [
   ...["completion", "man", "exec", "top", "config check", "config print", "config schema"],
-  ...["config init", "shim install"],
+  ...["config init", "shim install", "run"],
 ];
 
 Deno.test("every command that tells something tells it as JSON too", () => {

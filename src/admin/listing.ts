@@ -96,15 +96,16 @@ export async function listQueue(
   return { total: manifest.counters.dirty, files };
 }
 
-/** Tracked paths that are the path itself or below it. */
+/** Tracked paths that are the path itself or below it. @param from Only those behind this path. */
 export async function* localFiles(
   manifest: Manifest,
   path: string,
+  from = "",
 ): AsyncGenerator<DepotPath, null, void> {
   await manifest.commit(); // pages are read from what is committed
-  if (path !== "" && manifest.get(path) !== null) yield path as DepotPath;
+  if (path > from && manifest.get(path) !== null) yield path as DepotPath;
   const prefix = path === "" ? "" : path + "/";
-  for (let after = prefix;;) {
+  for (let after = prefix > from ? prefix : from;;) {
     const page = await manifest.pathsAfter(after);
     for (const each of page) {
       if (!each.startsWith(prefix)) return null;
@@ -119,9 +120,10 @@ export async function* remoteFiles(
   backend: Backend | null,
   path: string,
   signal: AbortSignal,
+  from?: string,
 ): AsyncGenerator<ListedObject, null, void> {
   if (backend === null) return null;
-  for await (const object of backend.list(path, signal)) {
+  for await (const object of backend.list(path, signal, from)) {
     const below = path === "" || object.path === path || object.path.startsWith(path + "/");
     if (below) yield object;
   }

@@ -72,6 +72,7 @@ const VERIFY = v.object({
   path: depotPath,
   deep: v.boolean(),
   percent: v.pipe(v.number(), v.minValue(0), v.maxValue(100)),
+  after: depotPath,
 });
 
 /** The routes over the running daemon's parts. */
@@ -145,7 +146,7 @@ export function adminRoutes(parts: AdminParts): Routes {
       return verify(
         { files, manifest, activity, intake, backend },
         path,
-        { ...options, pace },
+        { ...options, after: options.after as DepotPath, pace },
         signal,
       );
     },

@@ -71,10 +71,14 @@ export interface VerifyOptions {
   readonly percent: number;
   /** Called before each file: a wait makes it slower. */
   readonly pace: () => Promise<void>;
+  /** Only files behind this path, in the order of bytes: an earlier run came so far. "": all. */
+  readonly after: DepotPath;
 }
 
 /** Progress, with what was found since the last. */
 export interface VerifyProgress extends VerifyState {
+  /** The last file that was compared. */
+  readonly at: DepotPath;
   readonly found: readonly VerifyFinding[];
 }
 
@@ -89,8 +93,8 @@ export async function* verify(
   signal: AbortSignal,
 ): AsyncGenerator<VerifyProgress, VerifyState, void> {
   const state: VerifyState = { files: 0, read: 0, bytes: 0, findings: 0 };
-  const local = localFiles(parts.manifest, path);
-  const remote = remoteFiles(parts.backend, path, signal);
+  const local = localFiles(parts.manifest, path, options.after);
+  const remote = remoteFiles(parts.backend, path, signal, options.after);
   let [here, there] = await Promise.all([local.next(), remote.next()]);
   let found: VerifyFinding[] = [];
   while (!signal.aborted && !(here.done && there.done)) {
@@ -113,7 +117,7 @@ export async function* verify(
     state.files++;
     if (state.files % TICK === 0 || found.length > 0) {
       state.findings += found.length;
-      yield { ...state, found };
+      yield { ...state, found, at: name };
       found = [];
     }
     if (takeHere) here = await local.next();

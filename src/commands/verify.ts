@@ -7,6 +7,7 @@
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import type { VerifyProgress, VerifyState } from "../admin/verify.ts";
+import { displayPath } from "../cache/depot_path.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { depotPathOf, wholeNumber } from "./arguments.ts";
@@ -14,9 +15,13 @@ import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./contr
 import { startProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** As a program ends that SIGINT killed. */
+const EXIT_INTERRUPTED = 128 + 2;
+
 interface Options extends DepotChoice {
   readonly deep?: boolean;
   readonly sample?: number;
+  readonly after?: string;
   readonly json?: boolean;
 }
 
@@ -31,6 +36,7 @@ export function addVerifyCommand(
     .description("compare disk, manifest and storage; exit 1 on a finding; changes nothing")
     .option("--deep", "read contents too, here and in the storage")
     .option("--sample <percent>", "read only so many files in a hundred", wholeNumber)
+    .option("--after <path>", "go on behind this file, which an interrupted run named")
     .option("--json", "as JSON: one finding a line, then the totals")
     .addHelpText(
       "before",
@@ -46,11 +52,20 @@ export function addVerifyCommand(
     const depot = findDepot(options);
     const { files } = await askDaemon<Status>(depot, "status");
     const progress = startProgress("files", files.total);
-    const parameters = { path: depotPathOf(typed, depot), deep, percent: sample };
+    const after = options.after === undefined ? "" : depotPathOf(options.after, depot);
+    const parameters = { path: depotPathOf(typed, depot), deep, percent: sample, after };
+    let at = after;
+    const interrupted = () => {
+      progress.stop();
+      if (at !== "") terminal.err(`p4-cache: Interrupted; --after '${displayPath(at)}' goes on\n`);
+      Deno.exit(EXIT_INTERRUPTED);
+    };
+    Deno.addSignalListener("SIGINT", interrupted);
     let state: VerifyState;
     try {
       state = await askDaemon<VerifyState>(depot, "verify", parameters, (value) => {
         const { found, ...now } = value as VerifyProgress;
+        at = now.at;
         for (const finding of found) {
           terminal.out(
             options.json
@@ -62,6 +77,7 @@ export function addVerifyCommand(
         progress.update(now.files, Math.max(files.total, now.files), note);
       });
     } finally {
+      Deno.removeSignalListener("SIGINT", interrupted);
       progress.stop();
     }
     terminal.out(

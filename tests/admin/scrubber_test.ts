@@ -1,6 +1,12 @@
 /** Comparing everything: on a schedule, and while files change. @module */
 
-import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import {
+  assertEquals,
+  assertMatch,
+  assertStringIncludes,
+  assertThrows,
+} from "deno-std/assert/mod.js";
+import { Registry } from "prom-client";
 import { Scrubber } from "../../src/admin/scrubber.ts";
 import { verify } from "../../src/admin/verify.ts";
 import { getLog } from "../../src/observe/logging.ts";
@@ -17,17 +23,24 @@ async function uploadedEngine(names: readonly string[]): Promise<Engine> {
   return engine;
 }
 
-function scrubberOf(engine: Engine): Scrubber {
+function scrubberOf(
+  engine: Engine,
+  limits = LIMITS,
+  registry = engine.metrics.registry,
+): Scrubber {
   const parts = { ...engine, backend: engine.primary };
-  const log = getLog("scrub");
-  return new Scrubber(parts, LIMITS, `${engine.dir}/.p4cache`, engine.metrics.registry, log);
+  return new Scrubber(parts, limits, `${engine.dir}/.p4cache`, registry, getLog("scrub"));
+}
+
+function spoil(engine: Engine, name: string): void {
+  const object = engine.primary.objects.get(name)!;
+  engine.primary.objects.set(name, { ...object, bytes: object.bytes.toReversed() });
 }
 
 Deno.test("a scrub runs when it is due, counts what it finds, and remembers that it ran", async () => {
   await using engine = await uploadedEngine(["a", "b"]);
   const stamp = `${engine.dir}/.p4cache/scrubbed`;
-  const object = engine.primary.objects.get("a")!;
-  engine.primary.objects.set("a", { ...object, bytes: object.bytes.toReversed() });
+  spoil(engine, "a");
   const scrubber = scrubberOf(engine);
   scrubber.start();
   scrubber.look();
@@ -42,6 +55,30 @@ Deno.test("a scrub runs when it is due, counts what it finds, and remembers that
   const text = await engine.metricsText();
   assertEquals(/p4cache_scrub_files_total\{[^}]*\} (\d+)/.exec(text)?.[1], "2");
   assertEquals(/p4cache_scrub_findings_total\{[^}]*\} (\d+)/.exec(text)?.[1], "1");
+});
+
+Deno.test("a scrub that was interrupted goes on where it was", async () => {
+  await using engine = await uploadedEngine(["a", "b", "c"]);
+  const state = `${engine.dir}/.p4cache`, place = `${state}/scrub_place`;
+  const later = () => new Promise((resolve) => setTimeout(resolve, 5));
+  spoil(engine, "a"); // a finding is told at once, and with it the place
+  Deno.writeTextFileSync(`${state}/scrubbed`, "");
+  Deno.utimeSync(`${state}/scrubbed`, new Date(0), new Date(0));
+  const slow = { scrubIntervalSeconds: 1000, scrubFilesPerSecond: 2 };
+  const first = scrubberOf(engine, slow, new Registry());
+  first.look();
+  while (![...Deno.readDirSync(state)].some(({ name }) => name === "scrub_place")) await later();
+  await first.stop();
+  assertEquals(Deno.readTextFileSync(place), "a");
+  assertEquals(Deno.statSync(`${state}/scrubbed`).mtime!.getTime(), 0);
+
+  const registry = new Registry(), second = scrubberOf(engine, LIMITS, registry);
+  second.look();
+  while (Deno.statSync(`${state}/scrubbed`).mtime!.getTime() === 0) await later();
+  await second.stop();
+  assertMatch(await registry.metrics(), /p4cache_scrub_files_total 2\n/);
+  assertMatch(await registry.metrics(), /p4cache_scrub_findings_total 0\n/);
+  assertThrows(() => Deno.statSync(place), Deno.errors.NotFound);
 });
 
 Deno.test("a file that is written, evicted or deleted while it is compared is no finding", async () => {
@@ -59,7 +96,7 @@ Deno.test("a file that is written, evicted or deleted while it is compared is no
       engine.intake.gone(name as never);
     }
   };
-  const run = verify(parts, "", { deep: true, percent: 100, pace }, SIGNAL);
+  const run = verify(parts, "", { deep: true, percent: 100, pace, after: "" as never }, SIGNAL);
   const found = [];
   for await (const state of run) found.push(...state.found);
   assertEquals(found, []);

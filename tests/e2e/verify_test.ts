@@ -55,6 +55,7 @@ Deno.test({
     assertEquals(await findings(), shallow);
     assertEquals(await findings("--deep"), [...shallow, "wrong_content_in_storage rotten_far"]);
     assertEquals(await findings("--deep", "fine"), []);
+    assertEquals(await findings("--after", "lost"), ["other_version other"]);
     assertEquals((await p4cache("verify", "--sample", "0")).code, 2);
   },
 });

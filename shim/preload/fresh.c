@@ -65,7 +65,9 @@ static int is_fresh(const char *relative, size_t length) {
     int64_t until_ms = (int64_t)(word >> 16);
     int64_t followed_ms = (int64_t)__atomic_load_n(&table->followed_until_ms, __ATOMIC_RELAXED);
     uint32_t generation = __atomic_load_n(&table->generation, __ATOMIC_RELAXED);
-    if ((word & 0xffff) == generation && followed_ms > until_ms) until_ms = followed_ms;
+    uint32_t own = word & 0xffff;
+    if (own && own != generation) return 0;
+    if (own && followed_ms > until_ms) until_ms = followed_ms;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     int64_t left_ms = until_ms - ((int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000);

@@ -108,17 +108,11 @@ static int keep_written(enum which which, int fd, int dirfd, const char *path, i
 
 /* Opened on a replica: made again where a newer version took the copy's place. */
 static int keep_current(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
-    for (int try = 0; try < P4_TRIES; try++) {
-        int stale = p4_went_stale(fd, dirfd, path);
-        if (!stale) break;
-        int before = errno;
-        close(fd);
-        errno = before;
-        if (stale < 0) return -1;
-        fd = open_existing(which, dirfd, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC), mode);
-        if (fd < 0) return fd;
-    }
-    return fd;
+    int stale = p4_went_stale(fd, dirfd, path), before = errno;
+    if (!stale) return fd;
+    close(fd);
+    errno = before;
+    return stale < 0 ? -1 : open_existing(which, dirfd, path, flags & ~(O_CREAT | O_EXCL | O_TRUNC), mode);
 }
 
 static int look_after(enum which which, int fd, int dirfd, const char *path, int flags, mode_t mode) {
@@ -249,7 +243,7 @@ static FILE *open_stream(fopen_call call, const char *path, const char *mode) {
 
 static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
     if (!p4_depot.active) return call(path, mode);
-    for (int try = 0;; try++) {
+    for (int try = 0, looked = 0;; try++) {
         int guard = -1;
         /* A path that cannot be read is the C library's to refuse; "r" and "w" need no look before. */
         if ((*mode == 'a' || strchr(mode, 'x')) && !begin_stream(path, mode, &guard)) return NULL;
@@ -262,7 +256,7 @@ static FILE *shim_fopen(fopen_call call, const char *path, const char *mode) {
             fclose(stream);
             continue;
         }
-        if (p4_depot.active == P4_REPLICA && *mode == 'r' && try < P4_TRIES) {
+        if (p4_depot.active == P4_REPLICA && *mode == 'r' && !looked++) {
             int stale = p4_went_stale(fileno(stream), AT_FDCWD, path), saved = errno;
             if (stale) fclose(stream);
             errno = saved;

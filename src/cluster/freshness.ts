@@ -9,9 +9,9 @@
  *     8   u32  generation                                       and the generation
  *     16  u64  followed until, ms since 1970
  *
- * A file is fresh while its own entry says so. Where its entry has the present generation, it is also fresh
- * as long as the change feed is followed, since the feed would have told of a change. A gap in the feed
- * begins another generation.
+ * A file is fresh while its own entry says so, and also as long as the change feed is followed, since the
+ * feed would have told of a change. A gap in the feed begins another generation, and what has an earlier
+ * one is not fresh. Generation 0 is for what the feed says nothing about.
  *
  * A tag is written first as 0, and last: whoever reads the same tag before and after has read a whole
  * entry. Entries share their places by the hash; a file that lost its place is looked at once more.
@@ -33,7 +33,6 @@ export const PAGE_BYTES = HEADER_BYTES + ENTRIES * ENTRY_BYTES;
 /** "P4FR". */
 const MAGIC = 0x52463450;
 
-/** Generations begin with 1. */
 const NO_GENERATION = 0, MAX_GENERATION = 0xffff;
 
 /** Where the table is written to for others to read. */
@@ -88,8 +87,10 @@ export class Freshness implements Pick<FeedListener, "followed" | "gap"> {
     const tag = tagOf(path), at = placeOf(tag);
     if (this.#view.getBigUint64(at, true) !== tag) return false;
     const word = this.#view.getBigUint64(at + 8, true);
+    const generation = Number(word & 0xffffn);
+    if (generation !== this.#generation && generation !== NO_GENERATION) return false;
     let untilMs = Number(word >> 16n);
-    if (Number(word & 0xffffn) === this.#generation) {
+    if (generation === this.#generation) {
       untilMs = Math.max(untilMs, Number(this.#view.getBigUint64(16, true)));
     }
     const leftMs = untilMs - this.#nowMs();

@@ -51,8 +51,10 @@ Deno.test("a feed that is followed keeps fresh what was looked at since its last
   const table = new Table(), { freshness } = table;
   freshness.look(A).confirm();
   const early = freshness.look(B);
+  assert(freshness.isFresh(A));
   freshness.gap();
   early.confirm();
+  assert(!freshness.isFresh(A) && !freshness.isFresh(B), "however young");
   table.nowMs += PERIOD_MS;
   freshness.followed(table.nowMs - 1000);
   assert(!freshness.isFresh(A) && !freshness.isFresh(B), "looked at before the gap");

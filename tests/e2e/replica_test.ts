@@ -1,0 +1,185 @@
+/**
+ * Replicas of a primary, each a real daemon: what they read, and that they never write.
+ *
+ * @module
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
+import { BINARY, DaemonProcess, mayWatch, run, shimEnv, TempDir, until } from "./daemon_process.ts";
+import { ReadOnlyS3 } from "./read_only_s3.ts";
+
+const NAME = "main/a.c,v";
+const noWatch = !mayWatch();
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** A depot with a daemon. */
+async function startDaemon(dir: string, name: string, settings: Settings): Promise<DaemonProcess> {
+  const depot = `${dir}/${name}`, config = `${dir}/${name}.json`;
+  Deno.mkdirSync(depot, { recursive: true });
+  const document = { depot_path: depot, ...settings };
+  Deno.writeTextFileSync(config, JSON.stringify(document));
+  return await DaemonProcess.start(depot, ["--config", config]);
+}
+
+/** What a program under the library reads. */
+async function read(daemon: DaemonProcess, name = NAME): Promise<string> {
+  const env = shimEnv(daemon.depot);
+  return (await run("cat", [`${daemon.depot}/${name}`], { env })).stdout;
+}
+
+function has(daemon: DaemonProcess, name = NAME): boolean {
+  try {
+    return Deno.lstatSync(`${daemon.depot}/${name}`).isFile;
+  } catch {
+    return false;
+  }
+}
+
+/** Writes as p4d does: beside the file, then renamed. */
+function write(daemon: DaemonProcess, content: string, name = NAME): void {
+  const file = `${daemon.depot}/${name}`;
+  Deno.mkdirSync(file.replace(/\/[^/]*$/, ""), { recursive: true });
+  Deno.writeTextFileSync(`${file}.new`, content);
+  Deno.renameSync(`${file}.new`, file);
+}
+
+function command(daemon: DaemonProcess, ...args: string[]) {
+  return run(BINARY, [args[0]!, "--depot-path", daemon.depot, ...args.slice(1)]);
+}
+
+Deno.test("a replica with a key that may only read works, and asks for nothing else", async () => {
+  using dir = new TempDir();
+  await using server = new ReadOnlyS3();
+  for (const name of ["a", "b", "c"]) server.put(`/bucket/depot/main/${name},v`, name.repeat(1000));
+  await using replica = await startDaemon(dir.path, "depot", {
+    read_only: true,
+    revalidate_after: 0,
+    dirty_wait: 0,
+    max_cache_bytes: 2500,
+    low_watermark_bytes: 2400,
+    delete_policy: "tombstone",
+    delete_grace: 0,
+    primary: {
+      type: "s3",
+      endpoint: server.endpoint,
+      bucket: "bucket",
+      access_key: "k",
+      secret_key: "s",
+    },
+  });
+  for (const name of ["a", "b", "c", "a"]) {
+    assertEquals(await read(replica, `main/${name},v`), name.repeat(1000));
+  }
+  await until("one is evicted", () => {
+    const names = ["a", "b", "c"].filter((name) => has(replica, `main/${name},v`));
+    return names.length < 3;
+  });
+  // What a primary would do about these, a replica leaves.
+  write(replica, "p4d's own", "main/own,v");
+  Deno.removeSync(`${replica.depot}/main/own,v`);
+  const env = shimEnv(replica.depot);
+  for (const name of ["a", "b", "c"]) {
+    await run("rm", ["-f", `${replica.depot}/main/${name},v`], { env });
+  }
+  assertEquals((await command(replica, "gc")).code, 1);
+  assertEquals((await command(replica, "flush")).code, 1);
+  const status = JSON.parse((await command(replica, "status", "--json")).stdout);
+  assertEquals(status.mode, "readonly");
+  assertEquals(await replica.stop(), 0);
+  const kinds = new Set(server.requests.map((line) => line.split(" ")[0]));
+  assertEquals([...kinds].filter((method) => method !== "GET" && method !== "HEAD"), []);
+});
+
+Deno.test("an unchanged archive is compared without being sent", async () => {
+  using dir = new TempDir();
+  await using server = new ReadOnlyS3();
+  const path = `/bucket/depot/${NAME}`;
+  server.put(path, "one");
+  await using replica = await startDaemon(dir.path, "depot", {
+    read_only: true,
+    revalidate_after: 0,
+    feed_poll_interval: 0,
+    primary: {
+      type: "s3",
+      endpoint: server.endpoint,
+      bucket: "bucket",
+      access_key: "k",
+      secret_key: "s",
+    },
+    http_listen: `unix:${dir.path}/http.sock`,
+  });
+  assertEquals(await read(replica), "one");
+  server.requests.length = 0;
+  assertEquals(await read(replica), "one");
+  assertEquals(server.requests, [`GET ${path.replace(",", "%2C")}`]);
+  server.put(path, "two");
+  assertEquals(await read(replica), "two");
+  const metrics = await run("curl", [
+    "-s",
+    "--unix-socket",
+    `${dir.path}/http.sock`,
+    "http://localhost/metrics",
+  ]);
+  for (const result of ["unchanged", "replaced"]) {
+    const line = metrics.stdout.split("\n").find((each) => each.includes(`result="${result}"`));
+    assertMatch(line ?? "", /^p4cache_revalidations_total\{.*mode="readonly".*\} 1$/);
+  }
+});
+
+Deno.test(
+  "a replica follows the primary's feed: old copies go, within seconds, also without the library",
+  {
+    ignore: noWatch,
+  },
+  async () => {
+    using dir = new TempDir();
+    const store = `${dir.path}/store`;
+    Deno.mkdirSync(store);
+    const primary = { type: "nfs", path: store };
+    const settings = { read_only: true, revalidate_after: 3600, feed_poll_interval: 1, primary };
+    await using replica = await startDaemon(dir.path, "replica", settings);
+    const newPrimary = () => startDaemon(dir.path, "primary", { change_feed: true, primary });
+    const first = await newPrimary();
+    write(first, "one\n");
+    assertEquals((await command(first, "flush")).code, 0);
+    await until("the feed is followed", () => replica.log().includes("Following the change feed"));
+    assertEquals(await read(replica), "one\n");
+    write(first, "two\n");
+    assertEquals((await command(first, "flush")).code, 0);
+    await until("the old copy goes", () => !has(replica));
+    assertEquals(await read(replica), "two\n");
+    // Nothing of the feed is a depot file.
+    const listed = await command(replica, "ls", "--remote");
+    assert(!listed.stdout.includes(".p4cache"), listed.stdout);
+    // The primary dies, and what it stored last may be untold: everything is compared once more.
+    await first.kill();
+    Deno.writeTextFileSync(`${store}/next`, "three\n");
+    Deno.renameSync(`${store}/next`, `${store}/${NAME}`);
+    assertEquals(await read(replica), "two\n", "nobody told of it yet");
+    await using _second = await newPrimary();
+    await until("the new writer is noticed", async () => await read(replica) === "three\n");
+    assertStringIncludes(replica.log(), "its writer began anew");
+  },
+);
+
+Deno.test("a revision that the primary has not stored yet is waited for", async () => {
+  using dir = new TempDir();
+  const store = `${dir.path}/store`;
+  Deno.mkdirSync(`${store}/main`, { recursive: true });
+  const settings = { read_only: true, dirty_wait: 60, primary: { type: "nfs", path: store } };
+  await using replica = await startDaemon(dir.path, "replica", settings);
+  const revision = "main/a.c,d/1.2.gz";
+  const reading = read(replica, revision);
+  // The question is there before the file is.
+  await until("it is asked for", async () => {
+    const { stdout } = await command(replica, "status", "--json");
+    return JSON.parse(stdout).files.restoring >= 0;
+  });
+  Deno.mkdirSync(`${store}/main/a.c,d`);
+  Deno.writeTextFileSync(`${store}/next`, "revision");
+  Deno.renameSync(`${store}/next`, `${store}/${revision}`);
+  assertEquals(await reading, "revision");
+  // What is no archive is not waited for.
+  assertEquals(await replica.fetch("main/none.txt"), "NOTFOUND");
+});

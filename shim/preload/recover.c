@@ -97,7 +97,10 @@ static int unlink_at(struct p4_desk *desk, int dirfd, const char *path) {
     if (!known || p4_is_temporary(desk->relative)) return P4_ABSENT;
     enum p4_answer answer = p4_ask(desk, "UNLINK", (size_t)known);
     /* An older daemon does not know the word: the file comes back, and goes the usual way. */
-    if (answer == P4_REFUSED && p4_ask(desk, "FETCH", (size_t)known) == P4_THERE) return P4_LOCAL;
+    if (answer == P4_REFUSED) {
+        answer = p4_ask(desk, "FETCH", (size_t)known);
+        if (answer == P4_THERE) return P4_LOCAL;
+    }
     if (answer == P4_THERE || answer == P4_ABSENT) {
         p4_negative_add(as_written);
         p4_negative_add(p4_negative_key(desk->relative, (size_t)known));

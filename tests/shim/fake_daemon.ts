@@ -11,8 +11,11 @@ export type Answer =
 
 /** How it differs from ours. */
 export interface FakeOptions {
-  /** As an older one: knows FETCH only, and answers one request a connection. */
-  readonly old?: boolean;
+  /**
+   * As an older one: knows FETCH only, and answers one request a connection. To other words it says
+   * ERROR, or just hangs up.
+   */
+  readonly old?: "refuses" | "hangs up";
 }
 
 /** Listens until the end of its scope. */
@@ -20,7 +23,7 @@ export class FakeDaemon {
   readonly #listener: Deno.Listener<Deno.UnixConn>;
   readonly #depot: string;
   readonly #socket: string;
-  readonly #old: boolean;
+  readonly #old: FakeOptions["old"];
   readonly #serving: Promise<void>;
   readonly #conns = new Set<Deno.Conn>();
   #stopped = false;
@@ -34,7 +37,7 @@ export class FakeDaemon {
   constructor(socket: string, depot: string, options: FakeOptions = {}) {
     this.#depot = depot;
     this.#socket = socket;
-    this.#old = options.old ?? false;
+    this.#old = options.old;
     this.#listener = Deno.listen({ transport: "unix", path: socket });
     this.#serving = this.#serve();
   }
@@ -65,6 +68,7 @@ export class FakeDaemon {
     this.asked.push(verb === "FETCH" ? path : request);
     const afterMs = this.store.get(path)?.afterMs ?? 0;
     if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
+    if (this.#old === "hangs up" && verb !== "FETCH") return;
     await conn.write(new TextEncoder().encode(this.#say(verb!, path) + "\n"));
   }
 

@@ -37,17 +37,20 @@ Deno.test("P3: a delete that the daemon cannot say anything about is EIO, a repl
     assertEquals(await probe("unlink", `${depot}/d/f`, { P4CACHE_TIMEOUT: "0.2" }), "error EIO");
   }));
 
-Deno.test("with an older daemon a deleted file is brought back and unlinked", () =>
-  withDepot(async ({ depot, env, probe, sh }, daemon) => {
-    await daemon.stop();
-    await using old = new FakeDaemon(env["P4CACHE_SOCK"]!, depot, { old: true });
-    old.store.set("d/f", { content: "here" });
-    assertEquals(await probe("unlink", `${depot}/d/f`), "ok 0");
-    assertEquals(old.asked, ["UNLINK d/f", "d/f"]);
-    assertEquals([...Deno.readDirSync(`${depot}/d`)], []);
-    for (const name of ["a", "b", "c"]) old.store.set(`d/${name}`, { content: name });
-    assertEquals(await sh("cat d/a d/b d/c", depot), "abc");
-  }));
+for (const how of ["refuses", "hangs up"] as const) {
+  Deno.test(`with an older daemon, which ${how}, a deleted file is brought back and unlinked`, () =>
+    withDepot(async ({ depot, env, probe, sh }, daemon) => {
+      await daemon.stop();
+      await using old = new FakeDaemon(env["P4CACHE_SOCK"]!, depot, { old: how });
+      old.store.set("d/f", { content: "here" });
+      assertEquals(await probe("unlink", `${depot}/d/f`), "ok 0");
+      assertEquals([...new Set(old.asked)], ["UNLINK d/f", "d/f"]);
+      assertEquals([...Deno.readDirSync(`${depot}/d`)], []);
+      for (const name of ["a", "b", "c"]) old.store.set(`d/${name}`, { content: name });
+      assertEquals(await sh("cat d/a d/b d/c", depot), "abc");
+      assertEquals(await probe("unlink", `${depot}/d/none`), "error ENOENT");
+    }));
+}
 
 Deno.test("connections are kept: many questions of a process take one", () =>
   withDepot(async ({ depot, sh }, daemon) => {
@@ -141,7 +144,7 @@ Deno.test("P3: a directory whose evicted files cannot be known is not listed", (
     const soon = { ...LISTING, P4CACHE_TIMEOUT: "0.2" };
     assertEquals(await play("list", "readdir", `${depot}/d`, soon), "EIO");
     assertEquals(await play("list", "fdopendir", `${depot}/d`, soon), "EIO");
-    await using old = new FakeDaemon(env["P4CACHE_SOCK"]!, depot, { old: true });
+    await using old = new FakeDaemon(env["P4CACHE_SOCK"]!, depot, { old: "refuses" });
     old.store.set("d/a", { content: "a" });
     assertEquals(await play("list", "readdir", `${depot}/d`, soon), "EIO");
   }));

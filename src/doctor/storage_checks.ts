@@ -7,9 +7,12 @@
 import type { BackendConfig, Config } from "../config/config.ts";
 import { type Role, ROLES } from "../config/setting.ts";
 import { describeError } from "../observe/logging.ts";
+import { openHttpClient } from "../storage/http_client.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { probeBackend } from "../storage/probe.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
+
+type RemoteConfig = Exclude<BackendConfig, { type: "nfs" }>;
 
 /** Longest wait for an answer, ms. */
 const TIMEOUT_MS = 10_000;
@@ -28,7 +31,7 @@ export async function checkStorage(config: Config): Promise<Finding[]> {
     const backend = config[role];
     if (backend === null) continue;
     findings.push(await checkBackend(role, backend, role === "primary" && !config.readOnly));
-    const clock = await checkClock(role, backend);
+    const clock = backend.type === "nfs" ? null : await checkClock(role, backend);
     if (clock !== null) findings.push(clock);
   }
   return findings;
@@ -72,15 +75,13 @@ async function checkBackend(
 }
 
 /** Null: there is no clock to compare with. */
-async function checkClock(role: Role, config: BackendConfig): Promise<Finding | null> {
-  const url = config.type === "nfs" ? null : endpointOf(config);
+async function checkClock(role: Role, config: RemoteConfig): Promise<Finding | null> {
+  const url = endpointOf(config);
   if (url === null) return null;
   const name = `${role} clock`;
   try {
     const begunMs = Date.now();
-    const response = await fetch(url, { method: "HEAD", signal: AbortSignal.timeout(TIMEOUT_MS) });
-    await response.body?.cancel();
-    const date = Date.parse(response.headers.get("date") ?? "");
+    const date = Date.parse(await dateOf(url, config) ?? "");
     if (Number.isNaN(date)) return skip(name, `${url} tells no time`);
     // The header has whole seconds: half a second more is the best guess.
     const skew = Math.round(Math.abs(date + 500 - (begunMs + Date.now()) / 2) / 1000);
@@ -88,13 +89,26 @@ async function checkClock(role: Role, config: BackendConfig): Promise<Finding | 
     const fix = "run chrony or systemd-timesyncd";
     if (skew >= REFUSED_SKEW_SECONDS) return fail(name, what, fix);
     return skew >= SKEW_SECONDS ? warn(name, what, fix) : ok(name, what);
-  } catch {
-    // The storage check says what is wrong with the way there; a CA of one's own is no matter here.
-    return skip(name, `${url} was not reached over plain HTTPS`);
+  } catch (error) {
+    // The check of the storage says what to do.
+    return skip(name, `${url} was not reached: ${describeError(error)}`);
   }
 }
 
-function endpointOf(config: Exclude<BackendConfig, { type: "nfs" }>): string | null {
+/** What the server says the time is; asked as the backend asks, with its certificates. */
+async function dateOf(url: string, config: RemoteConfig): Promise<string | null> {
+  const { http: { platform }, origin, close } = await openHttpClient(config, new URL(url).origin);
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await fetch(origin, { method: "HEAD", signal, client: platform });
+    await response.body?.cancel();
+    return response.headers.get("date");
+  } finally {
+    await close();
+  }
+}
+
+function endpointOf(config: RemoteConfig): string | null {
   if (config.endpoint !== null) return config.endpoint;
   switch (config.type) {
     case "s3":

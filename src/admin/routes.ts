@@ -8,6 +8,7 @@ import * as v from "valibot";
 import type { BackupSchedule } from "../backup/backup_schedule.ts";
 import type { Activity } from "../cache/activity.ts";
 import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
+import type { DirectoryRenames } from "../cache/directory_renames.ts";
 import type { GarbageCollector } from "../cache/garbage.ts";
 import type { Pins } from "../cache/pins.ts";
 import type { Intake } from "../cache/intake.ts";
@@ -25,6 +26,7 @@ import { flush } from "./flush.ts";
 import { listFiles, listQueue } from "./listing.ts";
 import type { Maintenance } from "./maintenance.ts";
 import { listPins, pin, unpin } from "./pinning.ts";
+import { runMigration } from "./migration_run.ts";
 import { prefetch } from "./prefetch.ts";
 import { readStatus, type StatusParts } from "./status.ts";
 import { verify } from "./verify.ts";
@@ -42,6 +44,7 @@ export interface AdminParts extends StatusParts {
   readonly backups: BackupSchedule;
   /** Null where no copy goes stale. */
   readonly freshness: Freshness | null;
+  readonly renames: DirectoryRenames;
 }
 
 const depotPath = v.pipe(
@@ -68,6 +71,12 @@ const EVENTS = v.object({
   follow: v.boolean(),
 });
 const BACKUP = v.object({ to: v.nullable(v.string()), compact: v.boolean() });
+const MIGRATE = v.object({
+  dryRun: v.boolean(),
+  atOnce: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(256)),
+  readBack: v.boolean(),
+  bandwidth: v.nullable(v.string()),
+});
 const VERIFY = v.object({
   path: depotPath,
   deep: v.boolean(),
@@ -149,6 +158,10 @@ export function adminRoutes(parts: AdminParts): Routes {
         { ...options, after: options.after as DepotPath, pace },
         signal,
       );
+    },
+    migrate: (parameters, signal) => {
+      readWriteOnly();
+      return runMigration(parts, parse(MIGRATE, parameters), signal);
     },
     backup: (parameters, signal) => {
       readWriteOnly();

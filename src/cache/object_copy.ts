@@ -6,19 +6,9 @@
  */
 
 import type { Logger } from "@logtape/logtape";
-import {
-  type Backend,
-  type Content,
-  nullIfAbsent,
-  type ObjectInfo,
-  SLICE_BYTES,
-  StorageError,
-} from "../storage/backend.ts";
-import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import { type Backend, nullIfAbsent, type ObjectInfo, StorageError } from "../storage/backend.ts";
+import { remoteContent } from "../storage/remote_content.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
-
-/** Mode of a file whose object does not say. */
-const DEFAULT_MODE = 0o644;
 
 /** What it works with. */
 export interface CopyParts {
@@ -56,7 +46,7 @@ export async function copyObject(
     return "taken";
   }
   if (holder === primary) await primary.copy(from, to, signal);
-  else await primary.put(to, await remoteContent(holder, from, source, signal), signal);
+  else await primary.put(to, await remoteContent(holder, from, signal), signal);
   const copy = await nullIfAbsent(primary.head(to, signal));
   const isWhole = copy !== null && copy.size === source.size &&
     (source.digest === null || copy.digest === source.digest);
@@ -77,32 +67,4 @@ function isCopy(source: ObjectInfo, object: ObjectInfo): boolean {
   if (source.size !== object.size) return false;
   if (source.digest !== null) return source.digest === object.digest;
   return source.etag !== "" && source.etag === object.etag;
-}
-
-/**
- * An object of one backend as content for another. Read twice, as a large file is: once to hash its
- * slices, and once to send.
- */
-async function remoteContent(
-  backend: Backend,
-  path: DepotPath,
-  info: ObjectInfo,
-  signal: AbortSignal,
-): Promise<Content> {
-  const options = info.etag === "" ? { signal } : { signal, ifMatch: info.etag };
-  const read = async (offset: number, length: number) =>
-    (await backend.getRange(path, offset, length, options)).bytes;
-  const sliceDigests: Uint8Array[] = [];
-  for (let i = 0; i < sliceCount(info.size); i++) {
-    const offset = i * SLICE_BYTES;
-    sliceDigests.push(sliceDigest(await read(offset, Math.min(SLICE_BYTES, info.size - offset))));
-  }
-  return {
-    size: info.size,
-    digest: contentDigest(sliceDigests),
-    sliceDigests,
-    mtimeNs: info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n,
-    mode: info.mode ?? DEFAULT_MODE,
-    read,
-  };
 }

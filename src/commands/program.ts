@@ -24,6 +24,7 @@ import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
 import { addGcCommand } from "./gc.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
+import { addMigrateCommand } from "./migrate.ts";
 import { addPinCommands } from "./pin.ts";
 import { addManCommand } from "./man.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
@@ -108,6 +109,7 @@ export function buildProgram(
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
   addGcCommand(program, terminal, setExitCode);
+  addMigrateCommand(program, terminal, setExitCode);
   addBackupCommand(program, terminal, setExitCode);
   addRestoreManifestCommand(program, terminal);
   addPinCommands(program, terminal, setExitCode);

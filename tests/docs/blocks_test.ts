@@ -44,6 +44,12 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
     "needs a bucket at AWS; tests/storage/ use real servers",
   ],
   ["docs/how-to/s3.md", "aws s3api", "needs a bucket at AWS"],
+  [
+    "docs/how-to/migration.md",
+    "sudo p4-cache migrate",
+    "needs a second storage; tests/e2e/migration_test.ts has one",
+  ],
+  ["docs/reference/commands.md", "p4-cache migrate", "the same"],
   ["docs/how-to/access.md", "ln -s", "the installer has made the link"],
   [
     "docs/reference/commands.md",

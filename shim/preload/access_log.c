@@ -5,7 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -53,6 +53,9 @@ static inline int try_lock(void) {
         if (!__atomic_exchange_n(&p4_log.locked, 1, __ATOMIC_ACQUIRE)) return 1;
     return 0;
 }
+/* Changed under the lock, read by who waits without it. */
+static void set_used(unsigned used) { __atomic_store_n(&p4_log.used, used, __ATOMIC_RELAXED); }
+static void set_oldest(int64_t ns) { __atomic_store_n(&p4_log.oldest_ns, ns, __ATOMIC_RELAXED); }
 static void unlock(void) { __atomic_store_n(&p4_log.locked, 0, __ATOMIC_RELEASE); }
 
 static void drop(unsigned n) { __atomic_add_fetch(&p4_log.dropped, n, __ATOMIC_RELAXED); }
@@ -89,7 +92,7 @@ static unsigned send_pieces(int fd, int wait_ms) {
             continue;
         }
         struct pollfd writable = {.fd = fd, .events = POLLOUT};
-        if (errno != EAGAIN || !wait_ms || poll(&writable, 1, wait_ms) <= 0) break;
+        if (errno != EAGAIN || !wait_ms || p4_poll(&writable, 1, wait_ms) <= 0) break;
     }
     return sent;
 }
@@ -97,10 +100,14 @@ static unsigned send_pieces(int fd, int wait_ms) {
 /* Sends what there is. What cannot be sent stays, unless it must go. */
 __attribute__((noinline)) static void send_buffer(int must_go, int wait_ms) {
     if (!p4_log.used) return;
-    int saved = errno, fd = connect_to_log();
+    int saved = errno, cancelled;
+    /* A thread that ended here would leave the log locked. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled);
+    int fd = connect_to_log();
     unsigned sent = fd < 0 ? 0 : send_pieces(fd, wait_ms);
     if (fd >= 0) syscall(SYS_close, fd);
-    p4_log.tried_ns = p4_log.oldest_ns = p4_now_ns();
+    p4_log.tried_ns = p4_now_ns();
+    set_oldest(p4_log.tried_ns);
     if (sent && __atomic_load_n(&p4_log.dropped, __ATOMIC_RELAXED)) report_dropped();
     if (must_go && sent < p4_log.used) {
         unsigned lost = 0;
@@ -109,8 +116,9 @@ __attribute__((noinline)) static void send_buffer(int must_go, int wait_ms) {
         sent = p4_log.used;
     }
     memmove(buffer, buffer + sent, p4_log.used - sent);
-    p4_log.used -= sent;
+    set_used(p4_log.used - sent);
     p4_log.last_size = 0; /* a file that is in use all the time is noted once in each lot */
+    pthread_setcancelstate(cancelled, &cancelled);
     errno = saved;
 }
 
@@ -133,6 +141,11 @@ __attribute__((noinline)) static void look_where_we_are(void) {
     cwd_seen = changes;
     __atomic_store_n(&p4_depot.here, inside, __ATOMIC_SEQ_CST);
     if (changes != __atomic_load_n(&cwd_changes, __ATOMIC_SEQ_CST)) may_be_here();
+}
+
+int64_t p4_keeps_accesses_for(void) {
+    int64_t old_ns = p4_now_ns() - __atomic_load_n(&p4_log.oldest_ns, __ATOMIC_RELAXED);
+    return old_ns < OLD_NS ? OLD_NS - old_ns : 0;
 }
 
 /* Sends what is old. The clock costs as much as the rest: not every name looks at it. */
@@ -174,9 +187,9 @@ static void note(const char *prefix, unsigned prefix_length, const char *path, u
         length = put_odd(out, prefix, path + part);
         if (!length) return;
     }
-    if (!p4_log.used) p4_log.oldest_ns = p4_now_ns();
+    if (!p4_log.used) set_oldest(p4_now_ns());
     out[length] = '\n';
-    p4_log.used += length + 1;
+    set_used(p4_log.used + length + 1);
     send_if_old();
     if (!p4_log.used) return;
     p4_log.last_size = rest && part + rest < P4_LAST_BYTES ? part + rest + 1 : 0;
@@ -203,14 +216,17 @@ int p4_note_access(int fd, int dirfd, const char *path) {
     return fd;
 }
 
-void p4_flush_accesses(void) {
+static void send_accesses(int wait_ms) {
     if (!p4_depot.active || p4_quiet || !try_lock()) return;
-    send_buffer(0, END_WAIT_MS);
+    send_buffer(0, wait_ms);
     unlock();
 }
+void p4_send_accesses(void) { send_accesses(0); }
+void p4_flush_accesses(void) { send_accesses(END_WAIT_MS); }
 
 void p4_forget_accesses(void) {
-    p4_log.used = p4_log.last_size = p4_log.dropped = 0;
+    set_used(0);
+    p4_log.last_size = p4_log.dropped = 0;
     unlock();
 }
 

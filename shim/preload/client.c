@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -40,7 +39,7 @@ static int wait_until(int fd, short events, int64_t deadline_ns) {
         int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
         if (left_ms <= 0) return 0;
         struct pollfd p = {.fd = fd, .events = events};
-        int n = poll(&p, 1, left_ms > 60000 ? 60000 : (int)left_ms);
+        int n = p4_poll(&p, 1, left_ms > 60000 ? 60000 : (int)left_ms);
         if (n > 0) return 1;
         if (n < 0 && errno != EINTR && errno != EAGAIN) return 0;
     }
@@ -147,7 +146,7 @@ int p4_pause(int attempt, int64_t deadline_ns) {
     int64_t left_ms = (deadline_ns - clock_ns()) / 1000000;
     int pause_ms = attempt < 7 ? FIRST_PAUSE_MS << attempt : LONGEST_PAUSE_MS;
     if (left_ms <= 0) return 0;
-    poll(NULL, 0, pause_ms < left_ms ? pause_ms : (int)left_ms);
+    p4_poll(NULL, 0, pause_ms < left_ms ? pause_ms : (int)left_ms);
     return 1;
 }
 

@@ -184,8 +184,7 @@ int p4_exists(int dirfd, const char *path) {
     return there;
 }
 
-/* Whether the kernel could read the word at this address. */
-static int is_mapped(const char *address) {
+int p4_is_mapped(const char *address) {
     /* A word that does not cross a page, as the path may be short. */
     uintptr_t word = (uintptr_t)address & ~(uintptr_t)7;
     if (!word) return 0; /* to the kernel "no set", not a bad one */
@@ -195,7 +194,7 @@ static int is_mapped(const char *address) {
 
 int p4_is_readable(const char *path) {
     int saved = errno, readable = 0;
-    for (size_t seen = 0; seen < P4_MAX_PATH && is_mapped(path + seen);) {
+    for (size_t seen = 0; seen < P4_MAX_PATH && p4_is_mapped(path + seen);) {
         size_t to_page_end = P4_PAGE - ((uintptr_t)(path + seen) & (P4_PAGE - 1));
         if ((readable = memchr(path + seen, 0, to_page_end) != NULL)) break;
         seen += to_page_end;

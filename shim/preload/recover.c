@@ -1,7 +1,6 @@
 /* recover: what to do when a depot file is not there. See shim.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,7 +51,7 @@ __attribute__((noinline)) static int find(int dirfd, const char *path, int remem
 /* Whether it is worth another try; each takes longer than the one before. */
 static int try_again(int tries) {
     if (tries >= P4_TRIES) return 0;
-    if (tries > 4) poll(NULL, 0, tries - 4);
+    if (tries > 4) p4_poll(NULL, 0, tries - 4);
     return 1;
 }
 

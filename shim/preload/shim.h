@@ -7,6 +7,7 @@
 #ifndef P4_SHIM_H
 #define P4_SHIM_H
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -92,6 +93,9 @@ int p4_exists(int dirfd, const char *path);
  * said ENOENT for yet. Leaves errno alone. */
 int p4_is_readable(const char *path);
 
+/* Whether the kernel could read the word at this address. */
+int p4_is_mapped(const char *address);
+
 /* p4d's own temporaries tmp.PID.TID.SEQ are never evicted: no need to ask for them. */
 int p4_is_temporary(const char *relative);
 
@@ -146,6 +150,11 @@ int64_t p4_deadline_ns(void);
 /* Waits before another attempt, longer each time; 0 when there is no time left. */
 int p4_pause(int attempt, int64_t deadline_ns);
 
+/* ---- idle.c: programs that wait ---- */
+
+/* poll(2) for our own waits. */
+int p4_poll(struct pollfd *fds, nfds_t count, int timeout);
+
 /* ---- list.c: listings with evicted files ---- */
 
 /* Around a fork: no other thread is in the middle of changing the list of listings. */
@@ -196,8 +205,11 @@ extern struct p4_log {
 int p4_note_access(int fd, int dirfd, const char *path);
 /* In a child: its parent sends what it noted. */
 void p4_forget_accesses(void);
-/* Sends what was noted. */
+/* Sends what was noted; the last waits a moment for a daemon that is behind. */
+void p4_send_accesses(void);
 void p4_flush_accesses(void);
+/* How long what was noted may still wait to be sent, ns. */
+int64_t p4_keeps_accesses_for(void);
 
 /* ---- recover.c: what to do after ENOENT ---- */
 

@@ -28,6 +28,7 @@ import type { Maintenance } from "./maintenance.ts";
 import { listPins, pin, unpin } from "./pinning.ts";
 import { runMigration } from "./migration_run.ts";
 import { prefetch } from "./prefetch.ts";
+import { reupload } from "./reupload.ts";
 import { readStatus, type StatusParts } from "./status.ts";
 import { verify } from "./verify.ts";
 
@@ -71,6 +72,7 @@ const EVENTS = v.object({
   follow: v.boolean(),
 });
 const BACKUP = v.object({ to: v.nullable(v.string()), compact: v.boolean() });
+const REUPLOAD = v.object({ dryRun: v.boolean() });
 const MIGRATE = v.object({
   dryRun: v.boolean(),
   atOnce: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(256)),
@@ -162,6 +164,10 @@ export function adminRoutes(parts: AdminParts): Routes {
     migrate: (parameters, signal) => {
       readWriteOnly();
       return runMigration(parts, parse(MIGRATE, parameters), signal);
+    },
+    reupload: (parameters, signal) => {
+      readWriteOnly();
+      return reupload(parts, parse(REUPLOAD, parameters).dryRun, signal);
     },
     backup: (parameters, signal) => {
       readWriteOnly();

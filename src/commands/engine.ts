@@ -247,7 +247,8 @@ export function buildEngine(
     intake,
     pins,
     unsettled,
-    mayWrite,
+    // A file that an old manifest calls clean may not be.
+    mayWrite: () => mayWrite() && restored.sinceSeconds === null,
     identities,
     reserve,
     metrics,

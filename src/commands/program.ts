@@ -29,6 +29,7 @@ import { addPinCommands } from "./pin.ts";
 import { addManCommand } from "./man.ts";
 import { addPrefetchCommands } from "./prefetch.ts";
 import { addRestoreManifestCommand } from "./restore_manifest.ts";
+import { addReuploadCommand } from "./reupload.ts";
 import { addRollbackCommand } from "./rollback.ts";
 import { addRunCommand } from "./run.ts";
 import { addShimCommand } from "./shim_install.ts";
@@ -109,6 +110,7 @@ export function buildProgram(
   addFlushCommand(program, terminal, setExitCode);
   addDrainCommands(program, terminal);
   addGcCommand(program, terminal, setExitCode);
+  addReuploadCommand(program, terminal);
   addMigrateCommand(program, terminal, setExitCode);
   addBackupCommand(program, terminal, setExitCode);
   addRestoreManifestCommand(program, terminal);

@@ -50,6 +50,11 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
     "needs a second storage; tests/e2e/migration_test.ts has one",
   ],
   ["docs/reference/commands.md", "p4-cache migrate", "the same"],
+  [
+    "docs/runbooks/DiskLost.md",
+    "sudo p4-cache restore-manifest",
+    "needs a backup, and a disk that is lost; tests/e2e/disaster_test.ts has both",
+  ],
   ["docs/how-to/access.md", "ln -s", "the installer has made the link"],
   [
     "docs/reference/commands.md",

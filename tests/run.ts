@@ -21,6 +21,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   nginx: "nginx-light",
   curl: "curl",
   ruby: "ruby",
+  node: "nodejs",
+  javac: "default-jdk-headless",
   spin: "spin",
   "chromium-headless-shell": "chromium-headless-shell",
   "mkfs.ext4": "e2fsprogs",

@@ -83,7 +83,7 @@ Deno.test("what may overwrite needs nothing back, what may not fails with EEXIST
 const LISTING = { P4CACHE_LIST: "1" };
 
 Deno.test("with P4CACHE_LIST=1 evicted files are listed, each name once; without it they are not", () =>
-  withDepot(async ({ depot, play, sh }, daemon) => {
+  withDepot(async ({ depot, play, probe, sh }, daemon) => {
     for (const name of ["d/a", "d/b", "d/sub/x", "top"]) {
       daemon.store.set(name, { content: name });
     }
@@ -101,6 +101,8 @@ Deno.test("with P4CACHE_LIST=1 evicted files are listed, each name once; without
       await sh("ls d; echo d/*; ls -A", depot, LISTING),
       "a\nb\nc\nsub\nd/a d/b d/c d/sub\nd\ntop\n",
     );
+    assertEquals(await probe("scandir64", `${depot}/d/a`, LISTING), "ok 1");
+    assertEquals(await probe("scandir64", `${depot}/d/a`), "ok 0");
     assertEquals(
       await sh("find . -type f | sort | xargs cat", depot, LISTING),
       "d/ad/blocald/sub/xtop",

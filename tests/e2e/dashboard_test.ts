@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
 import { DaemonProcess, hasProgram, mayWatch, run, TempDir, until } from "./daemon_process.ts";
 
 const BROWSER = "chromium-headless-shell";
@@ -14,6 +14,9 @@ const reason = !mayWatch()
   ? `${BROWSER} is not installed`
   : null;
 if (reason !== null) console.log(`tests of the page to look at are skipped: ${reason}`);
+
+/** Blink's names for what a browser prefers. */
+const DARK = 0, LIGHT = 1;
 
 Deno.test({
   name: "the page shows the daemon's state, names of files as text only, and asks nobody else",
@@ -38,10 +41,33 @@ Deno.test({
     assertStringIncludes(text, "every file is uploaded");
     assertStringIncludes(text, "&lt;b&gt;bold/a");
     assertMatch(text, /<polyline id="up"[^>]* points="[\d., ]+"/);
+    // Dark and light are the browser's wish; a phone's width needs no scrolling sideways.
+    for (const scheme of [DARK, LIGHT]) {
+      const dom = await run("timeout", [
+        ...["120", BROWSER, "--no-sandbox", "--disable-gpu", `--user-data-dir=${dir.path}/browser`],
+        ...["--window-size=400,800", `--blink-settings=preferredColorScheme=${scheme}`],
+        ...["--virtual-time-budget=2000", "--dump-dom", `file://${probePage(dir.path, text)}`],
+      ]);
+      const [, brightness, overflow] = /data-seen="(\d+) (-?\d+)"/.exec(dom.stdout)!.map(Number);
+      assertEquals(brightness! < 128, scheme === DARK, `${scheme}: ${brightness}`);
+      assert(overflow! <= 0, `${overflow} pixels too wide`);
+    }
     // Whatever is asked for by a URL is the page's own: no link, no script, no font of others.
     assertEquals(text.match(/(src|href)="(?!data:,)[^"]*"/g), null);
   },
 });
+
+/** The page as it was drawn, with what it looks like noted in itself: brightness, and width too much. */
+function probePage(dir: string, dom: string): string {
+  const still = dom.replace(/<script[\s\S]*?<\/script>/g, "");
+  const look = `<script>
+    const rgb = getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number);
+    const { scrollWidth, clientWidth } = document.documentElement;
+    document.body.dataset.seen = Math.max(...rgb.slice(0, 3)) + " " + (scrollWidth - clientWidth);
+  </script>`;
+  Deno.writeTextFileSync(`${dir}/probe.html`, still.replace("</body>", `${look}</body>`));
+  return `${dir}/probe.html`;
+}
 
 async function listening(daemon: DaemonProcess): Promise<string> {
   await until("it serves", () => daemon.log().includes("HTTP at"));

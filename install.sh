@@ -237,8 +237,8 @@ USAGE
         is_published "$BINARY" ||
             die "Cannot install $VERSION from $SOURCE: there is no $BINARY; nothing was changed"
         if [ "$REPLICA" = 1 ]; then UNIT_SOURCE=p4-cache-replica.service; else UNIT_SOURCE=p4-cache.service; fi
-        for NAME in "$SHIM" "$UNIT_SOURCE" p4-cache@.service p4-cache-forking.service p4d-p4cache.conf \
-            p4-cache.tmpfiles p4-cache.logrotate config.json env; do
+        for NAME in "$SHIM" "$UNIT_SOURCE" p4-cache@.service p4-cache-depots.service \
+            p4-cache-forking.service p4d-p4cache.conf p4-cache.tmpfiles p4-cache.logrotate config.json env; do
             need_file "$NAME"
         done
         for NAME in p4-cache.1 p4-cache.bash p4-cache.zsh p4-cache.fish; do
@@ -397,8 +397,8 @@ USAGE
         make_dir "$CONFIG_DIR" 750 "root:$RUN_AS"
         make_dir "$LOG_DIR" 750 "$RUN_AS:$RUN_AS"
         make_dir "$TEXTFILE_DIR" 755 "$RUN_AS:$RUN_AS"
-        for NAME in "$UNIT_SOURCE" p4-cache@.service p4-cache-forking.service p4d-p4cache.conf \
-            p4-cache.tmpfiles p4-cache.logrotate config.json; do
+        for NAME in "$UNIT_SOURCE" p4-cache@.service p4-cache-depots.service \
+            p4-cache-forking.service p4d-p4cache.conf p4-cache.tmpfiles p4-cache.logrotate config.json; do
             localise "$NAME"
         done
         if [ "$REPLICA" = 1 ]; then
@@ -411,6 +411,7 @@ USAGE
         UNITS_BEFORE=$CHANGES
         put "$WORK/$UNIT_SOURCE.local" "$SYSTEMD_DIR/p4-cache.service" 644
         put "$WORK/p4-cache@.service.local" "$SYSTEMD_DIR/p4-cache@.service" 644
+        put "$WORK/p4-cache-depots.service.local" "$SYSTEMD_DIR/p4-cache-depots.service" 644
         put "$WORK/p4-cache.tmpfiles.local" "$TMPFILES_DIR/p4-cache.conf" 644
         UNIT_CHANGES=$((CHANGES - UNITS_BEFORE))
         if [ "$UNIT_CHANGES" != 0 ] && runs_systemd; then
@@ -440,13 +441,21 @@ USAGE
         fi
     }
 
+    # What the daemon of service $1 says of itself; of several depots, what each of them says.
+    ask_status() {
+        if [ "$1" = p4-cache-depots.service ]; then
+            "$BIN_DIR/p4-cache" status --all --json --config-dir "$CONFIG_DIR/depots.d"
+        else
+            "$BIN_DIR/p4-cache" status --json --config "$(config_of "$1")"
+        fi
+    }
+
     # Whether the daemon of service $1 is up and answers, asked for at most HEALTH_TIMEOUT seconds.
     becomes_healthy() {
         LEFT=$HEALTH_TIMEOUT
-        CONFIG=$(config_of "$1")
         while [ "$LEFT" -gt 0 ]; do
             if systemctl is-active --quiet "$1" &&
-                "$BIN_DIR/p4-cache" status --json --config "$CONFIG" >"$WORK/status" 2>/dev/null &&
+                ask_status "$1" >"$WORK/status" 2>/dev/null &&
                 grep -q "\"version\":\"$VERSION\"" "$WORK/status"; then
                 return 0
             fi
@@ -531,7 +540,9 @@ USAGE
     remove_dir() { if [ -d "$DESTDIR$1" ]; then act "remove $1" rm -rf -- "$DESTDIR$1"; fi; }
 
     uninstall() {
-        for CONFIG in "$DESTDIR$CONFIG_DIR"/*.json; do check_nothing_dirty "$CONFIG"; done
+        for CONFIG in "$DESTDIR$CONFIG_DIR"/*.json "$DESTDIR$CONFIG_DIR"/depots.d/*.json; do
+            check_nothing_dirty "$CONFIG"
+        done
         confirm "Remove p4-cache?"
         for SERVICE in $(active_services); do
             act "stop $SERVICE" systemctl disable --now "$SERVICE"
@@ -539,6 +550,7 @@ USAGE
         for NAME in "$BIN_DIR/p4-cache-access" "$BIN_DIR/p4-cache" "$BIN_DIR/p4-cache.previous" \
             "$BIN_DIR/p4-cache.failed" "$LIB_DIR/libp4shim.so" \
             "$SYSTEMD_DIR/p4-cache.service" "$SYSTEMD_DIR/p4-cache@.service" \
+            "$SYSTEMD_DIR/p4-cache-depots.service" \
             "$TMPFILES_DIR/p4-cache.conf" "$LOGROTATE_DIR/p4-cache" \
             "$SHARE_DIR/man/man1/p4-cache.1" "$SHARE_DIR/bash-completion/completions/p4-cache" \
             "$SHARE_DIR/zsh/site-functions/_p4-cache" "$SHARE_DIR/fish/vendor_completions.d/p4-cache.fish"; do

@@ -16,7 +16,7 @@ import type { Terminal } from "./terminal.ts";
 const SYSTEMD_RUNS = "/run/systemd/system";
 
 /** Services that run our program; those that do not run are left alone. */
-const SERVICES = ["p4-cache.service", "p4-cache@*.service"];
+const SERVICES = ["p4-cache.service", "p4-cache-depots.service", "p4-cache@*.service"];
 
 /** Adds `rollback [--shim PATH] [--no-restart]`. */
 export function addRollbackCommand(program: Command, terminal: Terminal): void {

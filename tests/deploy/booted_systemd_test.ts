@@ -31,8 +31,8 @@ Deno.test("under a real systemd the installed units do what they say", {
   const step = async (promise: string, fn: () => Promise<void>) => {
     if (!await t.step(promise, fn)) throw new Error(`not so: ${promise}`);
   };
-  const sites = ["main", "projects", "replica"].map((name) => `${dir.path}/${name}`);
-  const [main, projects, replica] = sites as [string, string, string];
+  const sites = ["main", "projects", "more", "replica"].map((name) => `${dir.path}/${name}`);
+  const [main, projects, more, replica] = sites as [string, string, string, string];
   const settings = (site: string, more = {}) =>
     JSON.stringify({
       depot_path: `${site}/depot`,
@@ -154,6 +154,27 @@ Deno.test("under a real systemd the installed units do what they say", {
     await writeOutside(projects, "b.c,v");
     await writeOutside(main, "c.c,v");
     await system.must("systemctl", "stop", "p4-cache@projects");
+  });
+
+  await step("one service for the daemons of several depots", async () => {
+    const unit = "p4-cache-depots.service", dir = "/etc/p4-cache/depots.d";
+    await system.must("mkdir", dir);
+    await system.write(`${dir}/projects.json`, settings(projects));
+    await system.write(`${dir}/wrong.json`, settings(more, { read_onyl: true }));
+    await system.must("systemctl", "start", unit);
+    const told = () => system.property(unit, "StatusText");
+    assertEquals(await told(), "2 depots: 1 serving, 1 failed (wrong)");
+    await writeOutside(projects, "d.c,v");
+    await system.must("mv", `${dir}/wrong.json`, `${dir}/more.json`);
+    await system.write(`${dir}/more.json`, settings(more));
+    await system.must("systemctl", "reload", unit);
+    await writeOutside(more, "e.c,v");
+    const all = await system.must("p4-cache", "status", "--all");
+    assertMatch(all, /^more +healthy, 1 files.*\nprojects +healthy/);
+    await system.must("systemctl", "stop", unit);
+    assertEquals(await system.property(unit, "Result"), "success");
+    assert(!(await system.journal(unit)).includes("SIGKILL"));
+    await system.must("rm", "-r", dir);
   });
 
   await step("an upgrade that does not start is taken back", async () => {

@@ -13,7 +13,8 @@ if (noSystemd) console.log("checks of the units are skipped: systemd-analyze is 
 const noNamespace = !mayWatch() || Deno.uid() !== 0;
 if (noNamespace) console.log("the daemon under its unit is skipped: it needs root");
 
-const READ_WRITE = ["p4-cache.service", "p4-cache@.service"], REPLICA = "p4-cache-replica.service";
+const DEPOTS = "p4-cache-depots.service", REPLICA = "p4-cache-replica.service";
+const READ_WRITE = ["p4-cache.service", "p4-cache@.service", DEPOTS];
 
 /** The unit's lists of capabilities, as `setcap` in install.sh gives them. */
 const CAPABILITIES = /CAPABILITIES='(.*)'/.exec(
@@ -70,6 +71,17 @@ Deno.test("the template differs from the unit in nothing but the depot's name", 
       [key, value],
     ) => [key, value.replace("%i.json", "config.json").replace("%i.env", "env")]),
     plain,
+  );
+});
+
+Deno.test("the unit of all depots differs from that of one in what it runs and how it ends", () => {
+  const own = ["Description", "ExecStart", "KillMode"];
+  const rest = (name: string) => unitLines(name).filter(([key]) => !own.includes(key));
+  assertEquals(rest(DEPOTS), rest("p4-cache.service"));
+  assertEquals(setting(DEPOTS, "KillMode"), "mixed");
+  assertEquals(
+    setting(DEPOTS, "ExecStart"),
+    "/usr/local/bin/p4-cache run --config-dir /etc/p4-cache/depots.d $RUN_FLAGS",
   );
 });
 

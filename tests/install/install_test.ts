@@ -128,6 +128,7 @@ Deno.test("an installation puts everything in place, and a second run changes no
       "usr/local/lib/libp4shim.so",
       "etc/systemd/system/p4-cache.service",
       "etc/systemd/system/p4-cache@.service",
+      "etc/systemd/system/p4-cache-depots.service",
       "etc/logrotate.d/p4-cache",
       "etc/tmpfiles.d/p4-cache.conf",
       "usr/local/share/man/man1/p4-cache.1",

@@ -29,7 +29,11 @@ async function bundle(): Promise<void> {
   await Deno.remove(BUNDLE, { recursive: true }).catch(() => {});
   const { metafile } = await esbuild.build({
     metafile: true,
-    entryPoints: [`${ROOT}main.ts`],
+    entryPoints: {
+      main: `${ROOT}main.ts`,
+      // A thread begins in a file of its own.
+      slice_hash_worker: `${ROOT}src/storage/slice_hash_worker.ts`,
+    },
     outdir: BUNDLE,
     bundle: true,
     splitting: true,

@@ -9,6 +9,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { PartBudget } from "../storage/part_budget.ts";
+import type { SliceHashing } from "../storage/slice_hasher.ts";
 import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -44,14 +45,16 @@ export interface FirstAnswer {
 export class ObjectFetcher {
   readonly #files: DepotFiles;
   readonly #threads: () => number;
+  readonly #hashing: SliceHashing;
   readonly #requests: Semaphore;
   /** Of large files. */
   readonly memory = new PartBudget(SLICES_AT_ONCE * SLICE_BYTES);
   readonly #abort = new AbortController();
 
   /** @param threads Configured restore threads, as they are now. */
-  constructor(files: DepotFiles, threads: () => number) {
+  constructor(files: DepotFiles, threads: () => number, hashing: SliceHashing) {
     this.#files = files;
+    this.#hashing = hashing;
     this.#threads = threads;
     this.#requests = new Semaphore(threads() * REQUESTS_PER_THREAD);
   }
@@ -142,8 +145,9 @@ export class ObjectFetcher {
             `${backend.label} gave ${slice.length} bytes of ${length} at ${offset}`,
           );
         }
-        digests[i] = sliceDigest(slice);
-        await files.write(fd, path, slice, offset);
+        const hashed = await this.#hashing.digest(slice);
+        digests[i] = hashed.digest;
+        await files.write(fd, path, hashed.bytes, offset);
       };
       const slices = Array.from(digests, (_, i) => fetchSlice(i));
       for (const slice of slices) slice.catch((error) => failed.abort(error));

@@ -12,6 +12,7 @@ import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
 import { type Content, SLICE_BYTES } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
+import { INLINE_HASHING, type SliceHashing } from "../storage/slice_hasher.ts";
 
 const PERMISSIONS = 0o7777;
 
@@ -57,7 +58,11 @@ export function smallContent(read: SmallRead): LocalContent {
  * Opens and hashes a file of any size, two slices in memory at a time.
  * @throws FileError, {@link FileChanged}, {@link FileBeingWritten}
  */
-export async function openContent(files: DepotFiles, path: string): Promise<LocalContent> {
+export async function openContent(
+  files: DepotFiles,
+  path: string,
+  hashing: SliceHashing = INLINE_HASHING,
+): Promise<LocalContent> {
   const { fd, stat } = files.open(path);
   const assertSame = () => {
     const now = files.statOpen(fd, path);
@@ -71,7 +76,7 @@ export async function openContent(files: DepotFiles, path: string): Promise<Loca
   };
   try {
     if (files.isBeingWritten(fd)) throw new FileBeingWritten();
-    const sliceDigests = await hashSlices(stat.size, read);
+    const sliceDigests = await hashSlices(stat.size, read, hashing);
     return {
       size: stat.size,
       digest: contentDigest(sliceDigests),
@@ -91,7 +96,12 @@ export async function openContent(files: DepotFiles, path: string): Promise<Loca
 /** Hashes one slice while the next is read, in two buffers that are used again and again. */
 async function hashSlices(
   size: number,
-  read: (offset: number, length: number, room: Uint8Array<ArrayBuffer>) => Promise<Uint8Array>,
+  read: (
+    offset: number,
+    length: number,
+    room: Uint8Array<ArrayBuffer>,
+  ) => Promise<Uint8Array<ArrayBuffer>>,
+  hashing: SliceHashing,
 ): Promise<Uint8Array[]> {
   const count = sliceCount(size);
   const rooms = [0, 1].map(() => new Uint8Array(Math.min(SLICE_BYTES, size)));
@@ -104,7 +114,9 @@ async function hashSlices(
   for (let i = 0; i < count; i++) {
     const bytes = await next;
     if (i + 1 < count) next = readSlice(i + 1);
-    digests.push(sliceDigest(bytes));
+    const hashed = await hashing.digest(bytes);
+    digests.push(hashed.digest);
+    rooms[i % 2] = hashed.bytes;
   }
   return digests;
 }

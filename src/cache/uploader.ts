@@ -17,6 +17,7 @@ import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
 import { PartBudget } from "../storage/part_budget.ts";
+import type { SliceHashing } from "../storage/slice_hasher.ts";
 import type { Activity } from "./activity.ts";
 import { AdaptiveLimit } from "./adaptive_limit.ts";
 import type { DepotPath } from "./depot_path.ts";
@@ -59,6 +60,8 @@ const FAILURES_TO_PROBE = 8;
 /** Parts the uploader works on, and its limits. */
 export interface UploaderParts extends VersionUploadParts {
   readonly files: DepotFiles;
+  /** Hashes the slices of large files. */
+  readonly hashing: SliceHashing;
   readonly activity: Activity;
   /** Whether the backend was found unreachable, or asked for rest, and is only probed. */
   readonly isBackendDown: () => boolean;
@@ -327,7 +330,11 @@ export class Uploader {
       // Much may have happened to it while it waited.
       if (!this.#isDue(path)) continue;
       void this.#large.acquire();
-      this.#launch(path, this.#large, () => openContent(this.#parts.files, path));
+      this.#launch(
+        path,
+        this.#large,
+        () => openContent(this.#parts.files, path, this.#parts.hashing),
+      );
     }
   }
 

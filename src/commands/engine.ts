@@ -47,6 +47,7 @@ import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
+import { SliceHasher } from "../storage/slice_hasher.ts";
 
 /** Why nothing is evicted until the depot was compared with a manifest from a backup. */
 const RESTORED = "the manifest was put back from a backup, and is being compared with the depot";
@@ -75,6 +76,7 @@ export interface Engine {
   readonly platterSync: PlatterSync;
   readonly remover: Remover;
   readonly restored: RestoredMark;
+  readonly hashing: SliceHasher;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
   readonly busy: BusyDirectories;
@@ -131,7 +133,8 @@ export function buildEngine(
   const isExcluded = createLiveExclusion(() => config.exclude);
   const nowSeconds = () => Math.floor(Date.now() / 1000);
   const feed = new EventFeed();
-  const shared = { files, manifest, activity, isExcluded, nowSeconds, feed };
+  const hashing = new SliceHasher();
+  const shared = { files, manifest, activity, isExcluded, nowSeconds, feed, hashing };
   const metrics: Metrics = new Metrics(
     { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
     () => gauges(config, engine),
@@ -268,7 +271,7 @@ export function buildEngine(
       return config.evictMinAgeSeconds;
     },
   });
-  const fetcher = new ObjectFetcher(files, () => config.restoreThreads);
+  const fetcher = new ObjectFetcher(files, () => config.restoreThreads, hashing);
   const dirtyWindow = new DirtyWindow(
     () => config.readOnly ? config.dirtyWaitSeconds * 1000 : 0,
     () => performance.now(),
@@ -317,6 +320,7 @@ export function buildEngine(
     platterSync,
     remover,
     restored,
+    hashing,
     metrics,
     feed,
     busy: new BusyDirectories(),

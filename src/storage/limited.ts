@@ -2,7 +2,8 @@
  * Limits of what a backend is asked for: bytes a second up and down, operations a second.
  *
  * Where operations have to wait, restores go first: somebody waits for each of them. Bytes up and
- * down are apart and do not compete.
+ * down are apart and do not compete. Of bytes up, files of one slice go first: a few large ones would
+ * else make the many wait.
  *
  * @module
  */
@@ -45,7 +46,7 @@ export class LimitedBackend extends DecoratedBackend {
     const { up, requests } = this.#limits;
     if (content.size <= SLICE_BYTES) {
       // Before the request, whose time limit and measured time must not include the wait.
-      await up?.enter(content.size, false, signal);
+      await up?.enter(content.size, true, signal);
       return await super.put(path, content, signal, condition);
     }
     const read: Content["read"] = async (offset, length) => {

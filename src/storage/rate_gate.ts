@@ -15,8 +15,11 @@ const BURST_S = 0.25;
 /** A change of the rate is noticed after this long by those who wait, ms. */
 const LONGEST_WAIT_MS = 1000;
 
-/** So many urgent ones go before an ordinary one that waits, so that none waits for ever. */
-const URGENT_IN_A_ROW = 7;
+/**
+ * So many times its units go in urgent ones before an ordinary one that waits: seven requests before a
+ * request, many small files before a slice of a large one. None waits for ever.
+ */
+const URGENT_SHARE = 7;
 
 /** What the gate needs of time. */
 export interface Clock {
@@ -45,7 +48,8 @@ export class RateGate {
   #left = 0;
   #asOfMs: number;
   #isScheduled = false;
-  #inARow = 0;
+  /** Units of urgent ones since the last ordinary one. */
+  #urgentUnits = 0;
   #passed = 0;
 
   /** @param rate Units a second now; Infinity: no limit. */
@@ -130,9 +134,10 @@ export class RateGate {
 
   /** First come, first served, the urgent ones before. */
   #next(): Waiter {
-    const isOrdinary = this.#urgent.length === 0 ||
-      (this.#ordinary.length > 0 && this.#inARow >= URGENT_IN_A_ROW);
-    this.#inARow = isOrdinary ? 0 : this.#inARow + 1;
+    const [ordinary] = this.#ordinary, [urgent] = this.#urgent;
+    const isOrdinary = urgent === undefined ||
+      (ordinary !== undefined && this.#urgentUnits >= URGENT_SHARE * ordinary.units);
+    this.#urgentUnits = isOrdinary ? 0 : this.#urgentUnits + urgent.units;
     return (isOrdinary ? this.#ordinary : this.#urgent).shift()!;
   }
 }

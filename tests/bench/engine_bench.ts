@@ -7,74 +7,51 @@
  * @module
  */
 
-import type { Status } from "../../src/admin/status.ts";
-import { BINARY, DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
+import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
 import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
+import {
+  buildProgram,
+  cpuSeconds,
+  type Figures,
+  flush,
+  follow,
+  makeDir,
+  option,
+  peakMib,
+  type Rates,
+  report,
+  statusOf,
+  timed,
+} from "./measuring.ts";
 
 const SMALL_BYTES = 4096;
+const MEDIUM_BYTES = 64 * 1024 ** 2, MEDIUM_FILES = 6;
 const LARGE_BYTES = 1024 ** 3;
 
 /** Processes of the storm of restores. */
 const READERS = 16;
-
-/** Clock ticks of a second (sysconf(3), _SC_CLK_TCK on Linux). */
-const TICKS = 100;
-
-/** Name of a figure → value. */
-type Figures = Record<string, number>;
 
 interface Place {
   readonly dir: string;
   readonly program: string;
   readonly args: readonly string[];
   readonly files: number;
-}
-
-/** What the writing and reading program printed: seconds, median µs, 99th percentile µs. */
-async function timed(program: string, args: readonly (string | number)[], shimOf?: string) {
-  const env = shimOf === undefined ? {} : { LD_PRELOAD: SHIM, P4CACHE_DEPOT: shimOf };
-  const { code, stdout, stderr } = await run(program, args.map(String), { env });
-  if (code !== 0) throw new Error(stderr);
-  const [seconds, p50, p99] = stdout.trim().split(" ").map(Number);
-  return { seconds: seconds!, p50: p50!, p99: p99! };
-}
-
-async function statusOf(depot: string): Promise<Status> {
-  return JSON.parse((await run(BINARY, ["status", "--json", "--depot-path", depot])).stdout);
-}
-
-async function flush(depot: string): Promise<void> {
-  const { code, stderr } = await run(BINARY, ["flush", "--wait", "--depot-path", depot]);
-  if (code !== 0) throw new Error(stderr);
-}
-
-/** Processor time of the daemon so far, s. */
-function cpuSeconds({ pid }: DaemonProcess): number {
-  const fields = Deno.readTextFileSync(`/proc/${pid}/stat`).split(") ")[1]!.split(" ");
-  return (Number(fields[11]) + Number(fields[12])) / TICKS;
-}
-
-/** Most memory the daemon has had, MiB. */
-function peakMib({ pid }: DaemonProcess): number {
-  const status = Deno.readTextFileSync(`/proc/${pid}/status`);
-  return Number(/VmHWM:\s+(\d+)/.exec(status)![1]) / 1024;
-}
-
-function makeDir(path: string): string {
-  Deno.mkdirSync(path);
-  return path;
+  /** How fast it went, for the plot. */
+  readonly series: Record<string, Rates>;
 }
 
 /** Small files written, uploaded, and evicted again. */
-async function measureSmall({ dir, program, args, files }: Place): Promise<Figures> {
+async function measureSmall({ dir, program, args, files, series }: Place): Promise<Figures> {
   const alone = await timed(program, ["write", makeDir(`${dir}/alone`), files, SMALL_BYTES]);
   const depot = makeDir(`${dir}/depot`);
   const figures: Figures = {};
   {
     await using daemon = await DaemonProcess.start(depot, args);
     const cpuBefore = cpuSeconds(daemon), begun = performance.now();
-    const written = await timed(program, ["write", depot, files, SMALL_BYTES]);
-    await flush(depot);
+    const writing = timed(program, ["write", depot, files, SMALL_BYTES]);
+    const uploading = writing.then(() => flush(depot));
+    series.drain = await follow(depot, (status) => status.totals.uploadsOk, uploading);
+    const written = await writing;
     figures["4 KiB up, files/s"] = files * 1000 / (performance.now() - begun);
     figures["4 KiB up, CPU µs each"] = (cpuSeconds(daemon) - cpuBefore) * 1e6 / files;
     figures["writer slowed, ×"] = written.seconds / alone.seconds;
@@ -93,19 +70,37 @@ async function measureSmall({ dir, program, args, files }: Place): Promise<Figur
 }
 
 /** Small files brought back: one after another, and by many at once. */
-async function measureRestores({ dir, program, args, files }: Place): Promise<Figures> {
+async function measureRestores({ dir, program, args, files, series }: Place): Promise<Figures> {
   const figures: Figures = {};
   for (const readers of [1, READERS]) {
     // Named as the depot was: that is the objects' prefix.
     const depot = makeDir(`${makeDir(`${dir}/readers${readers}`)}/depot`);
     await using _daemon = await DaemonProcess.start(depot, [...args, "--read-only"]);
     const count = readers === 1 ? Math.floor(files / 5) : files;
-    const read = await timed(program, ["read", depot, count, SMALL_BYTES, readers], depot);
+    const reading = timed(program, ["read", depot, count, SMALL_BYTES, readers], depot);
+    const rates = await follow(depot, (status) => status.totals.restoresOk, reading);
+    const read = await reading;
+    if (readers > 1) series.restores = rates;
     if (readers === 1) figures["4 KiB restore, p50 µs"] = read.p50;
     if (readers === 1) figures["4 KiB restore, p99 µs"] = read.p99;
     else figures[`restores by ${readers}, files/s`] = count / read.seconds;
   }
   return figures;
+}
+
+/** Files of some slices, one after another. */
+async function measureMedium({ dir, program, args }: Place): Promise<Figures> {
+  const depot = makeDir(`${makeDir(`${dir}/medium`)}/depot`);
+  {
+    await timed(program, ["write", depot, MEDIUM_FILES, MEDIUM_BYTES]);
+    await using daemon = await DaemonProcess.start(depot, args);
+    while ((await statusOf(depot)).files.clean < MEDIUM_FILES) await flush(depot);
+    await daemon.stop();
+  }
+  Deno.removeSync(depot, { recursive: true });
+  await using _daemon = await DaemonProcess.start(makeDir(depot), [...args, "--read-only"]);
+  const read = await timed(program, ["read", depot, MEDIUM_FILES, MEDIUM_BYTES], depot);
+  return { "64 MiB down, MB/s": MEDIUM_FILES * MEDIUM_BYTES / 1e6 / read.seconds };
 }
 
 /** One large file up and down. */
@@ -118,43 +113,45 @@ async function measureLarge({ dir, program, args }: Place): Promise<Figures> {
     const begun = performance.now();
     await flush(depot);
     while ((await statusOf(depot)).files.total === 0) await flush(depot);
-    figures["1 GiB up, MiB/s"] = 1024 * 1000 / (performance.now() - begun);
+    figures["1 GiB up, MB/s"] = LARGE_BYTES / 1000 / (performance.now() - begun);
     figures["1 GiB up, peak MiB"] = peakMib(daemon);
   }
   Deno.removeSync(top, { recursive: true });
   for (const path of [top, depot]) makeDir(path);
   await using daemon = await DaemonProcess.start(depot, [...args, "--read-only"]);
   const read = await timed(program, ["read", depot, 1, LARGE_BYTES], depot);
-  figures["1 GiB down, MiB/s"] = 1024 / read.seconds;
+  figures["1 GiB down, MB/s"] = LARGE_BYTES / 1e6 / read.seconds;
   figures["1 GiB down, peak MiB"] = peakMib(daemon);
   return figures;
 }
 
-async function measure(program: string, args: readonly string[], files: number): Promise<Figures> {
-  using dir = new TempDir();
-  const place = { dir: dir.path, program, args, files };
-  return {
-    ...await measureSmall(place),
-    ...await measureRestores(place),
-    ...await measureLarge(place),
-  };
+/** What came of one storage. */
+interface Measured {
+  readonly figures: Figures;
+  readonly series: Record<string, Rates>;
 }
 
-/** The value after the flag. */
-function option(name: string): string | undefined {
-  const at = Deno.args.indexOf(name);
-  return at < 0 ? undefined : Deno.args[at + 1];
+async function measure(
+  program: string,
+  args: readonly string[],
+  files: number,
+): Promise<Measured> {
+  using dir = new TempDir();
+  const series: Record<string, Rates> = {};
+  const place = { dir: dir.path, program, args, files, series };
+  const figures = {
+    ...await measureSmall(place),
+    ...await measureRestores(place),
+    ...await measureMedium(place),
+    ...await measureLarge(place),
+  };
+  return { figures, series };
 }
 
 const files = Number(option("--files") ?? 10_000);
 using dir = new TempDir();
-const program = `${dir.path}/engine_bench`, store = `${dir.path}/store`;
-Deno.mkdirSync(store);
-const source = new URL("./c/engine_bench.c", import.meta.url).pathname;
-const built = await run("gcc", ["-O2", "-std=c11", "-o", program, source]);
-if (built.code !== 0) throw new Error(`Cannot build the measuring program: ${built.stderr}`);
-
-const all: Record<string, Figures> = {
+const program = await buildProgram(dir.path), store = makeDir(`${dir.path}/store`);
+const all: Record<string, Measured> = {
   directory: await measure(program, ["--primary-type", "nfs", "--primary-path", store], files),
 };
 const binary = versitygwBinary();
@@ -171,12 +168,11 @@ if (binary === null) {
 }
 const storages = Object.keys(all);
 console.log("".padEnd(28) + storages.map((name) => name.padStart(12)).join(""));
-for (const name of Object.keys(all.directory!)) {
+for (const name of Object.keys(all.directory!.figures)) {
   const values = storages.map((storage) => {
-    const value = all[storage]![name]!;
+    const value = all[storage]!.figures[name]!;
     return (value < 100 ? value.toFixed(2) : value.toFixed(0)).padStart(12);
   });
   console.log(name.padEnd(28) + values.join(""));
 }
-const json = option("--json");
-if (json !== undefined) Deno.writeTextFileSync(json, JSON.stringify({ files, ...all }, null, 2));
+report(all);

@@ -93,6 +93,20 @@ Deno.test("urgent ones go first, and ordinary ones are not kept waiting for ever
   assertEquals(later[7], "ordinary");
 });
 
+Deno.test("small ones go before a large one, until seven times its units have gone", async () => {
+  const time = new TestClock();
+  const gate = new RateGate(() => 100, time);
+  const passed: string[] = [];
+  const enter = (units: number, isUrgent: boolean, name: string) =>
+    void gate.enter(units, isUrgent, never).then(() => passed.push(name));
+  enter(100, false, "opens, and leaves a debt");
+  for (let i = 0; i < 2; i++) enter(50, false, "slice");
+  for (let i = 0; i < 500; i++) enter(1, true, "small");
+  await time.tick(20_000);
+  assertEquals(passed.indexOf("slice"), 1 + 7 * 50);
+  assertEquals(passed.lastIndexOf("slice"), passed.length - 1, "the next one waits for as many");
+});
+
 Deno.test("a wait ends when the signal is aborted, and takes nothing from those behind", async () => {
   const time = new TestClock();
   const gate = new RateGate(() => 1, time);

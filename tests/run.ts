@@ -9,7 +9,7 @@ const ROOT = new URL("../", import.meta.url).pathname;
 const REPORTS = `${ROOT}build/reports`;
 const TOOLS = `${ROOT}build/tools`;
 
-/** Programs that tests drive, and the Debian packages they come in. */
+/** Programs that tests drive, and the Debian packages that they, and what they need, come in. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   ci: "rcs",
   socat: "socat",
@@ -31,6 +31,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   "systemd-analyze": "systemd",
   debootstrap: "debootstrap",
   strace: "strace",
+  clang: "clang libclang-rt-dev",
   logrotate: "logrotate",
   "prometheus-node-exporter": "prometheus-node-exporter",
 };
@@ -101,7 +102,9 @@ function has(program: string): boolean {
 
 /** What cannot be installed is left to the tests that need it: they skip, and say why. */
 async function installTools(): Promise<void> {
-  const packages = Object.entries(PROGRAMS).filter(([program]) => !has(program)).map(([, p]) => p);
+  const packages = Object.entries(PROGRAMS).filter(([program]) => !has(program)).flatMap(([, p]) =>
+    p.split(" ")
+  );
   if (packages.length > 0 && Deno.uid() === 0 && has("apt-get")) {
     const env = { DEBIAN_FRONTEND: "noninteractive" };
     console.log(`Installing ${packages.join(", ")}`);

@@ -317,6 +317,19 @@ static void take_by_descriptor(p4_watch *watch, const struct fanotify_event_meta
     note(watch, P4_WATCH_CHANGED, path + skip, (size_t)length - skip, 0);
 }
 
+/* Takes the events of one read; there is room for three records of each. */
+static void take_events(p4_watch *watch, const void *events, ssize_t n) {
+    const struct fanotify_event_metadata *event = events;
+    for (; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n)) {
+        if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
+            lose(watch, EOVERFLOW);
+        else if (watch->by_handle)
+            take_by_handle(watch, event);
+        else
+            take_by_descriptor(watch, event);
+    }
+}
+
 /* Reads what is in the kernel's queue; stops when enough is gathered. Returns whether it may hold
  * more. */
 static int drain(p4_watch *watch) {
@@ -329,15 +342,7 @@ static int drain(p4_watch *watch) {
             if (errno != EAGAIN) lose(watch, errno);
             return 0;
         }
-        const struct fanotify_event_metadata *event = (const void *)watch->events;
-        for (; FAN_EVENT_OK(event, n); event = FAN_EVENT_NEXT(event, n)) {
-            if (event->vers != FANOTIFY_METADATA_VERSION || (event->mask & FAN_Q_OVERFLOW))
-                lose(watch, EOVERFLOW);
-            else if (watch->by_handle)
-                take_by_handle(watch, event);
-            else
-                take_by_descriptor(watch, event);
-        }
+        take_events(watch, watch->events, n);
     }
     return 1;
 }

@@ -99,7 +99,7 @@ static int ask(struct listing *l, struct p4_desk *desk) {
         if (fd == -2) return -EIO;
         int rc = fd < 0 ? 0 : read_answer(l, desk, fd, deadline_ns);
         if (fd >= 0) close(fd);
-        if (rc > 0) qsort(l->names, l->count, sizeof *l->names, by_name);
+        if (rc > 0 && l->count) qsort(l->names, l->count, sizeof *l->names, by_name);
         if (rc > 0) return 0;
         free_names(l);
         if (rc < 0) return rc;

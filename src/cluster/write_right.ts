@@ -10,6 +10,9 @@ import type { Health } from "../observe/health.ts";
 import type { LeaseClock } from "./lease_clock.ts";
 import type { LeaseRecord } from "./lease_record.ts";
 
+/** Between two looks at the holder's clock at most, ms. */
+const LONGEST_PAUSE_MS = 1000;
+
 /** How a daemon stands to the lease of its storage. */
 export type RightState =
   /** There is no lease to keep: writes are always allowed. */
@@ -152,7 +155,8 @@ export class WriteRight {
     while (this.#state === "held" && !this.#ended.signal.aborted) {
       const leftMs = this.#untilMs - clock.holderMs();
       if (leftMs > 0) {
-        await clock.pause(leftMs, this.#ended.signal);
+        // The pause stands still while the machine sleeps, and what is under way goes on when it wakes.
+        await clock.pause(Math.min(leftMs, LONGEST_PAUSE_MS), this.#ended.signal);
         continue;
       }
       this.#lose("suspended");

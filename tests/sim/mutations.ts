@@ -8,6 +8,7 @@
 
 import { parseArgs } from "deno-std/cli/parse_args.js";
 import { PLANTED_BUGS, type PlantedBug } from "./planted_bugs.ts";
+import { PLANTED_HOST_BUGS } from "./planted_host_bugs.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = `${ROOT}docs/explanation/simulation.md`;
@@ -19,6 +20,9 @@ const FOLDERS = ["src", "ffi", "tests/sim"], FILES = ["deno.json", "deno.lock"];
 
 /** Copies looked at side by side. */
 const AT_ONCE = 2;
+
+/** Clusters that are run for a bug of several hosts. */
+const CLUSTERS = 60;
 
 const flags = parseArgs(Deno.args, { string: ["only", "steps"] });
 const steps = Number(flags.steps ?? 6_000_000);
@@ -66,12 +70,15 @@ async function find(bug: PlantedBug): Promise<Found | null> {
   try {
     copyProgram(dir);
     plant(bug, dir);
+    const program = PLANTED_HOST_BUGS.includes(bug)
+      ? [`${dir}/tests/sim/hosts.ts`, `--clusters=${CLUSTERS}`]
+      : [`${dir}/tests/sim/sim.ts`, `--steps=${steps}`];
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "--no-check", `${dir}/tests/sim/sim.ts`, `--steps=${steps}`],
+      args: ["run", "-A", "--no-check", ...program],
       env: { NO_COLOR: "1" },
     }).output();
     const text = new TextDecoder().decode(stdout);
-    const broken = /Broken promise after (\d+) steps: (P\d)/.exec(text);
+    const broken = /Broken promise after (\d+) steps: ([PF]\d)/.exec(text);
     const seed = /--seed (\d+)/.exec(text)?.[1];
     if (broken === null && !text.includes("no promise broken")) {
       throw new Error(`'${bug.name}' does not run: ${new TextDecoder().decode(stderr)}`);
@@ -99,7 +106,9 @@ function writeTable(found: readonly Found[]): void {
   );
 }
 
-const waiting = PLANTED_BUGS.filter(({ name }) => name.includes(flags.only ?? ""));
+const waiting = [...PLANTED_BUGS, ...PLANTED_HOST_BUGS].filter(({ name }) =>
+  name.includes(flags.only ?? "")
+);
 const results = new Map<PlantedBug, Found | null>();
 const queue = [...waiting];
 await Promise.all(Array.from({ length: AT_ONCE }, async () => {

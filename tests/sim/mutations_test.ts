@@ -1,10 +1,11 @@
 import { assertEquals } from "deno-std/assert/mod.js";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
+import { PLANTED_HOST_BUGS } from "./planted_host_bugs.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 Deno.test("every planted bug can still be planted", () => {
-  for (const { name, edits } of PLANTED_BUGS) {
+  for (const { name, edits } of [...PLANTED_BUGS, ...PLANTED_HOST_BUGS]) {
     for (const { file, find } of edits) {
       const times = Deno.readTextFileSync(ROOT + file).split(find).length - 1;
       assertEquals(

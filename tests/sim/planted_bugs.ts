@@ -34,7 +34,11 @@ const UPLOAD = "src/cache/version_upload.ts";
 const KERNEL_EVICTION = "tests/sim/world/sim_eviction.ts";
 const KERNEL_FILES = "tests/sim/world/sim_files.ts";
 
-function bug(name: string, ...edits: readonly (readonly [string, string, string])[]): PlantedBug {
+/** @param edits File, text, and what stands there instead. */
+export function bug(
+  name: string,
+  ...edits: readonly (readonly [string, string, string])[]
+): PlantedBug {
   return { name, edits: edits.map(([file, find, replace]) => ({ file, find, replace })) };
 }
 

@@ -16,6 +16,13 @@ import type { WriteRight } from "./write_right.ts";
 /** Share of the time to live that a request may take. */
 const TIMEOUT_SHARE = 1 / 6;
 
+/** @param backend The primary, without limits and retries. */
+export function leaseStore({ leaseTtlSeconds, primary }: Config, backend: Backend): LeaseStore {
+  // A file system renames over a file, but not over one certain version of it (`nfs_backend.ts`).
+  const certain = primary.type === "nfs" ? "first" : "all";
+  return new LeaseStore(backend, certain, leaseTtlSeconds, leaseTtlSeconds * 1000 * TIMEOUT_SHARE);
+}
+
 /**
  * The lease that is to be taken before anything is written; null where there is none to take.
  * @param backend The primary, without limits and retries.
@@ -29,18 +36,15 @@ export function openLease(
   stateDir: string,
 ): Lease | null {
   if (config.readOnly || config.lease === "off") return null;
-  const { leaseTtlSeconds: ttlSeconds, primary } = config;
   right.require(backend.label);
-  // A file system renames over a file, but not over one certain version of it (`nfs_backend.ts`).
-  const certain = primary.type === "nfs" ? "first" : "all";
   return new Lease({
-    store: new LeaseStore(backend, certain, ttlSeconds, ttlSeconds * 1000 * TIMEOUT_SHARE),
+    store: leaseStore(config, backend),
     right,
     holder: readHolder(stateDir),
     session: crypto.randomUUID(),
     host: Deno.hostname(),
     pid: Deno.pid,
-    ttlSeconds,
+    ttlSeconds: config.leaseTtlSeconds,
     isRequired: config.lease === "on",
     clock: machineClock(),
     log: getLog("lease"),

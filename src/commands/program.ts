@@ -23,6 +23,7 @@ import { addInvalidateCommand } from "./invalidate.ts";
 import { addExecCommand } from "./exec.ts";
 import { addFlushCommand } from "./flush.ts";
 import { addGcCommand } from "./gc.ts";
+import { addLeaseCommand } from "./lease.ts";
 import { addLsCommand, addQueueCommand } from "./ls.ts";
 import { addMigrateCommand } from "./migrate.ts";
 import { addPinCommands } from "./pin.ts";
@@ -122,6 +123,7 @@ export function buildProgram(
   addExecCommand(program, terminal, setExitCode);
   addBenchCommand(program, terminal);
   addStorageCommand(program, terminal);
+  addLeaseCommand(program, terminal);
   addRollbackCommand(program, terminal);
   addRunCommand(program, setExitCode);
   addCompletionCommand(program, terminal);

@@ -161,6 +161,46 @@ Deno.test({
 });
 
 Deno.test({
+  name: "the lease is shown, and taken away from a daemon that cannot be stopped",
+  ignore: binary === null || !mayWatch(),
+  fn: async () => {
+    using dir = new TempDir();
+    const server = await startVersitygw(binary!);
+    const { endpoint, bucket, accessKey, secretKey } = server.config();
+    const [first, second] = ["first", "second"].map((name) =>
+      site(dir.path, name, {
+        type: "s3",
+        endpoint,
+        bucket,
+        access_key: accessKey,
+        secret_key: secretKey,
+        path_prefix: "one",
+      })
+    );
+    const lease = async (...flags: string[]) => {
+      const args = ["lease", ...first!.args, "--depot-path", first!.depot, ...flags];
+      const { code, stdout, stderr } = await run(BINARY, args);
+      assertEquals(code, 0, stderr);
+      return stdout;
+    };
+    try {
+      assertMatch(await lease(), /no daemon has ever held a lease/);
+      await using a = await DaemonProcess.start(first!.depot, first!.args);
+      assertMatch(await lease(), /held by the daemon on \S+ \(pid \d+, since \S+, epoch 1\)/);
+      const begunMs = Date.now();
+      assertMatch(await lease("--take-away"), /free; the daemon on .* epoch 2\) gave it back/);
+      assert(Date.now() - begunMs >= TTL_SECONDS * 1000, "it did not wait");
+      assertStringIncludes(a.log(), "Fenced: ");
+      await using b = await DaemonProcess.start(second!.depot, second!.args);
+      assertEquals((await statusOf(b.depot)).lease.state, "held");
+      assertEquals(JSON.parse(await lease("--json")).epoch, 3);
+    } finally {
+      await server.end();
+    }
+  },
+});
+
+Deno.test({
   name: "an archive directory has one writer too, and a crash costs its own installation nothing",
   ignore: !mayWatch(),
   fn: async () => {

@@ -10,7 +10,7 @@ import { STATE_DIR } from "../cache/depot_path.ts";
 import { readDocument } from "../config/document.ts";
 import { ByteOutput, ReaderGone } from "./byte_output.ts";
 import type { QueryOptions } from "./access_options.ts";
-import { findDepot } from "./control_client.ts";
+import { chosenConfig, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";
 
 /** A query under way. */
@@ -64,8 +64,9 @@ export async function walk(
 /** Where the access log of the depot that is meant lies. */
 function logDirectory(options: QueryOptions): string {
   if (options.db !== undefined) return resolve(Deno.cwd(), options.db);
-  if (options.config !== undefined) {
-    const document = readDocument(options.config, Deno.readTextFileSync);
+  const config = chosenConfig(options);
+  if (config !== null) {
+    const document = readDocument(config, Deno.readTextFileSync);
     const path = (document as { access_db_path?: unknown } | null)?.access_db_path;
     if (typeof path === "string") return resolve(Deno.cwd(), path);
   }

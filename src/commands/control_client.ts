@@ -42,8 +42,8 @@ export function addDepotOptions(command: Command): Command {
  */
 export function findDepot(choice: DepotChoice): string {
   if (choice.depotPath !== undefined) return resolve(Deno.cwd(), choice.depotPath);
-  if (choice.config !== undefined) return depotOfConfig(choice.config);
-  if (choice.depot !== undefined) return depotOfConfig(configNamed(choice.depot));
+  const config = chosenConfig(choice);
+  if (config !== null) return depotOfConfig(config);
   const named = Deno.env.get("P4CACHE_DEPOT");
   if (named) return resolve(Deno.cwd(), named);
   const around = depotAround(Deno.cwd());
@@ -55,6 +55,25 @@ export function findDepot(choice: DepotChoice): string {
     "Cannot tell which depot is meant: give --depot-path or --config, or set P4CACHE_DEPOT" +
       (files.length === 0 ? "" : `; or --depot with one of ${namesOf(files)}`),
   );
+}
+
+/** The configuration that the flags name; null when they name none. */
+export function chosenConfig({ config, depot }: DepotChoice): string | null {
+  return config ?? (depot === undefined ? null : configNamed(depot));
+}
+
+/** The configuration of a depot among those that services have; null when it has none there. */
+export function configOfDepot(depot: string): string | null {
+  const dirs = [dirname(SYSTEM_CONFIG), DEPOTS_DIR].filter(exists);
+  const paths = dirs.flatMap((dir) => depotFiles(dir).map(({ path }) => path));
+  const names = (path: string) => {
+    try {
+      return depotOfConfig(path) === depot;
+    } catch {
+      return false; // of another program, or not readable: it says nothing of this depot
+    }
+  };
+  return paths.find(names) ?? null;
 }
 
 /** The file of that name, where `run` has its own or where `p4-cache@.service` has them. */

@@ -11,9 +11,10 @@ import type { Patient } from "../doctor/examine.ts";
 import {
   addDepotOptions,
   askDaemon,
+  chosenConfig,
+  configOfDepot,
   type DepotChoice,
   findDepot,
-  SYSTEM_CONFIG,
 } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -49,7 +50,7 @@ export function addDoctorCommand(
 /** What is known of the depot that is meant. */
 export async function patientOf(options: DepotChoice): Promise<Patient> {
   const depot = findDepot(options);
-  const configFile = options.config ?? systemConfigOf(depot);
+  const configFile = chosenConfig(options) ?? configOfDepot(depot);
   let daemon: Status | null = null, why = "";
   try {
     daemon = await askDaemon<Status>(depot, "status");
@@ -57,15 +58,6 @@ export async function patientOf(options: DepotChoice): Promise<Patient> {
     why = (error as Error).message;
   }
   return { depot, configFile, config: await load(configFile), daemon, why };
-}
-
-/** The system's configuration, where it is for this depot. */
-function systemConfigOf(depot: string): string | null {
-  try {
-    return findDepot({ config: SYSTEM_CONFIG }) === depot ? SYSTEM_CONFIG : null;
-  } catch {
-    return null;
-  }
 }
 
 async function load(file: string | null): Promise<Patient["config"]> {

@@ -171,6 +171,10 @@ Deno.test("under a real systemd the installed units do what they say", {
     await writeOutside(more, "e.c,v");
     const all = await system.must("p4-cache", "status", "--all");
     assertMatch(all, /^more +healthy, 1 files.*\nprojects +healthy/);
+    const one = await system.must("p4-cache", "status", "--depot", "more");
+    assertStringIncludes(one, `${more}/depot (read-write)`);
+    const { stdout } = await system.run("p4-cache", "doctor", "--depot-path", `${more}/depot`);
+    assertStringIncludes(stdout, `configuration: ${dir}/more.json is valid`);
     await system.must("systemctl", "stop", unit);
     assertEquals(await system.property(unit, "Result"), "success");
     assert(!(await system.journal(unit)).includes("SIGKILL"));

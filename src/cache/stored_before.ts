@@ -1,7 +1,7 @@
 /**
  * Spares the upload of files that storage has already, where the manifest does not know: a depot that was
- * copied or kept without its state directory, or the state of the C++ implementation, which keeps no
- * versions.
+ * copied or kept without its state directory, a manifest from a backup, or the state of the C++
+ * implementation, which keeps no versions.
  *
  * The manifest remembers when it was made, or when another program wrote to it last. A file that was
  * changed before (its ctime, which no program can set back) is compared with its object before it is sent:
@@ -17,6 +17,7 @@
 
 import { createHash } from "node:crypto";
 import type { Manifest } from "../manifest/manifest.ts";
+import { RestoredMark } from "../manifest/restored_mark.ts";
 import { type Backend, nullIfAbsent, type ObjectInfo, SLICE_BYTES } from "../storage/backend.ts";
 import type { DepotPath } from "./depot_path.ts";
 import type { LocalContent } from "./upload_content.ts";
@@ -25,12 +26,13 @@ import type { LocalContent } from "./upload_content.ts";
 const TABLE = "meta", SINCE_KEY = "known_since";
 
 /**
- * At start: notes the time when the manifest is new, or another program wrote to it.
+ * At start: notes the time when the manifest is new, comes from a backup, or another program wrote to it.
  * @param nowNs Since the epoch.
  */
 export async function noteUnknownPast(manifest: Manifest, nowNs: bigint): Promise<void> {
   const table = manifest.table(TABLE);
-  if (table.get(SINCE_KEY) !== null && !manifest.needsRecount) return;
+  const isFromBackup = new RestoredMark(manifest).sinceSeconds !== null;
+  if (table.get(SINCE_KEY) !== null && !manifest.needsRecount && !isFromBackup) return;
   const value = new Uint8Array(8);
   new DataView(value.buffer).setBigInt64(0, nowNs);
   table.set(SINCE_KEY, value);

@@ -101,6 +101,8 @@ export async function recover(
 ): Promise<Map<string, DepotPath>> {
   if (manifest.needsRecount) {
     const cutOff = await recount(manifest);
+    // A file may have been written at a deleted path, stored and evicted since: its object is all there is.
+    manifest.forgetDeletions();
     log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
   }
   await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);

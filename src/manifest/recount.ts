@@ -1,8 +1,6 @@
 /**
  * Counts the manifest's rows anew and brings it into our order after another program (the C++
- * implementation) wrote to it: its "uploading" rows were cut off by a stop or crash and become dirty, and
- * no deletion that we noted before counts any more: a file may have been written at its path, stored and
- * evicted since, and then its object is all there is of it.
+ * implementation) wrote to it: its "uploading" rows were cut off by a stop or crash and become dirty.
  *
  * @module
  */
@@ -13,8 +11,6 @@ import { CLEAN, decodeRow, DIRTY } from "./schema.ts";
 /** Runs before anything else uses the manifest. Returns how many uploads were cut off. */
 export async function recount(manifest: Manifest): Promise<number> {
   const { counters } = manifest;
-  manifest.forgetDeletions();
-  await manifest.commit();
   counters.total =
     counters.dirty =
     counters.bytes =

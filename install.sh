@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs, upgrades and removes p4-cache. POSIX sh; needs only what every Linux has, and curl or wget.
 # Nothing is touched before every file is there and its checksum is right; each file is put in place by
-# one rename; a second run changes nothing. The whole script is one function, called in its last line: a
-# download that was cut short does nothing.
+# one rename; a second run changes nothing. It is one file because it is piped from curl to sh, and one
+# function, called in its last line, because a download that was cut short must do nothing.
 
 p4_cache_installer() {
     set -eu
@@ -212,7 +212,25 @@ USAGE
     sum_of() { sha256sum "$1" | cut -d ' ' -f 1; }
     promised_sum() { awk -v name="$1" '$2 == name { print $1 }' "$WORK/SHA256SUMS"; }
     sum_is_right() { [ -n "$(promised_sum "$2")" ] && [ "$(sum_of "$1")" = "$(promised_sum "$2")" ]; }
-    is_published() { [ -n "$(promised_sum "$1")" ]; }
+
+    # What is installed beside the program and its settings, in FILES: name in the release, place, mode.
+    list_files() {
+        UNIT=p4-cache.service
+        [ "$REPLICA" = 0 ] || UNIT=p4-cache-replica.service
+        DOC_DIR=$SHARE_DIR/doc/p4-cache
+        FILES="libp4shim-$VERSION-linux-$ARCH.so $LIB_DIR/libp4shim.so 755
+$UNIT $SYSTEMD_DIR/p4-cache.service 644
+p4-cache@.service $SYSTEMD_DIR/p4-cache@.service 644
+p4-cache-depots.service $SYSTEMD_DIR/p4-cache-depots.service 644
+p4-cache.tmpfiles $TMPFILES_DIR/p4-cache.conf 644
+p4-cache.logrotate $LOGROTATE_DIR/p4-cache 644
+p4-cache-forking.service $DOC_DIR/p4-cache-forking.service 644
+p4d-p4cache.conf $DOC_DIR/p4d-p4cache.conf 644
+p4-cache.1 $SHARE_DIR/man/man1/p4-cache.1 644
+p4-cache.bash $SHARE_DIR/bash-completion/completions/p4-cache 644
+p4-cache.zsh $SHARE_DIR/zsh/site-functions/_p4-cache 644
+p4-cache.fish $SHARE_DIR/fish/vendor_completions.d/p4-cache.fish 644"
+    }
 
     get_release() {
         has sha256sum || die "Cannot check the files: sha256sum is missing; install coreutils"
@@ -233,17 +251,13 @@ USAGE
         fetch SHA256SUMS || die "Cannot get SHA256SUMS from $SOURCE; nothing was changed"
         check_signature
         BINARY=p4-cache-$VERSION-linux-$ARCH
-        SHIM=libp4shim-$VERSION-linux-$ARCH.so
-        is_published "$BINARY" ||
+        [ -n "$(promised_sum "$BINARY")" ] ||
             die "Cannot install $VERSION from $SOURCE: there is no $BINARY; nothing was changed"
-        if [ "$REPLICA" = 1 ]; then UNIT_SOURCE=p4-cache-replica.service; else UNIT_SOURCE=p4-cache.service; fi
-        for NAME in "$SHIM" "$UNIT_SOURCE" p4-cache@.service p4-cache-depots.service \
-            p4-cache-forking.service p4d-p4cache.conf p4-cache.tmpfiles p4-cache.logrotate config.json env; do
-            need_file "$NAME"
-        done
-        for NAME in p4-cache.1 p4-cache.bash p4-cache.zsh p4-cache.fish; do
-            if is_published "$NAME"; then need_file "$NAME"; fi
-        done
+        list_files
+        for NAME in config.json env; do need_file "$NAME"; done
+        while read -r NAME _; do need_file "$NAME"; done <<LIST
+$FILES
+LIST
         # 90 MB that are there already are not fetched again.
         if [ -f "$DESTDIR$BIN_DIR/p4-cache" ] && sum_is_right "$DESTDIR$BIN_DIR/p4-cache" "$BINARY"; then
             NEW_BINARY=0
@@ -271,13 +285,15 @@ USAGE
 
     # ---- putting them in place ----------------------------------------------------------------------
 
-    # Our units name the usual places; yours go in their stead.
-    localise() {
+    # Our files name the usual places; yours go in their stead.
+    localise() { # NAME
+        case $1 in *.so) return ;; esac
         sed -e "s|/usr/local/bin/|$BIN_DIR/|g" -e "s|/usr/local/lib/|$LIB_DIR/|g" \
             -e "s|/etc/p4-cache/|$CONFIG_DIR/|g" -e "s|/var/log/p4-cache\([ /]\)|$LOG_DIR\1|g" \
             -e "s|/var/lib/node_exporter/textfile|$TEXTFILE_DIR|g" \
             -e "s|^User=perforce|User=$RUN_AS|" -e "s|^Group=perforce|Group=$RUN_AS|" \
-            -e "s|perforce perforce|$RUN_AS $RUN_AS|g" "$WORK/$1" >"$WORK/$1.local"
+            -e "s|perforce perforce|$RUN_AS $RUN_AS|g" "$WORK/$1" >"$WORK/local"
+        mv "$WORK/local" "$WORK/$1"
     }
 
     make_dir() { # PATH MODE [OWNER]
@@ -306,10 +322,6 @@ USAGE
         sync "$PLACING" 2>/dev/null || sync
         mv -f -- "$PLACING" "$DESTDIR$2"
         PLACING=''
-    }
-
-    put_if_missing() { # SOURCE TARGET MODE OWNER
-        [ -e "$DESTDIR$2" ] || put "$@"
     }
 
     put_link() { # TARGET PATH
@@ -393,41 +405,34 @@ USAGE
         make_user
         put_binary
         PROGRAM_CHANGES=$CHANGES
-        put "$WORK/$SHIM" "$LIB_DIR/libp4shim.so" 755 root:root
         make_dir "$CONFIG_DIR" 750 "root:$RUN_AS"
         make_dir "$LOG_DIR" 750 "$RUN_AS:$RUN_AS"
         make_dir "$TEXTFILE_DIR" 755 "$RUN_AS:$RUN_AS"
-        for NAME in "$UNIT_SOURCE" p4-cache@.service p4-cache-depots.service \
-            p4-cache-forking.service p4d-p4cache.conf p4-cache.tmpfiles p4-cache.logrotate config.json; do
-            localise "$NAME"
-        done
+        localise config.json
         if [ "$REPLICA" = 1 ]; then
             sed 's/^  "depot_path".*/&\
-  "read_only": true,/' "$WORK/config.json.local" >"$WORK/replica.json"
-            mv "$WORK/replica.json" "$WORK/config.json.local"
+  "read_only": true,/' "$WORK/config.json" >"$WORK/replica.json"
+            mv "$WORK/replica.json" "$WORK/config.json"
         fi
-        put_if_missing "$WORK/config.json.local" "$CONFIG_DIR/config.json" 640 "root:$RUN_AS"
-        put_if_missing "$WORK/env" "$CONFIG_DIR/env" 640 "root:$RUN_AS"
-        UNITS_BEFORE=$CHANGES
-        put "$WORK/$UNIT_SOURCE.local" "$SYSTEMD_DIR/p4-cache.service" 644
-        put "$WORK/p4-cache@.service.local" "$SYSTEMD_DIR/p4-cache@.service" 644
-        put "$WORK/p4-cache-depots.service.local" "$SYSTEMD_DIR/p4-cache-depots.service" 644
-        put "$WORK/p4-cache.tmpfiles.local" "$TMPFILES_DIR/p4-cache.conf" 644
-        UNIT_CHANGES=$((CHANGES - UNITS_BEFORE))
+        for NAME in config.json env; do
+            [ -e "$DESTDIR$CONFIG_DIR/$NAME" ] || put "$WORK/$NAME" "$CONFIG_DIR/$NAME" 640 "root:$RUN_AS"
+        done
+        while read -r NAME PLACE MODE; do
+            localise "$NAME"
+            BEFORE=$CHANGES
+            put "$WORK/$NAME" "$PLACE" "$MODE" root:root
+            case $PLACE in
+                "$SYSTEMD_DIR"/* | "$TMPFILES_DIR"/*) UNIT_CHANGES=$((UNIT_CHANGES + CHANGES - BEFORE)) ;;
+            esac
+        done <<LIST
+$FILES
+LIST
         if [ "$UNIT_CHANGES" != 0 ] && runs_systemd; then
             act "reload systemd's units" systemctl daemon-reload
             ! has systemd-tmpfiles ||
                 act "make what $TMPFILES_DIR/p4-cache.conf lists" systemd-tmpfiles --create "$TMPFILES_DIR/p4-cache.conf"
         fi
-        put "$WORK/p4-cache.logrotate.local" "$LOGROTATE_DIR/p4-cache" 644
-        put "$WORK/p4-cache-forking.service.local" "$SHARE_DIR/doc/p4-cache/p4-cache-forking.service" 644
-        put "$WORK/p4d-p4cache.conf.local" "$SHARE_DIR/doc/p4-cache/p4d-p4cache.conf" 644
-        put_optional p4-cache.1 "$SHARE_DIR/man/man1/p4-cache.1"
-        put_optional p4-cache.bash "$SHARE_DIR/bash-completion/completions/p4-cache"
-        put_optional p4-cache.zsh "$SHARE_DIR/zsh/site-functions/_p4-cache"
-        put_optional p4-cache.fish "$SHARE_DIR/fish/vendor_completions.d/p4-cache.fish"
     }
-    put_optional() { if [ -f "$WORK/$1" ]; then put "$WORK/$1" "$2" 644; fi; }
 
     # ---- starting, and going back -------------------------------------------------------------------
 
@@ -547,16 +552,14 @@ USAGE
         for SERVICE in $(active_services); do
             act "stop $SERVICE" systemctl disable --now "$SERVICE"
         done
-        for NAME in "$BIN_DIR/p4-cache-access" "$BIN_DIR/p4-cache" "$BIN_DIR/p4-cache.previous" \
-            "$BIN_DIR/p4-cache.failed" "$LIB_DIR/libp4shim.so" \
-            "$SYSTEMD_DIR/p4-cache.service" "$SYSTEMD_DIR/p4-cache@.service" \
-            "$SYSTEMD_DIR/p4-cache-depots.service" \
-            "$TMPFILES_DIR/p4-cache.conf" "$LOGROTATE_DIR/p4-cache" \
-            "$SHARE_DIR/man/man1/p4-cache.1" "$SHARE_DIR/bash-completion/completions/p4-cache" \
-            "$SHARE_DIR/zsh/site-functions/_p4-cache" "$SHARE_DIR/fish/vendor_completions.d/p4-cache.fish"; do
-            remove_file "$NAME"
+        for NAME in p4-cache-access p4-cache p4-cache.previous p4-cache.failed; do
+            remove_file "$BIN_DIR/$NAME"
         done
-        remove_dir "$SHARE_DIR/doc/p4-cache"
+        list_files
+        while read -r _ PLACE _; do remove_file "$PLACE"; done <<LIST
+$FILES
+LIST
+        remove_dir "$DOC_DIR"
         if runs_systemd && [ "$CHANGES" != 0 ]; then act "reload systemd's units" systemctl daemon-reload; fi
         if [ "$PURGE" = 1 ]; then
             remove_dir "$CONFIG_DIR"

@@ -23,6 +23,7 @@ const SCHEMES = { "s3:": "s3", "gs:": "gcs", "azure:": "azure" } as const;
 export function placeConfig(primary: BackendConfig, to: string | null): BackendConfig {
   if (to === null) {
     if (primary.type === "nfs") return { ...primary, path: `${primary.path}/${UNDER}` };
+    if (primary.type === "peer") return primary; // of a replica: it refuses to be written to
     return { ...primary, prefix: joined(primary.prefix, UNDER) };
   }
   if (to.startsWith("/")) return { type: "nfs", path: to.replace(/(.)\/+$/, "$1") };

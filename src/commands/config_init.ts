@@ -9,8 +9,11 @@ import type { BackendType } from "../config/config.ts";
 import { ConfigError, EnvironmentError, reasonOf } from "../errors.ts";
 import type { Terminal } from "./terminal.ts";
 
+/** What a primary can have. */
+type StorageType = Exclude<BackendType, "peer">;
+
 /** What has to be known of each storage, with something to replace. */
-const PLACES: Readonly<Record<BackendType, Readonly<Record<string, string>>>> = {
+const PLACES: Readonly<Record<StorageType, Readonly<Record<string, string>>>> = {
   s3: { bucket: "my-p4-depot", region: "us-east-1" },
   azure: { container: "my-p4-depot", account_name: "myaccount" },
   gcs: { bucket: "my-p4-depot" },
@@ -38,7 +41,7 @@ export function addConfigInit(config: Command, terminal: Terminal): void {
       "before",
       "Examples:\n  p4-cache config init --depot /mnt/nvme/depot --type s3 /etc/p4-cache/config.json\n",
     )
-    .action((file: string | undefined, options: { depot: string; type: BackendType }) => {
+    .action((file: string | undefined, options: { depot: string; type: StorageType }) => {
       const text = JSON.stringify(document(options.depot, options.type), null, 2) + "\n";
       if (file === undefined) return terminal.out(text);
       write(file, text);
@@ -48,7 +51,7 @@ export function addConfigInit(config: Command, terminal: Terminal): void {
     });
 }
 
-function document(depot: string, type: BackendType): Record<string, unknown> {
+function document(depot: string, type: StorageType): Record<string, unknown> {
   return {
     depot_path: depot,
     primary: { type, ...PLACES[type] },

@@ -61,6 +61,7 @@ import { listenToOperator, stopSignal } from "./signals.ts";
 import { callSupervisor } from "./supervised.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
+import { openPeerServer } from "./peers.ts";
 import { openFreshness, startCluster } from "./replica.ts";
 import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from "./storage.ts";
 
@@ -135,12 +136,12 @@ export async function runDaemon(
   // Before the first request: until that is done, no evicted file is said to be absent.
   if (findsRenames) engine.findRenames(left);
   const backends = secondary === null ? [primary] : [primary, secondary];
-  const cluster = startCluster(config, engine, freshness, backends, primary);
-  const server = await ShimServer.listen(
-    state.shimSocket,
-    config.socketMode,
-    shimRequests(engine, backends, cluster.revalidator),
-  );
+  // A peer has no feed: it is where the objects are.
+  const feedBackend = config.primary.type === "peer" ? secondary : primary;
+  const cluster = startCluster(config, engine, freshness, backends, feedBackend);
+  const requests = shimRequests(engine, backends, cluster.revalidator);
+  const server = await ShimServer.listen(state.shimSocket, config.socketMode, requests);
+  const peers = openPeerServer(config, engine, backends, requests.revalidate);
   const accesses = config.accessLogEnabled
     ? AccessReceiver.listen(
       state.accessSocket,
@@ -253,7 +254,7 @@ export async function runDaemon(
   stopPulse();
   await Promise.all([control.close(), http?.close(), scrubber.stop(), backups.stop()]);
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
-  await server.close();
+  await Promise.all([server.close(), peers?.close()]);
   await accesses?.close();
   const transfersEnd = [engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)];
   right.endWaits(); // uploads that wait for the lease

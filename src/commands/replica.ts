@@ -59,14 +59,14 @@ export interface Cluster {
 
 /**
  * Starts what the daemon's mode has.
- * @param feedBackend Where the change feed is.
+ * @param feedBackend Where the change feed is; null: nowhere.
  */
 export function startCluster(
   config: Config,
   engine: Engine,
   freshness: Freshness | null,
   backends: readonly RetryingBackend[],
-  feedBackend: RetryingBackend,
+  feedBackend: RetryingBackend | null,
 ): Cluster {
   const metrics: ReplicaMetrics = new ReplicaMetrics(engine.metrics.registry, () => ({
     isFollowed: follower === null ? null : follower.state === "followed",
@@ -75,12 +75,13 @@ export function startCluster(
   const revalidator = freshness === null
     ? null
     : newRevalidator(config, engine, freshness, backends, metrics);
-  const follower: FeedFollower | null = freshness === null || config.feedPollIntervalSeconds === 0
-    ? null
-    : newFollower(config, engine, freshness, feedBackend, metrics);
-  const publisher = config.readOnly || !config.changeFeed
-    ? null
-    : newPublisher(config, feedBackend);
+  const isFollowing = freshness !== null && config.feedPollIntervalSeconds > 0;
+  const follower: FeedFollower | null = isFollowing && feedBackend !== null
+    ? newFollower(config, engine, freshness, feedBackend, metrics)
+    : null;
+  const publisher = !config.readOnly && config.changeFeed && feedBackend !== null
+    ? newPublisher(config, feedBackend)
+    : null;
   follower?.start();
   publisher?.start();
   return {

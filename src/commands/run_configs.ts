@@ -52,6 +52,8 @@ function placeOf(backend: BackendConfig): string {
   switch (backend.type) {
     case "nfs":
       return Deno.realPathSync(backend.path);
+    case "peer":
+      return backend.endpoint;
     case "azure":
       return [backend.endpoint ?? backend.accountName, backend.container, backend.prefix].join("/");
     default:

@@ -188,7 +188,7 @@ export function warnOfUnverified(config: Config, log: Logger): void {
 }
 
 function isUnverified(config: BackendConfig): boolean {
-  return config.type !== "nfs" && !config.verifySsl;
+  return "verifySsl" in config && !config.verifySsl;
 }
 
 /** Warns of secrets in files that others can read. */
@@ -197,13 +197,14 @@ export function checkSecretFiles(
   env: (name: string) => string | undefined,
   log: Logger,
 ): void {
-  for (const backend of [config.primary, config.secondary]) {
-    if (backend === null) continue;
-    for (const [field, path] of Object.entries(backend)) {
-      if (!field.endsWith("File") || typeof path !== "string") continue;
-      const warning = secretFileWarning(path, env);
-      if (warning !== null) log.warning(warning);
-    }
+  const backends = [config.primary, config.secondary].filter((backend) => backend !== null);
+  const paths = backends.flatMap((backend) =>
+    Object.entries(backend).filter(([field]) => field.endsWith("File")).map(([, path]) => path)
+  );
+  for (const path of [...paths, config.peerTokenFile, config.peerKeyPath]) {
+    if (typeof path !== "string") continue;
+    const warning = secretFileWarning(path, env);
+    if (warning !== null) log.warning(warning);
   }
 }
 

@@ -9,6 +9,7 @@ import { count, mebibytes, PATH, seconds, TEXT } from "./kinds.ts";
 import { BACKEND_TYPES, type BackendSetting } from "./setting.ts";
 
 const CLOUD: readonly BackendType[] = ["s3", "azure", "gcs"];
+const SERVERS: readonly BackendType[] = [...CLOUD, "peer"];
 
 /** Settings of a storage backend; each exists for both roles. */
 export const BACKEND_SETTINGS: readonly BackendSetting[] = [
@@ -20,13 +21,13 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     kind: { is: "choice", of: BACKEND_TYPES },
     fallback: null,
     required: true,
-    help: "s3, azure, gcs or nfs",
+    help: "s3, azure, gcs, nfs, or peer: another daemon, only read",
   },
   {
     key: "endpoint",
     field: "endpoint",
     flag: "endpoint",
-    types: CLOUD,
+    types: SERVERS,
     kind: { is: "url" },
     fallback: null,
     fallbackText: "the provider's own",
@@ -102,6 +103,25 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     kind: { is: "secretFile" },
     fallback: null,
     help: "file that holds the secret key; read again when it changes",
+  },
+  {
+    key: "token",
+    field: "token",
+    flag: "token",
+    types: ["peer"],
+    kind: TEXT,
+    fallback: null,
+    help: "the peer's token; better in a file, flags are visible in ps",
+    secret: true,
+  },
+  {
+    key: "token_file",
+    field: "tokenFile",
+    flag: "token-file",
+    types: ["peer"],
+    kind: { is: "secretFile" },
+    fallback: null,
+    help: "file that holds the peer's token; read again when it changes",
   },
   {
     key: "account_name",
@@ -225,7 +245,7 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     key: "ca_cert_path",
     field: "caCertPath",
     flag: "ca-cert",
-    types: CLOUD,
+    types: SERVERS,
     kind: PATH,
     fallback: null,
     fallbackText: "the system's CAs",
@@ -311,7 +331,7 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     key: "client_cert_path",
     field: "clientCertPath",
     flag: "client-cert",
-    types: CLOUD,
+    types: SERVERS,
     kind: PATH,
     fallback: null,
     help: "certificate that the server asks of us (mutual TLS), PEM",
@@ -320,7 +340,7 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     key: "client_key_path",
     field: "clientKeyPath",
     flag: "client-key",
-    types: CLOUD,
+    types: SERVERS,
     kind: PATH,
     fallback: null,
     help: "key of that certificate, PEM",
@@ -329,7 +349,7 @@ export const BACKEND_SETTINGS: readonly BackendSetting[] = [
     key: "idle_timeout",
     field: "idleTimeoutSeconds",
     flag: "idle-timeout",
-    types: CLOUD,
+    types: SERVERS,
     kind: seconds(1, 3600),
     fallback: 30,
     help: "longest time without progress, connecting included, before a request is given up",

@@ -98,6 +98,13 @@ export interface Config {
   readonly changeFeedRetentionSeconds: number;
   /** 0: a replica does not follow it. */
   readonly feedPollIntervalSeconds: number;
+  /** `host:port` where other daemons may read this depot; null: nowhere. */
+  readonly peerListen: string | null;
+  /** PEM files; set together with {@link peerListen}, as is the token's file. */
+  readonly peerCertPath: string | null;
+  readonly peerKeyPath: string | null;
+  readonly peerTokenFile: string | null;
+  readonly peerMaxRequestsPerSecond: number;
   /** What happens to the objects of files that p4d deleted. */
   readonly deletePolicy: "keep" | "tombstone";
   readonly deleteGraceSeconds: number;
@@ -118,7 +125,7 @@ export interface Config {
 }
 
 /** One place that keeps objects. */
-export type BackendConfig = S3Config | AzureConfig | GcsConfig | NfsConfig;
+export type BackendConfig = S3Config | AzureConfig | GcsConfig | NfsConfig | PeerConfig;
 
 /** Names of the storage types, as flags and JSON spell them. */
 export type BackendType = BackendConfig["type"];
@@ -197,6 +204,22 @@ export interface GcsConfig extends CloudConfig, PartsConfig {
   readonly kmsKey: string | null;
   /** Project that pays for requests; null: the bucket's. */
   readonly userProject: string | null;
+}
+
+/** Another daemon's depot; only read. */
+export interface PeerConfig {
+  readonly type: "peer";
+  /** `https://host:port`. */
+  readonly endpoint: string;
+  readonly token: string | null;
+  /** File that it was read from, see `secret_file.ts`; null: not from a file. */
+  readonly tokenFile: string | null;
+  /** Null: the system's CAs. */
+  readonly caCertPath: string | null;
+  /** Set together with {@link clientKeyPath}; null: no mutual TLS. */
+  readonly clientCertPath: string | null;
+  readonly clientKeyPath: string | null;
+  readonly idleTimeoutSeconds: number;
 }
 
 /** A local or mounted directory. */

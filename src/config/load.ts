@@ -13,6 +13,7 @@ import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.t
 import { readDocument } from "./document.ts";
 import { GIB, valueOfText } from "./kinds.ts";
 import { isLocal, parseListenAddress } from "./listen_address.ts";
+import { checkPeer, settlePeerListen } from "./peer_checks.ts";
 import { settleS3 } from "./s3_checks.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import { BACKEND_SETTINGS } from "./backend_settings.ts";
@@ -86,6 +87,7 @@ export function loadConfig(
   checkAccessPath(values.accessDbPath as string, given.get("accessDbPath")?.from ?? "", depotPath);
   settleWatermark(values, given);
   checkListen(values, given);
+  settlePeerListen(values, env, files);
   // Only to have a place that cannot be reached refused.
   placeConfig(primary, values.backupTo as string | null);
   return values as unknown as Config;
@@ -188,8 +190,10 @@ function loadBackend(
     checkNfsPath(values.path as string, given.get("path")?.from ?? "", depotPath, files);
     return values as unknown as BackendConfig;
   }
-  const prefix = (values.prefix ?? basename(depotPath)) as string;
-  values.prefix = prefix.replace(/^\/+|\/+$/g, "");
+  if (type !== "peer") {
+    const prefix = (values.prefix ?? basename(depotPath)) as string;
+    values.prefix = prefix.replace(/^\/+|\/+$/g, "");
+  }
   values.endpoint = (values.endpoint as string | null)?.replace(/\/+$/, "") ?? null;
   for (const field of ["caCertPath", "clientCertPath", "clientKeyPath", "credentialsFile"]) {
     if (typeof values[field] === "string") {
@@ -203,7 +207,7 @@ function loadBackend(
     return settleS3(backend, role, keys?.from ?? null);
   }
   if (backend.type === "azure") checkAzureKeys(backend, role);
-  return backend;
+  return backend.type === "peer" ? checkPeer(backend, role) : backend;
 }
 
 /** Files of secrets: finds each, and fills in what stands in it. */
@@ -237,7 +241,7 @@ function settingNames(settings: readonly BackendSetting[]): string {
 function checkClientCert(backend: BackendConfig, role: Role): void {
   if (backend.type === "nfs") return;
   if ((backend.clientCertPath === null) === (backend.clientKeyPath === null)) {
-    if (backend.clientCertPath === null || backend.verifySsl) return;
+    if (backend.clientCertPath === null || !("verifySsl" in backend) || backend.verifySsl) return;
     // The runtime's unverified TLS shows no certificate.
     throw new ConfigError(
       `Cannot use ${role}.client_cert_path without verifying the server: give its CA in ` +

@@ -6,7 +6,15 @@
  * @module
  */
 
-import type { AzureConfig, BackendType, Config, GcsConfig, NfsConfig, S3Config } from "./config.ts";
+import type {
+  AzureConfig,
+  BackendType,
+  Config,
+  GcsConfig,
+  NfsConfig,
+  PeerConfig,
+  S3Config,
+} from "./config.ts";
 import type { Kind } from "./kinds.ts";
 
 /** One setting. Two settings with the same field are two spellings of it; only one may be given. */
@@ -41,7 +49,12 @@ export interface DaemonSetting extends Setting {
 
 /** A setting of a storage backend. */
 export interface BackendSetting extends Setting {
-  readonly field: keyof S3Config | keyof AzureConfig | keyof GcsConfig | keyof NfsConfig;
+  readonly field:
+    | keyof S3Config
+    | keyof AzureConfig
+    | keyof GcsConfig
+    | keyof NfsConfig
+    | keyof PeerConfig;
   /** Storage types that have it. */
   readonly types: readonly BackendType[];
 }
@@ -50,7 +63,7 @@ export interface BackendSetting extends Setting {
 export type Role = "primary" | "secondary";
 export const ROLES: readonly Role[] = ["primary", "secondary"];
 
-export const BACKEND_TYPES: readonly BackendType[] = ["s3", "azure", "gcs", "nfs"];
+export const BACKEND_TYPES: readonly BackendType[] = ["s3", "azure", "gcs", "nfs", "peer"];
 
 /** Name of the flag that names the JSON file. */
 export const CONFIG_FLAG = "--config";

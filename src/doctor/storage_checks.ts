@@ -97,7 +97,10 @@ async function checkClock(role: Role, config: RemoteConfig): Promise<Finding | n
 
 /** What the server says the time is; asked as the backend asks, with its certificates. */
 async function dateOf(url: string, config: RemoteConfig): Promise<string | null> {
-  const { http: { platform }, origin, close } = await openHttpClient(config, new URL(url).origin);
+  const { http: { platform }, origin, close } = await openHttpClient(
+    { verifySsl: true, ...config },
+    new URL(url).origin,
+  );
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     const response = await fetch(origin, { method: "HEAD", signal, client: platform });
@@ -117,5 +120,7 @@ function endpointOf(config: RemoteConfig): string | null {
       return config.accountName && `https://${config.accountName}.blob.core.windows.net/`;
     case "gcs":
       return "https://storage.googleapis.com/";
+    case "peer":
+      return config.endpoint;
   }
 }

@@ -9,7 +9,7 @@ import type { BackendConfig } from "../config/config.ts";
 
 /** Object key of a path as the manifest records it: with the prefix, where the storage has one. */
 export function storageKeys(primary: BackendConfig): (path: string) => string {
-  if (primary.type === "nfs" || primary.prefix === "") return (path) => path;
+  if (!("prefix" in primary) || primary.prefix === "") return (path) => path;
   const prefix = pathFromText(primary.prefix + "/");
   return (path) => prefix + path;
 }

@@ -15,6 +15,7 @@ import { Health } from "./health.ts";
 import { addLeaseMetrics } from "./lease_metrics.ts";
 import { getLog } from "./logging.ts";
 import { type GaugeSnapshot, Metrics } from "./metrics.ts";
+import { PeerMetrics } from "./peer_metrics.ts";
 import { ReplicaMetrics } from "./replica_metrics.ts";
 import { ReloadMetrics } from "./reload_metrics.ts";
 
@@ -42,6 +43,7 @@ function allMetrics(): Metrics {
   new ReloadMetrics(metrics.registry);
   const renewals = { success: 0, failure: 0 };
   addLeaseMetrics(metrics.registry, () => ({ isHeld: true, epoch: 0, renewals }));
+  new PeerMetrics(metrics.registry);
   new ReplicaMetrics(metrics.registry, () => ({ isFollowed: null, pendingChanges: null }));
   addDaemonMetrics(metrics.registry, 0, () => ({
     state: "healthy",

@@ -17,6 +17,10 @@ export async function openBackend(config: BackendConfig): Promise<Backend> {
       const { NfsBackend } = await import("./nfs/nfs_backend.ts");
       return await NfsBackend.open(config.path);
     }
+    case "peer": {
+      const { openPeer } = await import("./peer/peer_open.ts");
+      return await openPeer(config);
+    }
     case "s3": {
       const { openS3 } = await import("./s3/s3_open.ts");
       return await openS3(config);

@@ -74,7 +74,7 @@ const CASES: Record<string, Case> = {
   "an unknown storage type": {
     flags: { "--primary-type": "s4" },
     message: "Cannot use --primary-type 's4': not one of these names; " +
-      "allowed is s3, azure, gcs or nfs",
+      "allowed is s3, azure, gcs, nfs or peer",
   },
   "an endpoint without scheme": {
     json: { primary: { ...s3, endpoint: "minio:9000" } },
@@ -166,7 +166,8 @@ const CASES: Record<string, Case> = {
   },
   "a secondary without type": {
     flags: { "--secondary-bucket": "b" },
-    message: "Cannot start without secondary.type (s3, azure, gcs or nfs): " +
+    message:
+      "Cannot start without secondary.type (s3, azure, gcs, nfs, or peer: another daemon, only read): " +
       "give --secondary-type or the JSON key",
   },
   "an Azure backend without account": {
@@ -189,7 +190,7 @@ const CASES: Record<string, Case> = {
   "no primary": {
     json: `{"depot_path": "DIR/depot"}`,
     message: "Cannot start without a storage backend: give --primary-type or primary.type; " +
-      "allowed is s3, azure, gcs, nfs",
+      "allowed is s3, azure, gcs, nfs, peer",
   },
   "no depot": {
     json: "{}",

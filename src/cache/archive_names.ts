@@ -12,7 +12,12 @@ export function isRewritten(path: string): boolean {
   return path.endsWith(",v");
 }
 
+/** Whether all copies of such a file are alike, however old they are. */
+export function isWrittenOnce(path: string): boolean {
+  return path.includes(",d/");
+}
+
 /** Whether it is a file that holds revisions: p4d asks for one when it knows that it should be there. */
 export function isArchive(path: string): boolean {
-  return isRewritten(path) || path.includes(",d/");
+  return isRewritten(path) || isWrittenOnce(path);
 }

@@ -22,6 +22,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import type { FetchAnswer } from "../server/shim_server.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
+import { isWrittenOnce } from "./archive_names.ts";
 import { isNeverStored } from "./exclusion.ts";
 import { type DepotPath, displayPath, pathProblem } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
@@ -40,6 +41,7 @@ export interface RestorerParts {
   readonly renames: DirectoryRenames;
   /** Asked when the primary has no object or fails. */
   readonly secondary: Backend | null;
+  readonly readOnly: boolean;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -152,7 +154,13 @@ export class Restorer {
     }
   }
 
-  /** Restores from the first backend that has the object; null when all say there is none. */
+  /**
+   * Restores from the first backend that has the object; null when all say there is none.
+   *
+   * Where the primary cannot say what it has, the secondary's may be an older version: p4d would go on from
+   * that, and the next upload replace what was written since (P1). So only what is never rewritten comes
+   * from there then; a replica, which writes nothing, takes what it gets.
+   */
   async #fromBackends(
     path: DepotPath,
     parent: number | null,
@@ -161,6 +169,7 @@ export class Restorer {
     const { primary, secondary, metrics } = this.#parts;
     const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
+      if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;
       try {
         const look = this.#parts.freshness?.look(path);
         const size = await this.#fetchAndPlace(path, parent, backend, upToDate).catch((error) => {

@@ -283,6 +283,7 @@ export function buildEngine(
     ...shared,
     primary,
     secondary,
+    readOnly: config.readOnly,
     renames,
     upToDate: () => intake.barrier(),
     renamesKnown: () => identities.settled(),

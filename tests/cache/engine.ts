@@ -231,6 +231,7 @@ export class Engine {
       renamesKnown: () => this.identities.settled(),
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
+      readOnly: false,
       fetcher: new ObjectFetcher(this.files, () => 4, INLINE_HASHING),
       freshness: options.freshness ?? null,
       mayComeSoon: () => Promise.resolve(false),

@@ -194,12 +194,30 @@ Deno.test("an object that only the secondary has, or the primary cannot give, is
     const bytes = new Uint8Array(new TextEncoder().encode("from the secondary"));
     // As the C++ implementation stored it: no metadata.
     const info = { size: bytes.length, etag: "", mtimeNs: null, mode: null, digest: null };
-    engine.secondary.objects.set("a", { info, bytes });
+    engine.secondary.objects.set("a,d/1.1", { info, bytes });
     engine.primary.fault = primary;
-    assertEquals(await engine.restorer.fetch("a"), { kind: "ok", size: bytes.length });
-    assertEquals(engine.read("a"), "from the secondary");
+    assertEquals(await engine.restorer.fetch("a,d/1.1"), { kind: "ok", size: bytes.length });
+    assertEquals(engine.read("a,d/1.1"), "from the secondary");
     assertEquals(engine.metrics.totals().restoresSecondary, 1);
   }
+});
+
+Deno.test("P1: no older version comes from the secondary while the primary cannot say what it has", async () => {
+  await using engine = new Engine({ withSecondary: true, lowWatermarkBytes: 1_000_000 });
+  engine.write("a,v", "old");
+  engine.uploader.start();
+  await engine.settled();
+  engine.secondary.objects.set("a,v", { ...engine.primary.objects.get("a,v")! });
+  engine.write("a,v", "newer");
+  await engine.settled();
+  await engine.evictor.makeRoom(1_000_000);
+  assertEquals(engine.has("a,v"), false);
+  engine.primary.fault = down;
+  assertEquals((await engine.restorer.fetch("a,v")).kind, "error");
+  assertEquals(engine.has("a,v"), false);
+  engine.primary.fault = () => {};
+  assertEquals((await engine.restorer.fetch("a,v")).kind, "ok");
+  assertEquals(engine.read("a,v"), "newer");
 });
 
 Deno.test("P6: names that lead out of the depot or into the state are refused", async () => {

@@ -11,7 +11,8 @@ import { contentOf, never, someBytes, textPath } from "../storage/contents.ts";
 import type { MemoryBackend } from "../storage/memory_backend.ts";
 import { Engine } from "./engine.ts";
 
-const PATH = textPath("a,v");
+/** Written once: every copy of it is good. */
+const PATH = textPath("a,d/1.1");
 const KINDS: readonly StorageErrorKind[] = [
   "absent",
   "denied",

@@ -48,7 +48,10 @@ export const CALM: Hostility = {
 };
 
 /** Settings of the simulated daemon, from the daemon's own loader. */
-export function simulatedConfig(lowWatermarkBytes: number): Config {
+export function simulatedConfig(
+  lowWatermarkBytes: number,
+  deletePolicy: Config["deletePolicy"],
+): Config {
   const directory = { isDirectory: true, isFile: false };
   const config = loadConfig(
     new Map([
@@ -67,6 +70,8 @@ export function simulatedConfig(lowWatermarkBytes: number): Config {
   return {
     ...config,
     lowWatermarkBytes,
+    deletePolicy,
+    deleteGraceSeconds: 1,
     maxCacheBytes: 2 * lowWatermarkBytes,
     accessLogEnabled: false,
     evictMinAgeSeconds: 0,
@@ -95,6 +100,8 @@ export interface Machine {
   readonly disk: Disk;
   readonly ledger: Ledger;
   readonly bucket: Bucket;
+  /** Where files from before are; null: there is no secondary. */
+  readonly secondary: Bucket | null;
 }
 
 /** See the module. */
@@ -109,6 +116,7 @@ export class SimDaemon {
   readonly #environment = newEnvironment();
   #watcher: SimWatcher | null = null;
   #backend: SimBackend | null = null;
+  #secondary: SimBackend | null = null;
   #files: SimFiles | null = null;
   #kv: SimKv | null = null;
 
@@ -129,6 +137,8 @@ export class SimDaemon {
     const deaths = life.deaths;
     this.#watcher = new SimWatcher(life, disk);
     this.#backend = new SimBackend(life, bucket);
+    const { secondary } = this.#machine;
+    this.#secondary = secondary === null ? null : new SimBackend(life, secondary);
     this.#files = new SimFiles(life, disk, ledger);
     this.#kv = new SimKv(life, this.#environment);
     this.#kv.onCommit = (environment) => {
@@ -150,7 +160,7 @@ export class SimDaemon {
         files,
         manifest,
         primary,
-        null,
+        this.#secondary,
         health,
         NO_RESERVE,
         ALONE,
@@ -187,6 +197,7 @@ export class SimDaemon {
       this.#backend.answersLostIn = hostility.answersLostIn;
       this.#backend.isDown = isStorageDown;
     }
+    if (this.#secondary !== null) this.#secondary.failureIn = hostility.storageFailsIn;
     if (this.#kv !== null) this.#kv.failureIn = hostility.commitFailsIn;
     if (this.#files !== null) this.#files.fullDiskIn = hostility.diskFullIn;
   }

@@ -17,6 +17,7 @@ import { Disk, Errno } from "./world/disk.ts";
 import { ProcessLife } from "./world/process.ts";
 import { Scheduler } from "./world/scheduler.ts";
 import { Bucket } from "./world/sim_backend.ts";
+import { contentDigest, sliceDigest } from "../../src/storage/content_digest.ts";
 import { installVirtualTime } from "./world/virtual_time.ts";
 
 const PATHS = ["f0", "f1", "f2", "a/f0", "a/f1", "b/c/f0", "b/f1", "b/f2"];
@@ -93,7 +94,8 @@ class World {
     installVirtualTime(this.#scheduler, random, () => this.#life.alive);
     for (const dir of ["trash", "conflicts", "restore"]) this.#disk.makeDirs(`.p4cache/${dir}`);
     for (const path of PATHS) this.#disk.makeParents(path);
-    this.#promises = new Promises(this.#disk, this.#ledger, this.#bucket);
+    const secondary = random.oneIn(4) ? this.#filesFromBefore() : null;
+    this.#promises = new Promises(this.#disk, this.#ledger, this.#bucket, secondary);
     this.#hostility = {
       storageFailsIn: random.pick([0, 40, 10]),
       answersLostIn: random.pick([0, 0, 0, 20]),
@@ -105,10 +107,10 @@ class World {
     this.#promises.seesAll = this.#losesEventsIn === 0 && this.#hostility.effectsPerDeath === 0;
     this.#changesStorageIn = random.pick([0, 1500]);
     this.#daemon = new SimDaemon(
-      { life: this.#life, disk: this.#disk, ledger: this.#ledger, bucket: this.#bucket },
-      simulatedConfig(random.pick([1, 100, 300])),
+      { life: this.#life, disk: this.#disk, ledger: this.#ledger, bucket: this.#bucket, secondary },
+      simulatedConfig(random.pick([1, 100, 300]), random.oneIn(3) ? "tombstone" : "keep"),
     );
-    const renames = random.oneIn(3);
+    const renames = random.oneIn(2);
     this.#parts = {
       disk: this.#disk,
       ledger: this.#ledger,
@@ -122,6 +124,20 @@ class World {
       paths: renames ? [...PATHS, ...MORE_PATHS] : PATHS,
       directories: renames ? DIRECTORIES : [],
     };
+  }
+
+  /** A secondary location with files that p4d has had before, and that are not on the disk. */
+  #filesFromBefore(): Bucket {
+    const bucket = new Bucket();
+    for (const path of PATHS) {
+      if (this.#random.oneIn(2)) continue;
+      const content = new Uint8Array(new TextEncoder().encode(`before/${path}`));
+      const digest = contentDigest([sliceDigest(content)]);
+      const info = { size: content.length, digest, mode: 0o644, mtimeNs: 1_000_000_000n };
+      bucket.land(bucket.send(path, info, content));
+      this.#ledger.set(path, { content, mode: 0o644, wasRenamed: false });
+    }
+    return bucket;
   }
 
   rejected(error: unknown): void {

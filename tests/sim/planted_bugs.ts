@@ -23,6 +23,7 @@ export interface PlantedBug {
 
 const EVICTOR = "src/cache/evictor.ts";
 const FETCH = "src/cache/object_fetch.ts";
+const GARBAGE = "src/cache/garbage.ts";
 const IDENTITIES = "src/cache/directory_identities.ts";
 const INTAKE = "src/cache/intake.ts";
 const MANIFEST = "src/manifest/manifest.ts";
@@ -31,6 +32,7 @@ const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
 const UNSETTLED = "src/cache/unsettled.ts";
 const UPLOAD = "src/cache/version_upload.ts";
+const UPLOADER = "src/cache/uploader.ts";
 const KERNEL_EVICTION = "tests/sim/world/sim_eviction.ts";
 const KERNEL_FILES = "tests/sim/world/sim_files.ts";
 
@@ -134,6 +136,25 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     'if (error.kind !== "absent") failures.push(error);',
     "",
   ]),
+  bug("an older version comes from the secondary when the primary fails", [
+    RESTORER,
+    "if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;",
+    "",
+  ]),
+  bug("an object is removed though a file is at its path", [
+    GARBAGE,
+    "if (there === null || !isRegular(there)) return true;",
+    "return true;",
+  ], [
+    GARBAGE,
+    "if (!manifest.isTombstoned(path) || manifest.get(path) !== null) return false;",
+    "",
+  ]),
+  bug("an object is removed while its file is uploaded", [
+    GARBAGE,
+    "if (activity.uploads.has(path) || activity.restores.has(path)) return false;",
+    "",
+  ], [UPLOADER, "return activity.objects.has(path) || renames.isHeld(path);", "return false;"]),
   bug("a delete leaves no tombstone", [
     INTAKE,
     "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
@@ -154,7 +175,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     RESTORER,
     "placed = files.placeSmall(path, content, mode, mtimeNs, parent);",
     "placed = files.placeSmall(path, content, mode, mtimeNs);",
-  ]),
+  ], [RENAMES, "if (files.stat(to) === null) {", "if (false) {"]),
   bug("a file goes back to the name that its directory had", [
     KERNEL_EVICTION,
     "const to = disk.pathIn(parent, path);",

@@ -36,10 +36,11 @@ export const PLANTED_HOST_BUGS: readonly PlantedBug[] = [
     LEASED,
     "for (const controller of this.#inFlight) controller.abort();",
     "",
-  ], [
-    LEASE,
-    "const VALID_SHARE = 3 / 4;",
-    "const VALID_SHARE = 1;",
+  ]),
+  bug("a machine that wakes goes on with what was under way", [
+    RIGHT,
+    "await clock.pause(Math.min(leftMs, LONGEST_PAUSE_MS), this.#ended.signal);",
+    "await clock.pause(leftMs, this.#ended.signal);",
   ]),
   bug("writes pass without the lease", [
     LEASED,

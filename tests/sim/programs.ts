@@ -90,7 +90,7 @@ export class Program {
     if (random.oneIn(3)) return this.read(path);
     if (random.oneIn(3)) return random.pick(appends)();
     if (random.oneIn(20)) return this.#link(path, other);
-    if (directories.length > 0 && random.oneIn(5)) return this.#renameDirectory();
+    if (directories.length > 0 && random.oneIn(4)) return this.#renameDirectory();
     return random.pick([
       () => this.#writeWhole(path),
       () => this.#writeWhole(path),
@@ -167,7 +167,9 @@ export class Program {
   /** rename(2) of a directory to where nothing is, or an empty directory. */
   *#renameDirectory(): Steps<void> {
     const { disk, ledger, random, directories } = this.#parts;
-    yield null;
+    // Often in the moment of an eviction.
+    let i = random.oneIn(2) ? 100 : 1;
+    while (i-- > 0 && disk.list(".p4cache/trash").length === 0) yield null;
     const from = random.pick(directories), to = random.pick(directories);
     if (disk.directory(from) === null || `${to}/`.startsWith(`${from}/`)) return;
     if ([...ledger.files.keys()].some((path) => path.startsWith(`${to}/`))) return;

@@ -33,16 +33,19 @@ export class Promises {
   readonly #disk: Disk;
   readonly #ledger: Ledger;
   readonly #bucket: Bucket;
+  readonly #secondary: Bucket | null;
   readonly #suspects = new Set<string>();
   /** Whether the daemon is never killed and no event lost: then no deleted file may come back. */
   seesAll = false;
   /** Deleted files that came back, as they may when nobody saw the delete. */
   cameBack = 0;
 
-  constructor(disk: Disk, ledger: Ledger, bucket: Bucket) {
+  /** @param secondary What it has counts where the bucket has nothing. */
+  constructor(disk: Disk, ledger: Ledger, bucket: Bucket, secondary: Bucket | null) {
     this.#disk = disk;
     this.#ledger = ledger;
     this.#bucket = bucket;
+    this.#secondary = secondary;
     const suspect = (path: string) => void this.#suspects.add(path);
     disk.onChange = suspect;
     ledger.onChange = suspect;
@@ -90,14 +93,15 @@ export class Promises {
   /** At its path; or where it was before a directory was renamed, or on its way from there. */
   #isStoredSomewhere(path: string, believed: LogicalFile): boolean {
     if (believed.wasRenamed) {
-      return [...this.#bucket.objects.keys()].some((each) => this.isStored(each, believed));
+      const paths = [this.#bucket, this.#secondary].flatMap((b) => [...b?.objects.keys() ?? []]);
+      return paths.some((each) => this.isStored(each, believed));
     }
     return this.isStored(path, believed);
   }
 
   /** Whether the bucket holds the file as p4d wrote it. */
   isStored(path: string, believed: LogicalFile): boolean {
-    const object = this.#bucket.objects.get(path);
+    const object = this.#bucket.objects.get(path) ?? this.#secondary?.objects.get(path);
     return object !== undefined && object.info.mode === believed.mode &&
       sameBytes(object.bytes, believed.content);
   }

@@ -38,7 +38,7 @@ const AWAKE_MS = 1100;
 const REST_MS = 4 * TTL_MS;
 
 /** Between two faults, ms, on average. */
-const FAULT_MS = 40_000;
+const FAULT_MS = 30_000;
 
 /** What a run was, for people. */
 export interface ClusterResult {
@@ -159,7 +159,8 @@ class Cluster {
     this.#total.faults++;
     if (living.length === 0) return this.#addPrimary(this.#idleHolder(), random.oneIn(2));
     const primary = random.pick(living);
-    const { host } = random.oneIn(3) ? { host: random.pick(this.#replicas) } : primary;
+    if (random.oneIn(3)) return this.#cutReplicas();
+    const { host } = primary;
     const ms = random.fraction() * random.pick([5000, TTL_MS, 3 * TTL_MS]);
     random.pick([
       () => this.#crash(primary),
@@ -184,6 +185,12 @@ class Cluster {
       .map(({ host }) => host.name.split(".")[0]);
     const holders = Array.from({ length: running.length + 2 }, (_, i) => `depot${i}`);
     return this.#random.pick(holders.filter((holder) => !running.includes(holder)));
+  }
+
+  /** Several of them, often longer than records of the feed are kept. */
+  #cutReplicas(): void {
+    const ms = this.#random.fraction() * 2 * TTL_MS;
+    for (const host of this.#replicas) if (this.#random.oneIn(3)) this.#cut(host, ms);
   }
 
   /** Its installation starts again, or another one. */

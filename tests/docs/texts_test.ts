@@ -7,6 +7,8 @@
 
 import { assertEquals } from "deno-std/assert/mod.js";
 import { dirname, join } from "node:path/posix";
+import { type CommandFacts, commandFacts } from "../../src/commands/command_tree.ts";
+import { buildProgram } from "../../src/commands/program.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -39,10 +41,44 @@ Deno.test("every message in the troubleshooting page is one that the program pri
   assertEquals(missing, []);
 });
 
+/** A fenced block. */
+const BLOCK = /^```[\s\S]*?^```/gm;
+
+Deno.test("every command and flag that a document names is there", () => {
+  const root = commandFacts(
+    buildProgram([], { out: () => {}, err: () => {}, isInteractive: false }, () => {}),
+  );
+  const wrong: string[] = [];
+  const flagsOf = ({ options }: CommandFacts) => options.map(({ long }) => long);
+  for (const path of ["README.md", "SECURITY.md", "CHANGELOG.md", ...files("docs", /\.md$/)]) {
+    const text = Deno.readTextFileSync(ROOT + path);
+    const inline = text.replaceAll(BLOCK, "").matchAll(/`p4-cache ([^`[]+)`/g);
+    const blocks = [...text.matchAll(BLOCK)].join("\n").replaceAll("\\\n", " ")
+      .matchAll(/^(?:sudo )?p4-cache +([^\n|;&#]+)/gm);
+    for (const [, line] of [...inline, ...blocks]) {
+      let command = root;
+      const flags: string[] = [];
+      for (const word of line!.trim().split(/\s+/)) {
+        if (word === "--") break; // what comes is somebody else's
+        const below = command.commands.find(({ path }) => path.at(-1) === word);
+        if (below !== undefined && flags.length === 0) command = below;
+        else if (word.startsWith("--")) {
+          flags.push(word.replace(/=.*/, "").replace(/[^a-z0-9]+$/, ""));
+        } else if (command === root && flags.length === 0) wrong.push(`${path}: p4-cache ${line}`);
+      }
+      const known = new Set([...flagsOf(command), ...flagsOf(root), "--help", "--version"]);
+      wrong.push(
+        ...flags.filter((flag) => !known.has(flag)).map((flag) => `${path}: ${line}: ${flag}`),
+      );
+    }
+  }
+  assertEquals(wrong, []);
+});
+
 Deno.test("every link between the documents leads to a file", () => {
   const broken: string[] = [];
   for (const path of ["README.md", "SECURITY.md", "CHANGELOG.md", ...files("docs", /\.md$/)]) {
-    const text = Deno.readTextFileSync(ROOT + path).replaceAll(/^```[\s\S]*?^```/gm, "");
+    const text = Deno.readTextFileSync(ROOT + path).replaceAll(BLOCK, "");
     for (const [, target] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
       if (/^[a-z]+:/.test(target!)) continue;
       try {

@@ -10,6 +10,7 @@ import { ConfigError } from "../errors.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import { depotPathOf, wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import { AT_HELP } from "./moments.ts";
 import type { Terminal } from "./terminal.ts";
 
 const PLACES: readonly Place[] = ["dirty", "clean", "remote"];
@@ -21,15 +22,21 @@ export function addLsCommand(program: Command, terminal: Terminal): void {
     .description("list files: dirty, clean (here and in storage) or remote (in storage only)")
     .option("-l, --long", "with place, size and last access")
     .option("--only <place>", `only files that are ${PLACES.join(", ")}; or local: not remote`)
+    .option("--at <time>", AT_HELP)
     .option("--json", "one JSON object a line")
     .addHelpText(
       "before",
       "Examples:\n  p4-cache ls -l main/src\n  p4-cache ls --only remote --json | wc -l\n",
     );
   addDepotOptions(command);
-  type Options = DepotChoice & { long?: boolean; only?: string; json?: boolean };
+  type Options = DepotChoice & { long?: boolean; only?: string; at?: string; json?: boolean };
   command.action(async (typed: string, options: Options) => {
-    const { only } = options;
+    const { only, at } = options;
+    if (at !== undefined) {
+      if (only !== undefined) throw new ConfigError("Cannot list with --at and --only together");
+      const { listThen } = await import("./point_in_time.ts");
+      return await listThen({ ...options, at }, typed, terminal);
+    }
     if (only !== undefined && only !== "local" && !PLACES.includes(only as Place)) {
       throw new ConfigError(
         `Cannot list only '${only}': allowed is ${PLACES.join(", ")} or local`,

@@ -7,6 +7,10 @@
 import { ConfigError } from "../errors.ts";
 import { momentOf } from "./access_options.ts";
 
+/** Help of `--at`. */
+export const AT_HELP = "as of a time such as 2026-01-31T12:00:00Z or 6h ago; needs the bucket's " +
+  "versioning";
+
 /** Names of backups are moments too. */
 const NAME = /^(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\dZ)$/;
 

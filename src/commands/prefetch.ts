@@ -10,6 +10,7 @@ import { ConfigError, reasonOf } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
+import { AT_HELP } from "./moments.ts";
 import { startProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -55,11 +56,22 @@ export function addPrefetchCommands(
   });
   const restore = program.command("restore")
     .argument("<path...>", "files and directories")
-    .description("bring evicted files back; the same as prefetch")
+    .description("bring evicted files back; the same as prefetch, unless --at is given")
+    .option("--at <time>", `one file ${AT_HELP}; the depot's own stays as it is`)
+    .option("--to <file>", "with --at: write it there, instead of to standard output")
     .option("--json", "as JSON")
     .addHelpText("before", "Examples:\n  p4-cache restore main/src/a.c,v\n");
   addDepotOptions(restore);
-  restore.action(run);
+  type RestoreOptions = Options & { at?: string; to?: string };
+  restore.action(async (typed: readonly string[], options: RestoreOptions) => {
+    const { at } = options;
+    if (at === undefined && options.to !== undefined) {
+      throw new ConfigError("Cannot restore to another file without --at");
+    }
+    if (at === undefined) return await run(typed, options);
+    const { restoreThen } = await import("./point_in_time.ts");
+    await restoreThen({ ...options, at }, typed, terminal);
+  });
 }
 
 async function fetchAll(depot: string, typed: readonly string[]): Promise<PrefetchState> {

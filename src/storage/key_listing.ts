@@ -56,7 +56,7 @@ export async function* listByPath(
 }
 
 /** The longest start of the path that can be asked for as it is. */
-function plainStart(path: string): string {
+export function plainStart(path: string): string {
   for (let length = path.length; length > 0; length--) {
     const start = path.slice(0, length);
     if (isPlainKey(start)) return start;

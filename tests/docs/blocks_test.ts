@@ -45,6 +45,11 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
   ],
   ["docs/how-to/s3.md", "aws s3api", "needs a bucket at AWS"],
   [
+    "docs/how-to/point_in_time.md",
+    "",
+    "needs a bucket with versioning; tests/storage/history_test.ts has two",
+  ],
+  [
     "docs/how-to/migration.md",
     "sudo p4-cache migrate",
     "needs a second storage; tests/e2e/migration_test.ts has one",

@@ -30,6 +30,7 @@ import { copyBlob } from "./azure_copy.ts";
 import { AzureListing } from "./azure_listing.ts";
 import { md5 } from "./azure_md5.ts";
 import { escapeName, isPlainName, MAX_NAME_CHARACTERS, nameOfPath } from "./azure_names.ts";
+import { AzureHistory } from "./azure_history.ts";
 import type { AzureRequests } from "./azure_requests.ts";
 
 /** How a backend uses its container. */
@@ -180,6 +181,11 @@ export class AzureBackend implements Backend {
 
   list(prefix: string, signal: AbortSignal, after = ""): AsyncIterable<ListedObject> {
     return this.#listing.list(prefix, after, signal);
+  }
+
+  /** The versions that the container keeps; closed in this one's place. */
+  history(): AzureHistory {
+    return new AzureHistory(this.#requests, this.#prefix, this.label, () => this.close());
   }
 
   async close(): Promise<void> {

@@ -37,6 +37,7 @@ import {
   parseResource,
   RESOURCE_FIELDS,
 } from "./gcs_objects.ts";
+import { GcsHistory } from "./gcs_history.ts";
 import type { GcsRequests } from "./gcs_requests.ts";
 import { putObject, type UploadSizes } from "./gcs_upload.ts";
 
@@ -178,6 +179,11 @@ export class GcsBackend implements Backend {
       prefix,
       after,
     );
+  }
+
+  /** The versions that the bucket keeps; closed in this one's place. */
+  history(): GcsHistory {
+    return new GcsHistory(this.#requests, this.#prefix, this.label, () => this.close());
   }
 
   async close(): Promise<void> {

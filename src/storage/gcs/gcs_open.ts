@@ -5,7 +5,7 @@
  */
 
 import type { GcsConfig } from "../../config/config.ts";
-import { type Backend, StorageError } from "../backend.ts";
+import { StorageError } from "../backend.ts";
 import { openHttpClient } from "../http_client.ts";
 import { DEFAULT_LIMITS } from "../http_exchange.ts";
 import { GcsBackend } from "./gcs_backend.ts";
@@ -26,7 +26,7 @@ const MIB = 1024 * 1024;
 export async function openGcs(
   config: GcsConfig,
   limits = { ...DEFAULT_LIMITS, idleMs: config.idleTimeoutSeconds * 1000 },
-): Promise<Backend> {
+): Promise<GcsBackend> {
   const url = new URL(config.endpoint ?? ENDPOINT);
   if (config.credentialsFile !== null && url.protocol === "http:" && !isLoopback(url.hostname)) {
     throw new StorageError(

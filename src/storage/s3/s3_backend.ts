@@ -36,6 +36,7 @@ import { COPY_LIMITS, copyObject } from "./s3_copy.ts";
 import { listKeys } from "./s3_listing.ts";
 import { putMultipart } from "./s3_multipart.ts";
 import { abortUpload, listUploads, type UnfinishedUpload } from "./s3_orphans.ts";
+import { S3History } from "./s3_history.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
@@ -202,6 +203,11 @@ export class S3Backend implements Backend {
   async abortUpload(upload: UnfinishedUpload, signal: AbortSignal): Promise<void> {
     const doing = `abort the upload of ${displayPath(upload.key)} in ${this.label}`;
     await abortUpload(this.#requests, upload, doing, signal);
+  }
+
+  /** The versions that the bucket keeps; closed in this one's place. */
+  history(): S3History {
+    return new S3History(this.#requests, this.#prefix, this.label, () => this.close());
   }
 
   async close(): Promise<void> {

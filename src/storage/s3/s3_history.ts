@@ -1,0 +1,143 @@
+/**
+ * The versions of a bucket whose versioning is on (S3 API, ListObjectVersions).
+ *
+ * @module
+ */
+
+import type { DepotPath } from "../../cache/depot_path.ts";
+import { displayPath } from "../../cache/depot_path.ts";
+import { type ObjectInfo, type ObjectPart, StorageError } from "../backend.ts";
+import { type History, type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";
+import { partOf, rangeHeader, sizeOf } from "../http_range.ts";
+import { keyFromText, keyOfPath } from "../object_keys.ts";
+import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
+import { infoOf } from "./s3_answers.ts";
+import { decodedKey } from "./s3_listing.ts";
+import type { S3Requests } from "./s3_requests.ts";
+import { EMPTY_DIGEST } from "./s3_signer.ts";
+
+/** See the module. */
+export class S3History implements History {
+  readonly label: string;
+  readonly #requests: S3Requests;
+  readonly #prefix: string;
+  readonly #close: () => Promise<void>;
+
+  /** @param prefix One character per byte, without slashes at its ends. */
+  constructor(requests: S3Requests, prefix: string, label: string, close: () => Promise<void>) {
+    this.#requests = requests;
+    this.#prefix = prefix;
+    this.label = label;
+    this.#close = close;
+  }
+
+  versions(prefix: string, signal: AbortSignal): AsyncIterable<ObjectVersion> {
+    return versionsByPath((start) => this.#list(start, signal), this.#prefix, prefix);
+  }
+
+  async read(
+    path: DepotPath,
+    version: string,
+    offset: number,
+    length: number,
+    signal: AbortSignal,
+  ): Promise<ObjectPart> {
+    const doing = `read ${displayPath(path)} in ${this.label}`;
+    const request = {
+      key: keyOfPath(this.#prefix, path),
+      query: { versionId: keyFromText(version) },
+      payloadDigest: EMPTY_DIGEST,
+      doing,
+      signal,
+    };
+    const head = async (): Promise<ObjectInfo> => {
+      const answer = await this.#requests.send({ ...request, method: "HEAD" });
+      await answer.cancel();
+      return infoOf(answer, sizeOf(answer, doing), doing);
+    };
+    const answer = await this.#requests.send({
+      ...request,
+      method: "GET",
+      headers: [rangeHeader(offset, length)],
+      expects: [416],
+    });
+    return (await partOf(answer, { offset, length, doing, infoOf, head }))!;
+  }
+
+  close(): Promise<void> {
+    return this.#close();
+  }
+
+  /** A page's versions and deletions come apart on some servers: sorted before they are told. */
+  async *#list(prefix: string, signal: AbortSignal): AsyncIterable<KeyVersion> {
+    const doing = `list the versions in ${this.label}`;
+    let query: Record<string, string> = { versions: "", "encoding-type": "url", prefix };
+    let kept: Found[] = [];
+    for (;;) {
+      const answer = await this.#requests.send({
+        method: "GET",
+        key: null,
+        query,
+        payloadDigest: EMPTY_DIGEST,
+        doing,
+        signal,
+      });
+      const page = await answer.text();
+      if (!xmlRootIs(page, "ListVersionsResult") || !page.includes("</ListVersionsResult>")) {
+        throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
+      }
+      const isUrl = xmlText(page, "EncodingType") === "url";
+      const found = [
+        ...kept,
+        ...Array.from(xmlElements(page, "Version"), (xml) => versionOf(xml, isUrl, false, doing)),
+        ...Array.from(
+          xmlElements(page, "DeleteMarker"),
+          (xml) => versionOf(xml, isUrl, true, doing),
+        ),
+      ].sort(byKeyAndAge);
+      const isLast = xmlText(page, "IsTruncated") !== "true";
+      // The last key's versions may go on with the next page.
+      const last = found.at(-1)?.key;
+      kept = isLast ? [] : found.filter(({ key }) => key === last);
+      for (const { isLatest: _, ...version } of found) {
+        if (isLast || version.key !== last) yield version;
+      }
+      if (isLast) return;
+      const marker = xmlText(page, "NextKeyMarker");
+      if (!marker) throw new StorageError("corrupt", `Cannot ${doing}: a page names no next one`);
+      query = {
+        ...query,
+        "key-marker": decodedKey(marker, isUrl),
+        "version-id-marker": keyFromText(xmlText(page, "NextVersionIdMarker") ?? ""),
+      };
+    }
+  }
+}
+
+interface Found extends KeyVersion {
+  readonly isLatest: boolean;
+}
+
+function versionOf(xml: string, isUrl: boolean, isDeleted: boolean, doing: string): Found {
+  const name = xmlText(xml, "Key");
+  const version = xmlText(xml, "VersionId");
+  const storedMs = Date.parse(xmlText(xml, "LastModified") ?? "");
+  const size = isDeleted ? "0" : xmlText(xml, "Size") ?? "";
+  if (name === null || version === null || Number.isNaN(storedMs) || !/^\d{1,15}$/.test(size)) {
+    throw new StorageError("corrupt", `Cannot ${doing}: an entry lacks key, version, time or size`);
+  }
+  return {
+    key: decodedKey(name, isUrl),
+    version,
+    size: Number(size),
+    storedMs,
+    isDeleted,
+    isLatest: xmlText(xml, "IsLatest") === "true",
+  };
+}
+
+function byKeyAndAge(a: Found, b: Found): number {
+  if (a.key !== b.key) return a.key < b.key ? -1 : 1;
+  if (a.isLatest !== b.isLatest) return a.isLatest ? -1 : 1;
+  return b.storedMs - a.storedMs;
+}

@@ -7,6 +7,7 @@
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { OtherHolder, RightState, WriteRight } from "../cluster/write_right.ts";
+import type { FeedState } from "../cluster/feed_follower.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { BusyDirectories, BusyDirectory } from "../observe/busy_directories.ts";
@@ -62,6 +63,14 @@ export interface ActivityStatus {
   readonly slowest: readonly FileEvent[];
 }
 
+/** How a replica keeps its copies current. */
+export interface ReplicaStatus {
+  /** How the change feed is; null when it is not looked at. */
+  readonly feed: FeedState | null;
+  /** Copies that are being compared with the storage. */
+  readonly revalidating: number;
+}
+
 /** See the module. Ages and times are seconds, sizes bytes. */
 export interface Status {
   readonly version: string;
@@ -74,6 +83,8 @@ export interface Status {
   readonly watching: string | null;
   readonly storage: { readonly primary: StorageStatus; readonly secondary: StorageStatus | null };
   readonly lease: LeaseStatus;
+  /** How copies of archives are kept current; null on a primary. */
+  readonly replica: ReplicaStatus | null;
   readonly files: {
     readonly total: number;
     readonly clean: number;
@@ -128,6 +139,7 @@ export interface StatusParts {
   readonly watching: string | null;
   readonly right: Pick<WriteRight, "state" | "other">;
   readonly leaseEpoch: () => number;
+  readonly replica: () => ReplicaStatus | null;
   readonly startedMs: number;
 }
 
@@ -150,6 +162,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       secondary: secondary === null ? null : storageStatus(secondary),
     },
     lease: leaseStatus(parts),
+    replica: parts.replica(),
     files: {
       total: gauges.total,
       clean: gauges.clean,

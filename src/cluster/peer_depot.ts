@@ -6,7 +6,7 @@
  */
 
 import { FileError } from "../../ffi/file_error.ts";
-import type { DepotFiles, FileStat } from "../../ffi/files.ts";
+import { type DepotFiles, type FileStat, isRegular } from "../../ffi/files.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -72,6 +72,7 @@ export class PeerDepot implements PeerObjects {
     const { files, manifest, backends } = this.#parts;
     if (isNeverStored(path)) throw absent(path);
     const here = files.stat(path);
+    if (here !== null && !isRegular(here)) throw absent(path);
     if (here !== null) return this.#info(path, here);
     if (manifest.isTombstoned(path)) throw absent(path);
     for (const backend of backends) {

@@ -163,6 +163,7 @@ export async function runDaemon(
     watching: watcher?.mode ?? null,
     right,
     leaseEpoch: () => lease?.epoch ?? 0,
+    replica: () => cluster.status,
     startedMs,
   };
   const backups = new BackupSchedule(

@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { ReplicaStatus } from "../admin/status.ts";
 import type { Config } from "../config/config.ts";
 import { FeedFollower } from "../cluster/feed_follower.ts";
 import { FeedPublisher } from "../cluster/feed_publisher.ts";
@@ -54,6 +55,8 @@ export interface Cluster {
   readonly revalidator: Revalidator | null;
   readonly follower: FeedFollower | null;
   readonly publisher: FeedPublisher | null;
+  /** Of a replica. */
+  readonly status: ReplicaStatus | null;
   stop(): Promise<void>;
 }
 
@@ -88,6 +91,10 @@ export function startCluster(
     revalidator,
     follower,
     publisher,
+    get status() {
+      if (revalidator === null) return null;
+      return { feed: follower?.state ?? null, revalidating: revalidator.pending };
+    },
     stop: async () => {
       await follower?.stop();
       await publisher?.stop();

@@ -114,6 +114,8 @@ export function statusText(status: Status): string {
     ["Storage", storageText(storage.primary)],
   ];
   if (storage.secondary !== null) lines.push(["Secondary", storageText(storage.secondary)]);
+  const feed = status.replica?.feed ?? null;
+  if (feed !== null) lines.push(["Change feed", feed]);
   lines.push(
     [
       "Files",

@@ -91,8 +91,8 @@ export class LimitedBackend extends DecoratedBackend {
     call: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const isRestore = operation === "get" || operation === "head";
-    await this.#admit(isRestore, `use ${this.label}`, signal);
+    const isWaitedFor = operation === "get" || operation === "head" || operation === "revalidate";
+    await this.#admit(isWaitedFor, `use ${this.label}`, signal);
     return await call();
   }
 

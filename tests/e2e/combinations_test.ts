@@ -112,11 +112,11 @@ async function names(backend: Backend): Promise<string[]> {
 async function testPair(dir: string, primary: Running, secondary: Running): Promise<void> {
   const pair = `${primary.name}-${secondary.name}`;
   const first = primary.place(pair), second = secondary.place(pair);
-  const one = await fill(first.config, { "d/both": "first", "d/first": "1", "d/first too": "1" });
+  const one = await fill(first.config, { "f,d/both": "first", "f,d/first": "1", "f,d/first too": "1" });
   const two = await fill(second.config, {
-    "d/both": "second",
-    "d/second": "2",
-    "d/second too": "2",
+    "f,d/both": "second",
+    "f,d/second": "2",
+    "f,d/second too": "2",
   });
   const depot = `${dir}/depot-${pair}`, config = `${dir}/${pair}.json`;
   Deno.mkdirSync(depot);
@@ -126,25 +126,25 @@ async function testPair(dir: string, primary: Running, secondary: Running): Prom
     await using daemon = await DaemonProcess.start(depot, ["--config", config]);
     const read = (name: string) => Deno.readTextFileSync(`${depot}/${name}`);
     for (const [name, words] of [["both", "first"], ["first", "1"], ["second", "2"]]) {
-      assertEquals(await daemon.fetch(`d/${name}`), `OK ${words!.length}`, `${pair}: ${name}`);
-      assertEquals(read(`d/${name}`), words);
+      assertEquals(await daemon.fetch(`f,d/${name}`), `OK ${words!.length}`, `${pair}: ${name}`);
+      assertEquals(read(`f,d/${name}`), words);
     }
-    assertEquals(await daemon.fetch("d/none"), "NOTFOUND", pair);
+    assertEquals(await daemon.fetch("f,d/none"), "NOTFOUND", pair);
 
-    Deno.writeTextFileSync(`${depot}/d/new`, "new");
-    await until("it is stored", async () => (await names(one)).includes("d/new"));
-    assertEquals(await names(two), ["d/both", "d/second", "d/second too"], pair);
+    Deno.writeTextFileSync(`${depot}/f,d/new`, "new");
+    await until("it is stored", async () => (await names(one)).includes("f,d/new"));
+    assertEquals(await names(two), ["f,d/both", "f,d/second", "f,d/second too"], pair);
 
     await primary.cut(pair);
     const [there, away, nowhere] = await Promise.all(
-      ["second too", "first too", "none"].map((name) => daemon.fetch(`d/${name}`)),
+      ["second too", "first too", "none"].map((name) => daemon.fetch(`f,d/${name}`)),
     );
     assertEquals(there, "OK 1", pair);
     assertMatch(nowhere!, /^ERROR /, pair);
     // A directory that is open goes on giving what it has, under whatever name.
     assertMatch(away!, primary.name === "nfs" ? /^OK 1$/ : /^ERROR /, pair);
     await primary.heal(pair);
-    await until("it is back", async () => await daemon.fetch("d/first too") === "OK 1");
+    await until("it is back", async () => await daemon.fetch("f,d/first too") === "OK 1");
     assertEquals(await daemon.stop(), 0);
   } finally {
     await one.close();

@@ -4,21 +4,18 @@
  *   depots.d/a.json ─▶ DepotProcess ─▶ p4-cache --config a.json ─▶ its log, reports
  *   depots.d/b.json ─▶ DepotProcess ─▶ p4-cache --config b.json      │
  *                          ▲ shares                                  ▼
- *                       Budgets ◀──────────────────────────────── reports
+ *               Depots ─▶ Budgets ◀───────────────────────────────reports
  *
  * @module
  */
 
 import type { ListenAddress } from "../config/listen_address.ts";
-import { ConfigError } from "../errors.ts";
-import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { writeAll } from "../observe/log_file.ts";
+import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
 import { HttpServer } from "../server/http_server.ts";
-import { Budgets } from "./run_budgets.ts";
-import { type DepotFile, depotFiles } from "./depot_files.ts";
-import { conflict, loadDepot } from "./run_configs.ts";
-import { DepotProcess } from "./run_depot.ts";
+import type { DepotProcess } from "./run_depot.ts";
+import { Depots } from "./run_depots.ts";
 import { runPages } from "./run_pages.ts";
 import type { Shares } from "./run_shares.ts";
 import { listenToOperator, stopSignal } from "./signals.ts";
@@ -44,75 +41,34 @@ export async function runSupervisor(options: RunOptions): Promise<number> {
   const { configDir, logFormat, total, http } = options;
   const log = getLog("run");
   const output = configureLogging({
-    ...{ verbose: false, logFile: null, logFormat, logLevel: null, logLevels: null },
-    ...{ logMaxMib: 0, logKeep: 0 },
+    verbose: false,
+    logFile: null,
+    logFormat,
+    logLevel: null,
+    logLevels: null,
+    logMaxMib: 0,
+    logKeep: 0,
   });
   const stopped = stopSignal();
   const operator = listenToOperator(output);
   const manager = new ServiceManager((name) => Deno.env.get(name), [Deno.pid], getLog("systemd"));
-  const program = ownProgram();
-  const depots = new Map<string, DepotProcess>();
-  const leaving = new Set<DepotProcess>();
-  const budgets = new Budgets(total);
-  const settled = Promise.withResolvers<void>();
-  let isComplete = false;
-  const all = () => [...depots.values()];
-  const onChange = () => {
-    if (isComplete && all().every(({ state }) => state !== "starting")) settled.resolve();
-  };
-
-  const start = (file: DepotFile) => {
-    const { name, path } = file;
-    const others = () => [...all(), ...leaving].filter((each) => each !== depots.get(name));
-    depots.set(
-      name,
-      new DepotProcess({
-        file,
-        program,
-        load: () => {
-          const config = loadDepot(path);
-          const running = others().filter((each) => each.config !== null);
-          const why = conflict(config, new Map(running.map((each) => [each.name, each.config!])));
-          if (why !== null) throw new ConfigError(`Cannot use ${path}: ${why}`);
-          return config;
-        },
-        firstShares: () => budgets.first(others()),
-        onLine: (line) => writeAll(Deno.stderr, new TextEncoder().encode(named(name, line))),
-        onChange,
-        log,
-      }),
-    );
-    log.info(`Depot '${name}' is in ${path}`);
-  };
-  const leave = (depot: DepotProcess) => {
-    log.info(`Depot '${depot.name}' is stopped: its configuration is gone`);
-    depots.delete(depot.name);
-    leaving.add(depot);
-    depot.stop();
-    void depot.done.then(() => leaving.delete(depot));
-  };
-  const files = depotFiles(configDir);
-  if (files.length === 0) {
-    throw new ConfigError(`Cannot run: there is no *.json in ${configDir}`);
-  }
-  const pages = runPages(all);
-  const server = http === null ? null : HttpServer.listen(http, pages);
+  const depots = new Depots({
+    configDir,
+    program: ownProgram(),
+    total,
+    onLine: (name, line) => writeAll(Deno.stderr, new TextEncoder().encode(named(name, line))),
+    log,
+  });
+  const status = () => statusLine(depots.all);
+  const server = http === null ? null : HttpServer.listen(http, runPages(() => depots.all));
   if (server !== null) log.info(`HTTP at ${server.url}`);
-  files.forEach(start);
-  isComplete = true;
-  onChange();
+  depots.start();
 
   operator.onReload = () => {
     manager.reloading();
     let outcome = "Configurations read again";
     try {
-      const now = depotFiles(configDir);
-      const names = new Set(now.map(({ name }) => name));
-      for (const depot of all()) {
-        if (!names.has(depot.name)) leave(depot);
-        else depot.reload();
-      }
-      now.filter(({ name }) => !depots.has(name)).forEach(start);
+      depots.reload();
       log.info(outcome);
     } catch (error) {
       outcome = `Configurations not read again, all stays as it is: ${describeError(error)}`;
@@ -120,23 +76,19 @@ export async function runSupervisor(options: RunOptions): Promise<number> {
     }
     manager.reloaded(outcome);
   };
-  operator.onDump = () => log.info(statusLine(all()));
+  operator.onDump = () => log.info(status());
   for (const signal of ["SIGUSR1", "SIGUSR2"] as const) {
-    Deno.addSignalListener(signal, () => all().forEach((depot) => depot.signal(signal)));
+    Deno.addSignalListener(signal, () => depots.signal(signal));
   }
-  const timer = setInterval(() => {
-    all().forEach((depot) => depot.look());
-    budgets.divide([...all(), ...leaving]);
-  }, LOOK_MS);
+  const timer = setInterval(() => depots.look(), LOOK_MS);
 
-  await Promise.race([settled.promise, stopped]);
-  manager.ready(() => statusLine(all()));
-  log.info(statusLine(all()));
+  await Promise.race([depots.settled, stopped]);
+  manager.ready(status);
+  log.info(status());
   const signal = await stopped;
   log.info(`${signal}: stopping`);
   manager.stopping();
-  all().forEach((depot) => depot.stop());
-  await Promise.all([...all(), ...leaving].map((depot) => depot.done));
+  await depots.stop();
   clearInterval(timer);
   await server?.close();
   log.info("Stopped");

@@ -112,7 +112,11 @@ async function names(backend: Backend): Promise<string[]> {
 async function testPair(dir: string, primary: Running, secondary: Running): Promise<void> {
   const pair = `${primary.name}-${secondary.name}`;
   const first = primary.place(pair), second = secondary.place(pair);
-  const one = await fill(first.config, { "f,d/both": "first", "f,d/first": "1", "f,d/first too": "1" });
+  const one = await fill(first.config, {
+    "f,d/both": "first",
+    "f,d/first": "1",
+    "f,d/first too": "1",
+  });
   const two = await fill(second.config, {
     "f,d/both": "second",
     "f,d/second": "2",

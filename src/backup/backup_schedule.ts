@@ -60,7 +60,7 @@ export class BackupSchedule {
     const { backupSchedule, readOnly } = this.#parts.config;
     if (backupSchedule === null || readOnly) return;
     // Protected: a backup that takes longer than the time to the next one is not made twice.
-    this.#job = new Cron(backupSchedule, { protect: true }, () => this.#scheduled());
+    this.#job = new Cron(backupSchedule, { protect: true }, () => this.makeScheduled());
   }
 
   /** Ends; a backup under way is given up, and its folder is removed by a later one. */
@@ -80,7 +80,8 @@ export class BackupSchedule {
     return await this.#inTurn((place) => this.#made(place, isCompact, both), to);
   }
 
-  async #scheduled(): Promise<void> {
+  /** Makes one as the schedule does, and removes the oldest. Never throws: a failure is told. */
+  async makeScheduled(): Promise<void> {
     const { signal } = this.#abort;
     if (!this.#right.isHeld) return;
     try {

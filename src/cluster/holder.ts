@@ -19,13 +19,9 @@ const NAME = "holder";
  * @throws EnvironmentError when it cannot be written.
  */
 export function readHolder(stateDir: string, place: string = placeOf(stateDir)): string {
+  const known = knownHolder(stateDir, place);
+  if (known !== null) return known;
   const path = `${stateDir}/${NAME}`;
-  try {
-    const known = JSON.parse(Deno.readTextFileSync(path));
-    if (typeof known.id === "string" && known.place === place) return known.id;
-  } catch {
-    // There is none, or none that can be read: the same as a new one.
-  }
   const id = crypto.randomUUID();
   try {
     Deno.writeTextFileSync(`${path}.new`, JSON.stringify({ id, place }) + "\n");
@@ -36,6 +32,18 @@ export function readHolder(stateDir: string, place: string = placeOf(stateDir)):
     );
   }
   return id;
+}
+
+/** The id; null where there is none, or it was made elsewhere. */
+export function knownHolder(stateDir: string, place: string | null = null): string | null {
+  try {
+    const known = JSON.parse(Deno.readTextFileSync(`${stateDir}/${NAME}`));
+    const isHere = typeof known.id === "string" && known.place === (place ?? placeOf(stateDir));
+    return isHere ? known.id : null;
+  } catch {
+    // One that cannot be read is the same as none.
+    return null;
+  }
 }
 
 /** The machine and the directory on it (machine-id(5)). */

@@ -16,6 +16,7 @@ import {
 } from "./machine_checks.ts";
 import { checkWatching, type Machine } from "./machine_checks.ts";
 import { fail, type Finding } from "./finding.ts";
+import { checkLease } from "./lease_check.ts";
 import { checkMigration } from "./migration_check.ts";
 import { checkDaemon, checkShim } from "./process_checks.ts";
 import { checkConfig, checkDatabases, checkDepot } from "./state_checks.ts";
@@ -51,6 +52,7 @@ export async function* examine(patient: Patient): AsyncGenerator<Finding, void, 
     () => checkDatabases(depot, accessDir, daemon),
     () => checkShim(depot),
     () => config === null ? [] : checkStorage(config),
+    () => config === null ? [] : checkLease(config, depot, daemon),
     () => config === null ? [] : checkMigration(config),
   ];
   for (const check of checks) {

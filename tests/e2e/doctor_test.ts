@@ -58,6 +58,7 @@ doctorTest("a depot without a daemon is looked at all the same", async ({ depot,
   assertEquals(levels(of("capabilities")), ["OK"]);
   assertEquals(levels(of("watching")), ["OK"]);
   assertEquals(levels(of("manifest")), ["SKIP"]);
+  assertEquals(levels(of("lease")), ["OK"]);
   assertEquals(levels(of("primary storage")), ["OK"]);
   assertMatch(of("primary storage")[0]!.what, /stored, read and removed an object in \d+ ms$/);
   assertEquals([...Deno.readDirSync(depot)], []);

@@ -32,7 +32,10 @@ interface Site {
 function site(dir: string, name: string, primary: Record<string, unknown>): Site {
   const depot = `${dir}/${name}`, config = `${dir}/${name}.json`;
   Deno.mkdirSync(depot);
-  Deno.writeTextFileSync(config, JSON.stringify({ primary, lease_ttl: TTL_SECONDS }));
+  Deno.writeTextFileSync(
+    config,
+    JSON.stringify({ depot_path: depot, primary, lease_ttl: TTL_SECONDS }),
+  );
   return { depot, args: ["--config", config] };
 }
 
@@ -187,6 +190,10 @@ Deno.test({
       assertMatch(await lease(), /no daemon has ever held a lease/);
       await using a = await DaemonProcess.start(first!.depot, first!.args);
       assertMatch(await lease(), /held by the daemon on \S+ \(pid \d+, since \S+, epoch 1\)/);
+      const doctor = async ({ args }: Site) =>
+        /^\w+ +lease: .*$/m.exec((await run(BINARY, ["doctor", ...args])).stdout)?.[0];
+      assertMatch(await doctor(first!) ?? "", /^OK .*the daemon holds it \(epoch 1\)/);
+      assertMatch(await doctor(second!) ?? "", /^WARN .*the daemon on .* holds it, or has crashed/);
       const begunMs = Date.now();
       assertMatch(await lease("--take-away"), /free; the daemon on .* epoch 2\) gave it back/);
       assert(Date.now() - begunMs >= TTL_SECONDS * 1000, "it did not wait");

@@ -6,7 +6,6 @@
 
 import { deadline } from "deno-std/async/deadline.js";
 import type { Status } from "../admin/status.ts";
-import { describeError } from "../observe/logging.ts";
 import type { Pages } from "../server/http_server.ts";
 import { askDaemon } from "./control_client.ts";
 import { mergeMetrics } from "./run_metrics.ts";
@@ -58,7 +57,7 @@ export function runPages(depots: () => readonly DepotProcess[]): Pages {
         const { name, state, why, restarts } = depot;
         return { name, state, why, restarts, status: await ask<Status>(depot, "status") };
       });
-      return Response.json(await Promise.all(all).catch(describeError));
+      return Response.json(await Promise.all(all));
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Typed binding of `shim/helper/kv.h`, a durable key-value store (LMDB, data format 1), and of
- * `compare.h`, which compares a walk with what is in it.
+ * Typed binding of `shim/helper/kv.h`, a durable key-value store (LMDB, data format 1), of
+ * `lookup.h`, and of `compare.h`, which compares a walk with what is in it.
  *
  * @module
  */
@@ -34,7 +34,11 @@ const SYMBOLS = {
     result: "i64",
     nonblocking: true,
   },
-  p4compare_holds: {
+  p4lookup_values: {
+    parameters: ["pointer", "i32", "buffer", "u64", "buffer", "u64"],
+    result: "i64",
+  },
+  p4lookup_holds: {
     parameters: ["pointer", "buffer", "u32", "buffer", "u64", "buffer", "u32"],
     result: "i32",
   },
@@ -94,7 +98,13 @@ const STEP_BYTES = 128 * 1024;
 
 const READ_ONLY = 1, RELAXED = 2;
 const COMPACT = 1;
-const ENOENT = 2;
+const ENOENT = 2, ENOBUFS = 105;
+
+/** Room for a value that is looked up with others; more is made where it does not do. */
+const VALUE_BYTES = 160;
+
+/** Length that stands for "no value" (lookup.h). */
+const NO_VALUE = 0xffff_ffff;
 
 /** An open environment. One owner; see kv.h. */
 export class Kv {
@@ -196,9 +206,17 @@ export class Kv {
     if (rc !== 0) throw this.#error(rc, "sync");
   }
 
-  /** Entries after `start` (from it, when inclusive), up to one buffer full; empty at the end. */
-  async scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {
-    const out = new Uint8Array(SCAN_BYTES);
+  /**
+   * Entries after `start` (from it, when inclusive), up to one buffer full; empty at the end.
+   * @param roomBytes Size of the buffer.
+   */
+  async scan(
+    db: number,
+    start: Uint8Array,
+    inclusive: boolean,
+    roomBytes = SCAN_BYTES,
+  ): Promise<KvEntry[]> {
+    const out = new Uint8Array(roomBytes);
     const length = await this.scanInto(db, start, inclusive, out);
     const view = new DataView(out.buffer);
     const entries: KvEntry[] = [];
@@ -257,7 +275,7 @@ export class Kv {
   holds(databases: readonly number[], paths: readonly string[]): boolean[] {
     const packed = packPaths(paths);
     const out = new Uint8Array(paths.length);
-    const rc = this.#library.symbols.p4compare_holds(
+    const rc = this.#library.symbols.p4lookup_holds(
       this.#handle,
       Uint8Array.from(databases),
       databases.length,
@@ -268,6 +286,26 @@ export class Kv {
     );
     if (rc < 0) throw this.#error(rc, "read");
     return Array.from(out, (held) => held === 1);
+  }
+
+  /** The value of each key, null where there is none; views that stay valid. */
+  values(db: number, keys: readonly string[]): (Uint8Array | null)[] {
+    const packed = packPaths(keys);
+    const { p4lookup_values } = this.#library.symbols;
+    for (let room = keys.length * VALUE_BYTES + 4096;; room *= 4) {
+      const out = new Uint8Array(room), length = BigInt(packed.length);
+      const rc = Number(p4lookup_values(this.#handle, db, packed, length, out, BigInt(room)));
+      if (rc === -ENOBUFS) continue;
+      if (rc < 0) throw this.#error(rc, "read");
+      const view = new DataView(out.buffer);
+      let at = 0;
+      return keys.map(() => {
+        const size = view.getUint32(at, true), begin = at + 4;
+        if (size === NO_VALUE) return at = begin, null;
+        at = begin + size;
+        return out.subarray(begin, at);
+      });
+    }
   }
 
   /** Takes what was read out of this process's memory: for walks over a whole database. */

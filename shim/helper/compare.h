@@ -13,9 +13,4 @@
  * counts[0]: files that are known; counts[1]: 1 when the walk is at its end. */
 P4_EXPORT int64_t p4compare_next(p4_walk *walk, p4_kv *kv, int32_t files, int32_t versions,
                                  uint8_t *out, uint64_t cap, uint64_t counts[2]);
-
-/* For each path of `in` (u16 length, path): out[i] is 1 when one of the databases has it as a key, else
- * 0, in one read transaction. Returns how many paths there were. */
-P4_EXPORT int32_t p4compare_holds(p4_kv *kv, const uint8_t *databases, uint32_t database_count,
-                                  const uint8_t *in, uint64_t in_len, uint8_t *out, uint32_t out_cap);
 #endif

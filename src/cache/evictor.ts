@@ -250,6 +250,7 @@ export class Evictor {
         if (this.#stopping || (bytes <= 0 && files <= 0)) await settle(Promise.resolve(NOTHING));
         if (this.#stopping || (bytes <= 0 && files <= 0)) return;
         const page = await manifest.coldestAfter(after);
+        manifest.preload(page.map(({ path }) => path));
         const chosen = this.#choose(page, bytes, files);
         after = chosen.after;
         if (chosen.files.length > 0) {
@@ -281,7 +282,7 @@ export class Evictor {
     const { manifest, minAgeSeconds, nowSeconds, engineMetrics } = this.#parts;
     const files: Chosen[] = [];
     const youngest = nowSeconds() - minAgeSeconds;
-    let planned = 0;
+    let planned = 0, dir: Found | null = null;
     for (const { key, path, seconds } of page) {
       if (seconds > youngest) return { files, after: "" };
       const record = manifest.get(path);
@@ -291,7 +292,9 @@ export class Evictor {
         if (reason !== null) engineMetrics.evictionSkipped(reason);
         continue;
       }
-      files.push(this.#take(path, record));
+      const chosen = this.#take(path, record, dir);
+      files.push(chosen);
+      dir = chosen.dir;
       planned += record.version.size;
       const enough = planned >= wantedBytes && files.length >= wantedFiles;
       if (files.length === BATCH_FILES || enough) return { files, after: key };
@@ -299,14 +302,18 @@ export class Evictor {
     return { files, after: page.at(-1)?.key ?? "" };
   }
 
-  /** Begins the eviction of a file that may go; {@link #evict} ends it. */
-  #take(path: DepotPath, record: FileRecord): Chosen {
+  /**
+   * Begins the eviction of a file that may go; {@link #evict} ends it.
+   * @param found What was found just now: of neighbours the directory is looked at once.
+   */
+  #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
     const { manifest, activity, identities } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
     const eviction = { touched: false, isGone: false, path, done };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
-    const dir = identities.find(path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath);
+    const name = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
+    const dir = found?.dir === name ? found : identities.find(name);
     const trashId = manifest.addTrash(path);
     return { path, trashId, size, mtimeNs, mode, record, eviction, dir, end };
   }

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import { type DepotPath, pathToBytes } from "../cache/depot_path.ts";
 import type { Table } from "./manifest.ts";
 import { previousAfter, rankOf } from "./rank.ts";
 import { CLEAN, splitTimeKey, timeKey } from "./schema.ts";
@@ -62,11 +62,16 @@ export class EvictRanks {
   }
 
   /** Clean files after the given key ("" begins), those to evict first. */
-  async after(key: string): Promise<OrderEntry[]> {
-    return (await this.#ranks.after(key)).map(({ key }) => {
-      const { seconds, path } = splitTimeKey(Uint8Array.from(key, (c) => c.charCodeAt(0)));
+  async after(key: string, roomBytes: number): Promise<OrderEntry[]> {
+    return (await this.#ranks.after(key, roomBytes)).map(({ key }) => {
+      const { seconds, path } = splitTimeKey(pathToBytes(key));
       return { key, path: path as DepotPath, seconds };
     });
+  }
+
+  /** Has what is kept of these paths at hand for {@link change}. */
+  preload(paths: readonly string[]): void {
+    this.#previous.preload(paths);
   }
 
   /** Committed entries. */

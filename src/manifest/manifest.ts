@@ -60,8 +60,13 @@ export interface Table {
   set(key: string, value: Uint8Array | null): void;
   /** Removes every entry; seen by {@link get} once it is committed. */
   clear(): void;
-  /** Committed entries after the key ("" begins), a page of them; none at the end. */
-  after(key: string): Promise<{ key: string; value: Uint8Array }[]>;
+  /** Reads these keys in one go; {@link get} has them at hand until the next call. */
+  preload(keys: readonly string[]): void;
+  /**
+   * Committed entries after the key ("" begins), a page of them; none at the end.
+   * @param roomBytes Size of the page.
+   */
+  after(key: string, roomBytes?: number): Promise<{ key: string; value: Uint8Array }[]>;
   /** Committed entries. */
   size(): number;
 }
@@ -71,6 +76,9 @@ export interface Table {
  * p4d writes to, so few and large ones leave it the most.
  */
 const GATHER_MS = 100;
+
+/** A page of the order of eviction, bytes: about what is evicted together. */
+const COLDEST_BYTES = 48 * 1024;
 
 /** Wait before a failed commit is tried again, ms. */
 const COMMIT_RETRY_MS = 1000;
@@ -83,6 +91,7 @@ export type ManifestStore = Pick<
   | "prepare"
   | "database"
   | "get"
+  | "values"
   | "holds"
   | "compareNext"
   | "apply"
@@ -119,6 +128,8 @@ export class Manifest {
   #committing: Stage | null = null;
   #loop: Promise<void> | null = null;
   #hurry: (() => void) | null = null;
+  /** Records that {@link preload} read and that did not change since. */
+  #loaded = new Map<string, FileRecord | null>();
   /** A change reads its path's record several times in a row. */
   #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
   #closed = false;
@@ -207,8 +218,23 @@ export class Manifest {
     if (staged !== undefined) return staged;
     const committing = this.#committing?.records.get(path);
     if (committing !== undefined) return committing;
+    const loaded = this.#loaded.get(path);
+    if (loaded !== undefined) return loaded;
     if (this.#lastRead?.path !== path) this.#lastRead = { path, record: this.#read(path) };
     return this.#lastRead.record;
+  }
+
+  /** Reads the records of these paths in one go; {@link get} has them at hand until the next call. */
+  preload(paths: readonly string[]): void {
+    const isChanging = (path: string) =>
+      this.#staged.records.has(path) || this.#committing?.records.has(path) === true;
+    const settled = paths.filter((path) => !isChanging(path));
+    const rows = this.#kv.values(this.#db.files, settled);
+    const versions = this.#kv.values(this.#db.versions, settled);
+    this.#loaded = new Map(
+      settled.map((path, i) => [path, recordOf(rows[i]!, versions[i]!)]),
+    );
+    if (this.#policy === "lru2") this.#ranks.preload(settled);
   }
 
   #read(path: string): FileRecord | null {
@@ -303,6 +329,7 @@ export class Manifest {
       }
     }
     records.set(path, after);
+    this.#loaded.delete(path);
     this.#lastRead = null;
     this.#wake();
   }
@@ -313,12 +340,15 @@ export class Manifest {
   }
 
   #tableOf(db: number): Table {
+    let loaded = new Map<string, Uint8Array | null>();
     return {
       get: (key) => {
         for (const stage of [this.#staged, this.#committing]) {
           const value = stage?.tables.get(db)?.get(key);
           if (value !== undefined) return value;
         }
+        const known = loaded.get(key);
+        if (known !== undefined) return known;
         // A copy: the store's view is valid only until the next read.
         return this.#kv.get(db, key)?.slice() ?? null;
       },
@@ -328,15 +358,24 @@ export class Manifest {
         else batch.put(db, key, value);
         const changes = tables.get(db) ?? new Map();
         tables.set(db, changes.set(key, value));
+        loaded.delete(key);
         this.#wake();
       },
       clear: () => {
+        loaded = new Map();
         this.#staged.batch.drop(db);
         this.#staged.tables.delete(db);
         this.#wake();
       },
-      after: async (key) => {
-        const entries = await this.#kv.scan(db, bytesOf(key), false);
+      preload: (keys) => {
+        const isChanging = (key: string) =>
+          [this.#staged, this.#committing].some((stage) => stage?.tables.get(db)?.has(key));
+        const settled = keys.filter((key) => !isChanging(key));
+        const values = this.#kv.values(db, settled);
+        loaded = new Map(settled.map((key, i) => [key, values[i]!]));
+      },
+      after: async (key, roomBytes) => {
+        const entries = await this.#kv.scan(db, bytesOf(key), false, roomBytes);
         return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
       },
       size: () => this.#kv.info(db).entries,
@@ -409,12 +448,15 @@ export class Manifest {
   }
 
   /** Clean files after the given order key ("" begins), those to evict first. */
-  async coldestAfter(key: string): Promise<OrderEntry[]> {
-    return this.#policy === "lru2" ? await this.#ranks.after(key) : await this.#byLastAccess(key);
+  coldestAfter(key: string): Promise<OrderEntry[]> {
+    return this.#policy === "lru2"
+      ? this.#ranks.after(key, COLDEST_BYTES)
+      : this.#byLastAccess(key, COLDEST_BYTES);
   }
 
-  async #byLastAccess(key: string): Promise<OrderEntry[]> {
-    return (await this.#kv.scan(this.#db.evictOrder, bytesOf(key), false)).map(queueEntry);
+  async #byLastAccess(key: string, roomBytes?: number): Promise<OrderEntry[]> {
+    const entries = await this.#kv.scan(this.#db.evictOrder, bytesOf(key), false, roomBytes);
+    return entries.map(queueEntry);
   }
 
   /**
@@ -591,6 +633,13 @@ function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
   } catch {
     return null;
   }
+}
+
+function recordOf(row: Uint8Array | null, version: Uint8Array | null): FileRecord | null {
+  if (row === null) return null;
+  const decoded = decodeRow(row);
+  const isVerified = decoded.state === CLEAN && version !== null;
+  return { row: decoded, version: isVerified ? decodeVersion(version) : null };
 }
 
 function text(bytes: Uint8Array): string {

@@ -170,3 +170,29 @@ Deno.test("a manifest of another data format is refused with what is allowed", (
     Deno.writeFileSync(`${dir}/data.mdb`, data);
     assertThrows(() => open(dir), EnvironmentError, "only LMDB data format 1 is allowed");
   }));
+
+Deno.test("what is read ahead is never older than a change", () =>
+  withDir(async (dir) => {
+    const manifest = open(dir);
+    const paths = ["a", "b", "none"].map(path);
+    const sizes = () => paths.map((p) => manifest.get(p)?.row.size ?? null);
+    for (const p of paths.slice(0, 2)) manifest.set(p, restored(VERSION, 1));
+    manifest.preload(paths);
+    assertEquals(sizes(), [7, 7, null], "changes on their way");
+    const committed = manifest.commit();
+    manifest.preload(paths);
+    manifest.set(path("a"), seen(manifest.get("a"), 9, 2));
+    await committed;
+    assertEquals(sizes(), [9, 7, null]);
+    await manifest.commit();
+    assertEquals(sizes(), [9, 7, null]);
+    manifest.preload(paths);
+    assertEquals(manifest.get("b")?.version, VERSION);
+    assertEquals(manifest.get("a")?.version, null);
+    manifest.set(path("b"), null);
+    manifest.set(path("none"), seen(null, 1, 3));
+    assertEquals(sizes(), [9, null, 1]);
+    await manifest.commit();
+    assertEquals(sizes(), [9, null, 1]);
+    await manifest.close();
+  }));

@@ -56,6 +56,11 @@ export class SimKv implements ManifestStore {
     return this.#life.call(() => this.#environment.databases[db]!.get(key) ?? null);
   }
 
+  values(db: number, keys: readonly string[]): (Uint8Array | null)[] {
+    const database = this.#environment.databases[db]!;
+    return this.#life.call(() => keys.map((key) => database.get(key) ?? null));
+  }
+
   holds(dbs: readonly number[], paths: readonly string[]): boolean[] {
     const { databases } = this.#environment;
     return this.#life.call(() => paths.map((path) => dbs.some((db) => databases[db]!.has(path))));

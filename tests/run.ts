@@ -41,7 +41,6 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.56.1",
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
-  cosign: "github.com/sigstore/cosign/v2/cmd/cosign@v2.6.1",
   "toxiproxy-server": "github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0",
 };
 

@@ -36,7 +36,8 @@
 import type { DepotFiles } from "../../ffi/files.ts";
 import { type DepotPath, displayPath, pathFromBytes } from "../cache/depot_path.ts";
 import { CONFLICTS_DIR, TRASH_DIR } from "../cache/trash.ts";
-import type { Manifest, Table } from "../manifest/manifest.ts";
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { recount } from "../manifest/recount.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
 import { CLEAN } from "../manifest/schema.ts";

@@ -14,7 +14,8 @@
 
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
-import type { Manifest, Table } from "../manifest/manifest.ts";
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "./depot_path.ts";
 
 /** Staged changes above which a walk waits for the manifest (P5). */

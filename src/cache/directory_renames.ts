@@ -29,7 +29,8 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
-import type { Manifest, Table } from "../manifest/manifest.ts";
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { seen } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { pause } from "../storage/backoff.ts";

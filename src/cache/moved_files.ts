@@ -6,7 +6,8 @@
  * @module
  */
 
-import type { Manifest, Table } from "../manifest/manifest.ts";
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
 import { type DepotPath, pathToBytes } from "./depot_path.ts";
 

@@ -11,7 +11,8 @@
  */
 
 import type { Logger } from "@logtape/logtape";
-import type { Manifest, Table } from "../manifest/manifest.ts";
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { type Backend, nullIfAbsent, type ObjectInfo } from "../storage/backend.ts";

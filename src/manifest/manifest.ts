@@ -1,26 +1,19 @@
 /**
  * The manifest: the durable record of every file in the cache, owned by one thread.
  *
- * Changes are staged in memory and committed in groups, one durable transaction each, off the event
- * loop. Reads see staged changes at once; whoever needs durability awaits {@link Manifest.commit}.
- * A crash loses at most what was staged: the scan at the next start finds it again, since a file that
- * differs from what the manifest says, or that it does not know, becomes dirty.
+ * Changes are staged in memory and committed in groups (`group_commit.ts`). Reads see staged changes at
+ * once; whoever needs durability awaits {@link Manifest.commit}. A crash loses at most what was staged:
+ * the scan at the next start finds it again, since a file that differs from what the manifest says, or
+ * that it does not know, becomes dirty.
  *
  * @module
  */
 
-import { delay } from "deno-std/async/delay.js";
-import {
-  type Kv,
-  KV_MAP_FULL,
-  KV_PANIC,
-  KvBatch,
-  type KvEntry,
-  KvError,
-  type WalkStep,
-} from "../../ffi/kv.ts";
+import type { Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
+import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
+import { type Counters, encodeCounters, parseCounters } from "./counters.ts";
 import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
 import {
@@ -33,8 +26,6 @@ import {
   encodeRow,
   encodeTombstone,
   encodeVersion,
-  READABLE_FROM,
-  SCHEMA,
   splitTimeKey,
   timeKey,
   type Tombstone,
@@ -42,6 +33,7 @@ import {
 import type { FileRecord } from "./transitions.ts";
 import { Unsynced } from "./unsynced.ts";
 
+<<<<<<< HEAD
 /** Totals kept up to date with every change, so that nothing ever counts rows. */
 export interface Counters {
   total: number;
@@ -83,6 +75,8 @@ const COLDEST_BYTES = 48 * 1024;
 /** Wait before a failed commit is tried again, ms. */
 const COMMIT_RETRY_MS = 1000;
 
+=======
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
 const RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
@@ -102,27 +96,12 @@ export type ManifestStore = Pick<
   | "close"
 >;
 
-interface Stage {
-  readonly records: Map<string, FileRecord | null>;
-  /** Changes of the tables: database number, then key. */
-  readonly tables: Map<number, Map<string, Uint8Array | null>>;
-  readonly batch: KvBatch;
-  readonly done: PromiseWithResolvers<void>;
-  /** Whether somebody waits until it is durable. */
-  isAwaited: boolean;
-}
-
-function newStage(): Stage {
-  const done = Promise.withResolvers<void>();
-  done.promise.catch(() => {}); // waited for only by those who need durability
-  return { records: new Map(), tables: new Map(), batch: new KvBatch(), done, isAwaited: false };
-}
-
 /** See the module's description. Paths are one character per byte. */
 export class Manifest {
   readonly #kv: ManifestStore;
   readonly #db;
   readonly #storageKey: (path: string) => string;
+<<<<<<< HEAD
   readonly #onCommitError: (error: unknown) => void;
   #staged = newStage();
   #committing: Stage | null = null;
@@ -130,12 +109,11 @@ export class Manifest {
   #hurry: (() => void) | null = null;
   /** Records that {@link preload} read and that did not change since. */
   #loaded = new Map<string, FileRecord | null>();
+=======
+  readonly #commits: GroupCommit<FileRecord>;
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
   /** A change reads its path's record several times in a row. */
   #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
-  #closed = false;
-  #givingUp = false;
-  #lastTxn: bigint;
-  #mapBytes: number;
   #nextTrashId: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
@@ -178,15 +156,15 @@ export class Manifest {
         meta,
         tombstones: this.#kv.database("tombstones"),
       };
-      this.#tombstones = this.#tableOf(this.#db.tombstones);
+      const info = this.#kv.info(this.#db.files);
+      this.#commits = new GroupCommit(kv, info, onCommitError, (batch, txn) => {
+        batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextTrashId, txn));
+      });
+      this.#tombstones = this.#commits.table(this.#db.tombstones);
       this.#ranks = new EvictRanks((name) => this.table(name));
       this.unsynced = new Unsynced((name) => this.table(name));
       this.#storageKey = storageKey;
-      this.#onCommitError = onCommitError;
-      const info = this.#kv.info(this.#db.files);
-      this.#lastTxn = info.lastTxn;
       this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
-      this.#mapBytes = info.mapBytes;
       const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
       const known = parseCounters(saved);
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== foundTxn;
@@ -205,21 +183,22 @@ export class Manifest {
 
   /** Records, durably, that a daemon works on the depot, or that it came to its end. */
   setRunning(isRunning: boolean): Promise<void> {
-    const { batch } = this.#staged;
-    if (isRunning) batch.put(this.#db.meta, RUNNING_KEY, NO_BYTES);
-    else batch.delete(this.#db.meta, RUNNING_KEY);
-    this.#wake();
+    if (isRunning) this.#commits.put(this.#db.meta, RUNNING_KEY, NO_BYTES);
+    else this.#commits.delete(this.#db.meta, RUNNING_KEY);
     return this.commit();
   }
 
   /** The record of a path, or null when it is not tracked. */
   get(path: string): FileRecord | null {
-    const staged = this.#staged.records.get(path);
+    const staged = this.#commits.staged(path);
     if (staged !== undefined) return staged;
+<<<<<<< HEAD
     const committing = this.#committing?.records.get(path);
     if (committing !== undefined) return committing;
     const loaded = this.#loaded.get(path);
     if (loaded !== undefined) return loaded;
+=======
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
     if (this.#lastRead?.path !== path) this.#lastRead = { path, record: this.#read(path) };
     return this.#lastRead.record;
   }
@@ -261,10 +240,9 @@ export class Manifest {
   areNew(paths: readonly DepotPath[]): boolean[] {
     const { files, tombstones } = this.#db;
     const held = this.#kv.holds([files, tombstones], paths);
-    const stages = [this.#staged, this.#committing];
     return paths.map((path, i) =>
-      !held[i] &&
-      !stages.some((s) => s?.records.has(path) || s?.tables.get(tombstones)?.has(path))
+      !held[i] && this.#commits.staged(path) === undefined &&
+      !this.#commits.isChanging(tombstones, path)
     );
   }
 
@@ -285,7 +263,7 @@ export class Manifest {
     previousAccess: number,
   ): void {
     if (this.#policy === "lru2") this.#ranks.change(path, before, after, previousAccess);
-    const { batch, records } = this.#staged;
+    const commits = this.#commits;
     const { files, dirtyQueue, evictOrder, versions } = this.#db;
     if (before !== null) {
       const wasClean = before.row.state === CLEAN;
@@ -294,12 +272,12 @@ export class Manifest {
           ? after.row.lastAccess === before.row.lastAccess
           : after.row.createdAt === before.row.createdAt);
       if (!sameKey) {
-        batch.delete(
+        commits.delete(
           wasClean ? evictOrder : dirtyQueue,
           timeKey(wasClean ? before.row.lastAccess : before.row.createdAt, path),
         );
       }
-      if (before.version !== null && after?.version == null) batch.delete(versions, path);
+      if (before.version !== null && after?.version == null) commits.delete(versions, path);
       this.counters.total--;
       this.counters.bytes -= before.row.size;
       if (!wasClean) {
@@ -308,17 +286,17 @@ export class Manifest {
       }
     }
     if (after === null) {
-      if (before !== null) batch.delete(files, path);
+      if (before !== null) commits.delete(files, path);
     } else {
       const isClean = after.row.state === CLEAN;
-      batch.put(files, path, encodeRow(after.row, this.#storageKey(path)));
-      batch.put(
+      commits.put(files, path, encodeRow(after.row, this.#storageKey(path)));
+      commits.put(
         isClean ? evictOrder : dirtyQueue,
         timeKey(isClean ? after.row.lastAccess : after.row.createdAt, path),
         NO_BYTES,
       );
       if (after.version !== null && after.version !== before?.version) {
-        batch.put(versions, path, encodeVersion(after.version));
+        commits.put(versions, path, encodeVersion(after.version));
         this.unsynced.note(path);
       }
       this.counters.total++;
@@ -328,14 +306,18 @@ export class Manifest {
         this.counters.dirtyBytes += after.row.size;
       }
     }
+<<<<<<< HEAD
     records.set(path, after);
     this.#loaded.delete(path);
+=======
+    commits.stage(path, after);
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
     this.#lastRead = null;
-    this.#wake();
   }
 
   /** Opens or creates a further database. */
   table(name: string): Table {
+<<<<<<< HEAD
     return this.#tableOf(this.#kv.database(name));
   }
 
@@ -380,6 +362,9 @@ export class Manifest {
       },
       size: () => this.#kv.info(db).entries,
     };
+=======
+    return this.#commits.table(this.#kv.database(name));
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
   }
 
   /** Whether p4d deleted the file and nothing has been written at its path since. */
@@ -417,8 +402,7 @@ export class Manifest {
     const id = this.#nextTrashId++;
     const value = new Uint8Array(path.length);
     for (let i = 0; i < path.length; i++) value[i] = path.charCodeAt(i);
-    this.#staged.batch.put(this.#db.trash, String(id), value);
-    this.#wake();
+    this.#commits.put(this.#db.trash, String(id), value);
     return id;
   }
 
@@ -429,8 +413,7 @@ export class Manifest {
 
   /** Ends what {@link addTrash} began. */
   removeTrash(id: number): void {
-    this.#staged.batch.delete(this.#db.trash, String(id));
-    this.#wake();
+    this.#commits.delete(this.#db.trash, String(id));
   }
 
   /** Files that an interrupted eviction took: trash name to path. */
@@ -500,11 +483,6 @@ export class Manifest {
     }
   }
 
-  /** Staged operations that are not durable yet. */
-  get pending(): number {
-    return this.#staged.batch.count + (this.#committing?.batch.count ?? 0);
-  }
-
   /** Bytes of the data file in use, what it may grow to, and dead readers that were forgotten. */
   usage(): { usedBytes: number; mapBytes: number; staleReaders: number } {
     const { usedBytes, mapBytes, staleReaders } = this.#kv.info(this.#db.files);
@@ -516,109 +494,31 @@ export class Manifest {
     return this.#kv.copyTo(path, isCompact);
   }
 
+  /** Staged operations that are not durable yet. */
+  get pending(): number {
+    return this.#commits.pending;
+  }
+
   /** Resolves when everything staged so far is durable; has that done now. */
   commit(): Promise<void> {
-    if (this.#staged.batch.count > 0) {
-      this.#staged.isAwaited = true;
-      this.#hurry?.();
-      return this.#staged.done.promise;
-    }
-    return this.#committing?.done.promise ?? Promise.resolve();
+    return this.#commits.commit();
   }
 
-  #wake(): void {
-    this.#loop ??= this.#commitLoop();
-  }
-
-  async #commitLoop(): Promise<void> {
-    do {
-      await this.#gather();
-      const stage = this.#staged;
-      this.#staged = newStage();
-      this.#committing = stage;
-      const txn = this.#lastTxn + 1n;
-      stage.batch.put(this.#db.meta, COUNTERS_KEY, this.#encodeCounters(txn));
-      try {
-        await this.#applyUntilDone(stage);
-        stage.done.resolve();
-      } catch (error) {
-        stage.done.reject(error);
-      }
-      this.#committing = null;
-    } while (this.#staged.batch.count > 0);
-    this.#loop = null;
-  }
-
-  /** Waits for more changes, until somebody waits for those that are there. */
-  async #gather(): Promise<void> {
-    if (this.#closed || this.#staged.isAwaited) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, GATHER_MS);
-      this.#hurry = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    this.#hurry = null;
-  }
-
-  async #applyUntilDone(stage: Stage): Promise<void> {
-    for (let failed = false;;) {
-      try {
-        this.#lastTxn = await this.#kv.apply(stage.batch.bytes());
-        if (failed) this.#onCommitError(null);
-        return;
-      } catch (error) {
-        if (await this.#mended(error)) continue;
-        failed = true;
-        this.#onCommitError(error);
-        if (this.#givingUp) throw error;
-        await delay(COMMIT_RETRY_MS);
-      }
-    }
-  }
-
-  /** Opens the environment anew where that helps: larger when it is full, or after LMDB gave up on it. */
-  async #mended(error: unknown): Promise<boolean> {
-    if (!(error instanceof KvError)) return false;
-    const isFull = error.code === KV_MAP_FULL;
-    if (!isFull && error.code !== KV_PANIC) return false;
-    try {
-      const mapBytes = isFull ? this.#mapBytes * 2 : this.#mapBytes;
-      await this.#kv.reopen(mapBytes);
-      this.#mapBytes = mapBytes;
-      return isFull; // after a panic the cause may last: not at once
-    } catch {
-      return false;
-    }
-  }
-
-  #encodeCounters(txn: bigint): Uint8Array {
-    const nextTrashId = this.#nextTrashId;
-    const schema = { schema: SCHEMA, readableFrom: READABLE_FROM };
-    const saved = { ...schema, txn: txn.toString(), ...this.counters, nextTrashId };
-    return new TextEncoder().encode(JSON.stringify(saved));
-  }
-
-  /**
-   * From now on a commit that fails is not tried again: the program ends. What was staged is lost as in
-   * a crash, and found by the scan at the next start.
-   */
+  /** See {@link GroupCommit.giveUp}. */
   giveUp(): void {
-    this.#givingUp = true;
+    this.#commits.giveUp();
   }
 
   /** Commits what is staged, where that is possible, and closes the environment. */
   async close(): Promise<void> {
-    this.#closed = this.#givingUp = true;
-    await this.commit().catch(() => {}); // told to onCommitError
-    await this.#loop;
+    await this.#commits.close();
     this.#kv.close();
   }
 }
 
 const NO_BYTES = new Uint8Array(0);
 
+<<<<<<< HEAD
 interface SavedCounters extends Counters {
   readonly txn: string;
   readonly nextTrashId: number;
@@ -650,6 +550,8 @@ function bytesOf(key: string): Uint8Array {
   return Uint8Array.from(key, (c) => c.charCodeAt(0));
 }
 
+=======
+>>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
 function queueEntry({ key }: KvEntry): { key: string; path: DepotPath; seconds: number } {
   const { seconds, path } = splitTimeKey(key);
   return { key: text(key), path: path as DepotPath, seconds };

@@ -7,7 +7,8 @@
  * @module
  */
 
-import type { Manifest, Table } from "./manifest.ts";
+import type { Table } from "./group_commit.ts";
+import type { Manifest } from "./manifest.ts";
 
 const TABLE = "restored", SINCE_KEY = "since";
 

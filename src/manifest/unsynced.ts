@@ -10,7 +10,7 @@
  * @module
  */
 
-import type { Table } from "./manifest.ts";
+import type { Table } from "./group_commit.ts";
 
 const NO_BYTES = new Uint8Array(0);
 

@@ -20,7 +20,13 @@ import {
 
 const TOOLS = new URL("../../build/tools", import.meta.url).pathname, COSIGN = `${TOOLS}/cosign`;
 const noCosign = !await Deno.stat(COSIGN).then(() => true, () => false);
-if (noCosign) console.log("the test of signatures is skipped: cosign could not be built");
+// To build it takes longer than all tests together.
+if (noCosign) {
+  console.log(
+    `the test of signatures is skipped: it needs ${COSIGN} (GOBIN=${TOOLS} go install ` +
+      "github.com/sigstore/cosign/v2/cmd/cosign@v2.6.1)",
+  );
+}
 
 /** Made once: it takes a second. */
 const release = await makeRelease();

@@ -26,7 +26,7 @@ const FETCH = "src/cache/object_fetch.ts";
 const GARBAGE = "src/cache/garbage.ts";
 const IDENTITIES = "src/cache/directory_identities.ts";
 const INTAKE = "src/cache/intake.ts";
-const MANIFEST = "src/manifest/manifest.ts";
+const COMMITS = "src/manifest/group_commit.ts";
 const RENAMES = "src/cache/directory_renames.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
@@ -78,9 +78,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "",
   ]),
   bug("a commit that failed counts as done", [
-    MANIFEST,
-    "        this.#onCommitError(error);\n",
-    "        this.#onCommitError(error);\n        return;\n",
+    COMMITS,
+    "        this.#onError(error);\n",
+    "        this.#onError(error);\n        return;\n",
   ]),
   bug("the lease is skipped", [
     KERNEL_EVICTION,

@@ -1,0 +1,47 @@
+/**
+ * Totals of the manifest, and how they are saved with every transaction: with its number, so that the
+ * writes of another program show.
+ *
+ * @module
+ */
+
+import { READABLE_FROM, SCHEMA } from "./schema.ts";
+
+/** Totals kept up to date with every change, so that nothing ever counts rows. */
+export interface Counters {
+  total: number;
+  dirty: number;
+  /** Bytes of all tracked files. */
+  bytes: number;
+  /** Bytes of those that are not uploaded. */
+  dirtyBytes: number;
+}
+
+/** The totals as they were saved. */
+export interface SavedCounters extends Counters {
+  /** Number of the transaction that they were saved with. */
+  readonly txn: string;
+  readonly nextTrashId: number;
+}
+
+/** Null where there are none, or none that can be read: then rows are recounted. */
+export function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
+  if (bytes === null) return null;
+  try {
+    const saved = JSON.parse(new TextDecoder().decode(bytes));
+    return saved.dirtyBytes === undefined ? null : saved;
+  } catch {
+    return null;
+  }
+}
+
+/** @param txn Number of the transaction that they are saved with. */
+export function encodeCounters(
+  counters: Counters,
+  nextTrashId: number,
+  txn: bigint,
+): Uint8Array {
+  const schema = { schema: SCHEMA, readableFrom: READABLE_FROM };
+  const saved = { ...schema, txn: txn.toString(), ...counters, nextTrashId };
+  return new TextEncoder().encode(JSON.stringify(saved));
+}

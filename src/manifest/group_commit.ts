@@ -1,0 +1,254 @@
+/**
+ * An LMDB environment whose changes are staged in memory and committed in groups, one durable
+ * transaction each, off the event loop.
+ *
+ * A commit that fails is tried again until it succeeds: what is staged stays visible meanwhile.
+ *
+ * @module
+ */
+
+import { delay } from "deno-std/async/delay.js";
+import { type Kv, KV_MAP_FULL, KV_PANIC, KvBatch, KvError } from "../../ffi/kv.ts";
+
+/** A further database, written in the same transactions as the rows. */
+export interface Table {
+  /** The value of a key, staged changes included; null when there is none. */
+  get(key: string): Uint8Array | null;
+  /** Puts the value, or removes the key (null). */
+  set(key: string, value: Uint8Array | null): void;
+  /** Removes every entry; seen by {@link get} once it is committed. */
+  clear(): void;
+  /** Committed entries after the key ("" begins), a page of them; none at the end. */
+  after(key: string): Promise<{ key: string; value: Uint8Array }[]>;
+  /** Committed entries. */
+  size(): number;
+}
+
+/**
+ * Longest time that changes gather while nobody waits for them, ms: each commit syncs the disk that
+ * p4d writes to, so few and large ones leave it the most.
+ */
+const GATHER_MS = 100;
+
+/** Wait before a failed commit is tried again, ms. */
+const COMMIT_RETRY_MS = 1000;
+
+/** What it needs of the environment. */
+export type CommitStore = Pick<Kv, "get" | "scan" | "info" | "apply" | "reopen">;
+
+interface Stage<Row> {
+  /** Decoded rows, so that a change of a moment ago is not decoded again; null: removed. */
+  readonly rows: Map<string, Row | null>;
+  /** Changes of the tables: database number, then key. */
+  readonly tables: Map<number, Map<string, Uint8Array | null>>;
+  readonly batch: KvBatch;
+  readonly done: PromiseWithResolvers<void>;
+  /** Whether somebody waits until it is durable. */
+  isAwaited: boolean;
+}
+
+function newStage<Row>(): Stage<Row> {
+  const done = Promise.withResolvers<void>();
+  done.promise.catch(() => {}); // waited for only by those who need durability
+  return { rows: new Map(), tables: new Map(), batch: new KvBatch(), done, isAwaited: false };
+}
+
+/** See the module's description. @template Row What {@link stage} keeps beside the stored bytes. */
+export class GroupCommit<Row> {
+  readonly #kv: CommitStore;
+  readonly #onError: (error: unknown) => void;
+  readonly #seal: (batch: KvBatch, txn: bigint) => void;
+  #staged = newStage<Row>();
+  #committing: Stage<Row> | null = null;
+  #loop: Promise<void> | null = null;
+  #hurry: (() => void) | null = null;
+  #closed = false;
+  #givingUp = false;
+  #lastTxn: bigint;
+  #mapBytes: number;
+
+  /**
+   * @param opened The environment's last transaction, and how large its map is.
+   * @param onError Told of each failed commit, which is tried again until it succeeds, and then once
+   *   with null.
+   * @param seal Adds to a group what every transaction ends with; `txn` is its number.
+   */
+  constructor(
+    kv: CommitStore,
+    opened: { readonly lastTxn: bigint; readonly mapBytes: number },
+    onError: (error: unknown) => void,
+    seal: (batch: KvBatch, txn: bigint) => void,
+  ) {
+    this.#kv = kv;
+    this.#lastTxn = opened.lastTxn;
+    this.#mapBytes = opened.mapBytes;
+    this.#onError = onError;
+    this.#seal = seal;
+  }
+
+  put(db: number, key: string, value: Uint8Array): void {
+    this.#staged.batch.put(db, key, value);
+    this.#wake();
+  }
+
+  delete(db: number, key: string): void {
+    this.#staged.batch.delete(db, key);
+    this.#wake();
+  }
+
+  /** Keeps the row in sight until its bytes, which are put beside it, are committed. */
+  stage(key: string, row: Row | null): void {
+    this.#staged.rows.set(key, row);
+    this.#wake();
+  }
+
+  /** The row as {@link stage} left it; undefined when it is as the environment has it. */
+  staged(key: string): Row | null | undefined {
+    const row = this.#staged.rows.get(key);
+    return row === undefined ? this.#committing?.rows.get(key) : row;
+  }
+
+  /** Whether a change of the table's key is on its way. */
+  isChanging(db: number, key: string): boolean {
+    return [this.#staged, this.#committing].some((stage) => stage?.tables.get(db)?.has(key));
+  }
+
+  /** The database as a table that shows staged changes. */
+  table(db: number): Table {
+    return {
+      get: (key) => {
+        for (const stage of [this.#staged, this.#committing]) {
+          const value = stage?.tables.get(db)?.get(key);
+          if (value !== undefined) return value;
+        }
+        // A copy: the store's view is valid only until the next read.
+        return this.#kv.get(db, key)?.slice() ?? null;
+      },
+      set: (key, value) => {
+        const { batch, tables } = this.#staged;
+        if (value === null) batch.delete(db, key);
+        else batch.put(db, key, value);
+        const changes = tables.get(db) ?? new Map();
+        tables.set(db, changes.set(key, value));
+        this.#wake();
+      },
+      clear: () => {
+        this.#staged.batch.drop(db);
+        this.#staged.tables.delete(db);
+        this.#wake();
+      },
+      after: async (key) => {
+        const entries = await this.#kv.scan(db, bytesOf(key), false);
+        return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
+      },
+      size: () => this.#kv.info(db).entries,
+    };
+  }
+
+  /** Staged operations that are not durable yet. */
+  get pending(): number {
+    return this.#staged.batch.count + (this.#committing?.batch.count ?? 0);
+  }
+
+  /** Resolves when everything staged so far is durable; has that done now. */
+  commit(): Promise<void> {
+    if (this.#staged.batch.count > 0) {
+      this.#staged.isAwaited = true;
+      this.#hurry?.();
+      return this.#staged.done.promise;
+    }
+    return this.#committing?.done.promise ?? Promise.resolve();
+  }
+
+  #wake(): void {
+    this.#loop ??= this.#commitLoop();
+  }
+
+  async #commitLoop(): Promise<void> {
+    do {
+      await this.#gather();
+      const stage = this.#staged;
+      this.#staged = newStage<Row>();
+      this.#committing = stage;
+      const txn = this.#lastTxn + 1n;
+      this.#seal(stage.batch, txn);
+      try {
+        await this.#applyUntilDone(stage);
+        stage.done.resolve();
+      } catch (error) {
+        stage.done.reject(error);
+      }
+      this.#committing = null;
+    } while (this.#staged.batch.count > 0);
+    this.#loop = null;
+  }
+
+  /** Waits for more changes, until somebody waits for those that are there. */
+  async #gather(): Promise<void> {
+    if (this.#closed || this.#staged.isAwaited) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      this.#hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#hurry = null;
+  }
+
+  async #applyUntilDone(stage: Stage<Row>): Promise<void> {
+    for (let failed = false;;) {
+      try {
+        this.#lastTxn = await this.#kv.apply(stage.batch.bytes());
+        if (failed) this.#onError(null);
+        return;
+      } catch (error) {
+        if (await this.#mended(error)) continue;
+        failed = true;
+        this.#onError(error);
+        if (this.#givingUp) throw error;
+        await delay(COMMIT_RETRY_MS);
+      }
+    }
+  }
+
+  /** Opens the environment anew where that helps: larger when it is full, or after LMDB gave up on it. */
+  async #mended(error: unknown): Promise<boolean> {
+    if (!(error instanceof KvError)) return false;
+    const isFull = error.code === KV_MAP_FULL;
+    if (!isFull && error.code !== KV_PANIC) return false;
+    try {
+      const mapBytes = isFull ? this.#mapBytes * 2 : this.#mapBytes;
+      await this.#kv.reopen(mapBytes);
+      this.#mapBytes = mapBytes;
+      return isFull; // after a panic the cause may last: not at once
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * From now on a commit that fails is not tried again: the program ends. What was staged is lost as in
+   * a crash, and found by the scan at the next start.
+   */
+  giveUp(): void {
+    this.#givingUp = true;
+  }
+
+  /** Commits what is staged, where that is possible. The environment can be closed then. */
+  async close(): Promise<void> {
+    this.#closed = this.#givingUp = true;
+    await this.commit().catch(() => {}); // told to onError
+    await this.#loop;
+  }
+}
+
+/** A key of bytes as text, one character each. */
+export function text(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
+}
+
+/** A key as bytes. */
+export function bytesOf(key: string): Uint8Array {
+  return Uint8Array.from(key, (c) => c.charCodeAt(0));
+}

@@ -49,7 +49,7 @@ const SIZED = [
   ["open", "open64", "openat", "openat64", "__open_2", "__open64_2", "__openat_2", "__openat64_2"],
   ["__open", "__open64", "fchdir"],
   ["open rdwr", "open append", "open rdwr creat", "open append creat"],
-  ["fopen r", "fopen64 r+", "fopen a", "freopen", "freopen64"],
+  ["fopen r", "fopen64 r+", "fopen a", "fopen a+", "freopen", "freopen64"],
   [
     "stat",
     "stat64",
@@ -90,6 +90,8 @@ const OTHERS: Readonly<Record<string, string>> = {
   "link over": "error EEXIST",
   "linkat over": "error EEXIST",
   "noreplace over": "error EEXIST",
+  "fopen w": "ok 0",
+  "fopen wx": "error EEXIST",
   "rename over": "ok 0",
   "unlink": "error EROFS",
   "open trunc creat": "ok 0",
@@ -113,7 +115,7 @@ Deno.test("every call sees an evicted file as if it were there", () =>
 
 Deno.test("every call says ENOENT for a file that is nowhere, and creates where it may", () =>
   withReplica(async ({ depot, probe }) => {
-    const creating = new Set(["open rdwr creat", "open append creat", "fopen a"]);
+    const creating = new Set(["open rdwr creat", "open append creat", "fopen a", "fopen a+"]);
     let i = 0;
     for (const call of SIZED) {
       const result = creating.has(call) ? "ok 0" : "error ENOENT";

@@ -105,6 +105,12 @@ int main(int argc, char **argv) {
         FILE *stream = fopen(path, "a");
         return stream ? size_of(fileno(stream)) : bad();
     }
+    IS("fopen a+") return drain_stream(fopen(path, "a+"));
+    IS("fopen w") {
+        FILE *stream = fopen(path, "w");
+        return stream ? size_of(fileno(stream)) : bad();
+    }
+    IS("fopen wx") return drain_stream(fopen(path, "wx"));
     IS("freopen") return drain_stream(freopen(path, "r", stdin));
     IS("stat") return result(stat(path, &st), st.st_size);
     IS("stat64") return result(stat64(path, &st64), st64.st_size);

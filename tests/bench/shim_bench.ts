@@ -137,7 +137,6 @@ async function compare(row: Row): Promise<{ plain: number; adds: number[] }> {
 
 const shims = [SHIM, ...(other === undefined ? [] : [other])];
 await using _daemon = await DaemonProcess.start(depot, [
-  "--read-only",
   "--primary-type",
   "nfs",
   "--primary-path",

@@ -85,6 +85,12 @@ Deno.test("a thread that is cancelled while its open is told leaves the others t
     }
   }));
 
+Deno.test("paths are not read beyond the page that they end in", () =>
+  withDepot(async ({ depot, play }) => {
+    Deno.writeTextFileSync(`${depot}/d/0`, "");
+    assertEquals(await play("opens", "edges", `${depot}/d`), "ok");
+  }));
+
 Deno.test({
   name: "opens, stats and remembered misses make the system calls of the program, and no other",
   ignore: !hasProgram("strace"),

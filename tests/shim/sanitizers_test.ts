@@ -52,7 +52,7 @@ for (const [name, { flags, runtime, env }] of Object.entries(SANITIZERS)) {
         "SMALL_FRAMES=",
       ]);
       assertEquals(built.code, 0, built.stderr);
-      for (const program of ["storm", "list"]) {
+      for (const program of ["storm", "list", "opens"]) {
         await buildProgram(program, `${dir}/${program}`, ["-O1", "-g", ...flags.split(" ")]);
       }
       const preload = { ...shim, ...env, LD_PRELOAD: `${where}:${dir}/libp4shim.so` };
@@ -71,6 +71,8 @@ for (const [name, { flags, runtime, env }] of Object.entries(SANITIZERS)) {
         }
         assertEquals(await play("storm", [scenario, `${depot}/d`]), "ok", scenario);
       }
+      Deno.writeTextFileSync(`${depot}/d/0`, "");
+      assertEquals(await play("opens", ["edges", `${depot}/d`]), "ok");
       daemon.store.clear();
       daemon.store.set("d/evicted", { content: "" });
       Deno.removeSync(`${depot}/d`, { recursive: true });

@@ -8,13 +8,8 @@
  * @module
  */
 
-<<<<<<< HEAD
 import { type DepotPath, pathToBytes } from "../cache/depot_path.ts";
-import type { Table } from "./manifest.ts";
-=======
-import type { DepotPath } from "../cache/depot_path.ts";
 import type { Table } from "./group_commit.ts";
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
 import { previousAfter, rankOf } from "./rank.ts";
 import { CLEAN, splitTimeKey, timeKey } from "./schema.ts";
 import type { FileRecord } from "./transitions.ts";

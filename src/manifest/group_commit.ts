@@ -18,8 +18,13 @@ export interface Table {
   set(key: string, value: Uint8Array | null): void;
   /** Removes every entry; seen by {@link get} once it is committed. */
   clear(): void;
-  /** Committed entries after the key ("" begins), a page of them; none at the end. */
-  after(key: string): Promise<{ key: string; value: Uint8Array }[]>;
+  /** Reads these keys in one go; {@link get} has them at hand until the next call. */
+  preload(keys: readonly string[]): void;
+  /**
+   * Committed entries after the key ("" begins), a page of them; none at the end.
+   * @param roomBytes Size of the page.
+   */
+  after(key: string, roomBytes?: number): Promise<{ key: string; value: Uint8Array }[]>;
   /** Committed entries. */
   size(): number;
 }
@@ -34,7 +39,7 @@ const GATHER_MS = 100;
 const COMMIT_RETRY_MS = 1000;
 
 /** What it needs of the environment. */
-export type CommitStore = Pick<Kv, "get" | "scan" | "info" | "apply" | "reopen">;
+export type CommitStore = Pick<Kv, "get" | "values" | "scan" | "info" | "apply" | "reopen">;
 
 interface Stage<Row> {
   /** Decoded rows, so that a change of a moment ago is not decoded again; null: removed. */
@@ -115,12 +120,15 @@ export class GroupCommit<Row> {
 
   /** The database as a table that shows staged changes. */
   table(db: number): Table {
+    let loaded = new Map<string, Uint8Array | null>();
     return {
       get: (key) => {
         for (const stage of [this.#staged, this.#committing]) {
           const value = stage?.tables.get(db)?.get(key);
           if (value !== undefined) return value;
         }
+        const known = loaded.get(key);
+        if (known !== undefined) return known;
         // A copy: the store's view is valid only until the next read.
         return this.#kv.get(db, key)?.slice() ?? null;
       },
@@ -130,15 +138,22 @@ export class GroupCommit<Row> {
         else batch.put(db, key, value);
         const changes = tables.get(db) ?? new Map();
         tables.set(db, changes.set(key, value));
+        loaded.delete(key);
         this.#wake();
       },
       clear: () => {
+        loaded = new Map();
         this.#staged.batch.drop(db);
         this.#staged.tables.delete(db);
         this.#wake();
       },
-      after: async (key) => {
-        const entries = await this.#kv.scan(db, bytesOf(key), false);
+      preload: (keys) => {
+        const settled = keys.filter((key) => !this.isChanging(db, key));
+        const values = this.#kv.values(db, settled);
+        loaded = new Map(settled.map((key, i) => [key, values[i]!]));
+      },
+      after: async (key, roomBytes) => {
+        const entries = await this.#kv.scan(db, bytesOf(key), false, roomBytes);
         return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
       },
       size: () => this.#kv.info(db).entries,

@@ -33,51 +33,10 @@ import {
 import type { FileRecord } from "./transitions.ts";
 import { Unsynced } from "./unsynced.ts";
 
-<<<<<<< HEAD
-/** Totals kept up to date with every change, so that nothing ever counts rows. */
-export interface Counters {
-  total: number;
-  dirty: number;
-  /** Bytes of all tracked files. */
-  bytes: number;
-  /** Bytes of those that are not uploaded. */
-  dirtyBytes: number;
-}
-
-/** A further database, written in the same transactions as the rows. */
-export interface Table {
-  /** The value of a key, staged changes included; null when there is none. */
-  get(key: string): Uint8Array | null;
-  /** Puts the value, or removes the key (null). */
-  set(key: string, value: Uint8Array | null): void;
-  /** Removes every entry; seen by {@link get} once it is committed. */
-  clear(): void;
-  /** Reads these keys in one go; {@link get} has them at hand until the next call. */
-  preload(keys: readonly string[]): void;
-  /**
-   * Committed entries after the key ("" begins), a page of them; none at the end.
-   * @param roomBytes Size of the page.
-   */
-  after(key: string, roomBytes?: number): Promise<{ key: string; value: Uint8Array }[]>;
-  /** Committed entries. */
-  size(): number;
-}
-
-/**
- * Longest time that changes gather while nobody waits for them, ms: each commit syncs the disk that
- * p4d writes to, so few and large ones leave it the most.
- */
-const GATHER_MS = 100;
+const RUNNING_KEY = "running";
 
 /** A page of the order of eviction, bytes: about what is evicted together. */
 const COLDEST_BYTES = 48 * 1024;
-
-/** Wait before a failed commit is tried again, ms. */
-const COMMIT_RETRY_MS = 1000;
-
-=======
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
-const RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<
@@ -101,17 +60,9 @@ export class Manifest {
   readonly #kv: ManifestStore;
   readonly #db;
   readonly #storageKey: (path: string) => string;
-<<<<<<< HEAD
-  readonly #onCommitError: (error: unknown) => void;
-  #staged = newStage();
-  #committing: Stage | null = null;
-  #loop: Promise<void> | null = null;
-  #hurry: (() => void) | null = null;
+  readonly #commits: GroupCommit<FileRecord>;
   /** Records that {@link preload} read and that did not change since. */
   #loaded = new Map<string, FileRecord | null>();
-=======
-  readonly #commits: GroupCommit<FileRecord>;
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
   /** A change reads its path's record several times in a row. */
   #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
   #nextTrashId: number;
@@ -192,22 +143,15 @@ export class Manifest {
   get(path: string): FileRecord | null {
     const staged = this.#commits.staged(path);
     if (staged !== undefined) return staged;
-<<<<<<< HEAD
-    const committing = this.#committing?.records.get(path);
-    if (committing !== undefined) return committing;
     const loaded = this.#loaded.get(path);
     if (loaded !== undefined) return loaded;
-=======
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
     if (this.#lastRead?.path !== path) this.#lastRead = { path, record: this.#read(path) };
     return this.#lastRead.record;
   }
 
   /** Reads the records of these paths in one go; {@link get} has them at hand until the next call. */
   preload(paths: readonly string[]): void {
-    const isChanging = (path: string) =>
-      this.#staged.records.has(path) || this.#committing?.records.has(path) === true;
-    const settled = paths.filter((path) => !isChanging(path));
+    const settled = paths.filter((path) => this.#commits.staged(path) === undefined);
     const rows = this.#kv.values(this.#db.files, settled);
     const versions = this.#kv.values(this.#db.versions, settled);
     this.#loaded = new Map(
@@ -306,65 +250,14 @@ export class Manifest {
         this.counters.dirtyBytes += after.row.size;
       }
     }
-<<<<<<< HEAD
-    records.set(path, after);
-    this.#loaded.delete(path);
-=======
     commits.stage(path, after);
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
+    this.#loaded.delete(path);
     this.#lastRead = null;
   }
 
   /** Opens or creates a further database. */
   table(name: string): Table {
-<<<<<<< HEAD
-    return this.#tableOf(this.#kv.database(name));
-  }
-
-  #tableOf(db: number): Table {
-    let loaded = new Map<string, Uint8Array | null>();
-    return {
-      get: (key) => {
-        for (const stage of [this.#staged, this.#committing]) {
-          const value = stage?.tables.get(db)?.get(key);
-          if (value !== undefined) return value;
-        }
-        const known = loaded.get(key);
-        if (known !== undefined) return known;
-        // A copy: the store's view is valid only until the next read.
-        return this.#kv.get(db, key)?.slice() ?? null;
-      },
-      set: (key, value) => {
-        const { batch, tables } = this.#staged;
-        if (value === null) batch.delete(db, key);
-        else batch.put(db, key, value);
-        const changes = tables.get(db) ?? new Map();
-        tables.set(db, changes.set(key, value));
-        loaded.delete(key);
-        this.#wake();
-      },
-      clear: () => {
-        loaded = new Map();
-        this.#staged.batch.drop(db);
-        this.#staged.tables.delete(db);
-        this.#wake();
-      },
-      preload: (keys) => {
-        const isChanging = (key: string) =>
-          [this.#staged, this.#committing].some((stage) => stage?.tables.get(db)?.has(key));
-        const settled = keys.filter((key) => !isChanging(key));
-        const values = this.#kv.values(db, settled);
-        loaded = new Map(settled.map((key, i) => [key, values[i]!]));
-      },
-      after: async (key, roomBytes) => {
-        const entries = await this.#kv.scan(db, bytesOf(key), false, roomBytes);
-        return entries.map((entry) => ({ key: text(entry.key), value: entry.value }));
-      },
-      size: () => this.#kv.info(db).entries,
-    };
-=======
     return this.#commits.table(this.#kv.database(name));
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
   }
 
   /** Whether p4d deleted the file and nothing has been written at its path since. */
@@ -518,23 +411,6 @@ export class Manifest {
 
 const NO_BYTES = new Uint8Array(0);
 
-<<<<<<< HEAD
-interface SavedCounters extends Counters {
-  readonly txn: string;
-  readonly nextTrashId: number;
-}
-
-/** Null where there are none, or none that can be read: then rows are recounted. */
-function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
-  if (bytes === null) return null;
-  try {
-    const saved = JSON.parse(new TextDecoder().decode(bytes));
-    return saved.dirtyBytes === undefined ? null : saved;
-  } catch {
-    return null;
-  }
-}
-
 function recordOf(row: Uint8Array | null, version: Uint8Array | null): FileRecord | null {
   if (row === null) return null;
   const decoded = decodeRow(row);
@@ -542,16 +418,6 @@ function recordOf(row: Uint8Array | null, version: Uint8Array | null): FileRecor
   return { row: decoded, version: isVerified ? decodeVersion(version) : null };
 }
 
-function text(bytes: Uint8Array): string {
-  return String.fromCharCode.apply(null, bytes as unknown as number[]);
-}
-
-function bytesOf(key: string): Uint8Array {
-  return Uint8Array.from(key, (c) => c.charCodeAt(0));
-}
-
-=======
->>>>>>> 965acae (Commit in groups in a file of its own; the manifest says what is recorded)
 function queueEntry({ key }: KvEntry): { key: string; path: DepotPath; seconds: number } {
   const { seconds, path } = splitTimeKey(key);
   return { key: text(key), path: path as DepotPath, seconds };

@@ -11,7 +11,7 @@ import type { Config } from "../config/config.ts";
 import type { Backend } from "../storage/backend.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import { timeOf } from "./moments.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -112,7 +112,7 @@ async function withPlace(
   work: (place: Backend) => Promise<void>,
 ): Promise<void> {
   const { loadConfig } = await import("../config/load.ts");
-  const flags = new Map(commands.flatMap((command) => [...typedFlags(command)]));
+  const flags = flagsOf(...commands);
   const config = loadConfig(flags, (name) => Deno.env.get(name));
   const place = await openPlaceOf(config, from);
   try {

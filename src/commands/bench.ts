@@ -8,7 +8,7 @@
 import { type Command, Option } from "commander";
 import { ConfigError, EnvironmentError } from "../errors.ts";
 import type { BenchResult } from "../storage/bench.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 const MIB = 1024 ** 2;
@@ -36,7 +36,7 @@ export function addBenchCommand(program: Command, terminal: Terminal): void {
   addDaemonFlags(backend);
   backend.action(async (options: Options) => {
     const { loadConfig } = await import("../config/load.ts");
-    const flags = new Map([...typedFlags(program), ...typedFlags(backend)]);
+    const flags = flagsOf(program, backend);
     const config = loadConfig(known(flags), (name) => Deno.env.get(name));
     if (config.readOnly) {
       throw new ConfigError("Cannot measure the storage with read_only: objects are stored in it");

@@ -7,7 +7,7 @@
 import type { Command } from "commander";
 import { CONFIG_FLAG } from "../config/setting.ts";
 import type { Config } from "../config/config.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import { addConfigInit } from "./config_init.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -59,6 +59,6 @@ async function load(
   command: Command,
 ): Promise<{ value: Config; flags: Map<string, string | true> }> {
   const { loadConfig } = await import("../config/load.ts");
-  const flags = new Map([...typedFlags(program), ...typedFlags(command)]);
+  const flags = flagsOf(program, command);
   return { value: loadConfig(flags, (name) => Deno.env.get(name)), flags };
 }

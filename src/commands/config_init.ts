@@ -56,7 +56,7 @@ function document(depot: string, type: StorageType): Record<string, unknown> {
     depot_path: depot,
     primary: { type, ...PLACES[type] },
     ...sizes(depot),
-    metrics_file: "/var/lib/prometheus/node-exporter/p4cache.prom",
+    metrics_file: "/var/lib/node_exporter/textfile/p4cache.prom",
   };
 }
 

@@ -48,7 +48,7 @@ export function findDepot(choice: DepotChoice): string {
   if (named) return resolve(Deno.cwd(), named);
   const around = depotAround(Deno.cwd());
   if (around !== null) return around;
-  if (exists(SYSTEM_CONFIG)) return depotOfConfig(SYSTEM_CONFIG);
+  if (hasSystemConfig()) return depotOfConfig(SYSTEM_CONFIG);
   const files = exists(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
   if (files.length === 1) return depotOfConfig(files[0]!.path);
   throw new ConfigError(
@@ -74,6 +74,27 @@ export function configOfDepot(depot: string): string | null {
     }
   };
   return paths.find(names) ?? null;
+}
+
+/** The configuration of the depot that is meant when nothing is said; null when there is none. */
+export function configOfUsualDepot(): string | null {
+  const named = Deno.env.get("P4CACHE_DEPOT");
+  const depot = named ? resolve(Deno.cwd(), named) : depotAround(Deno.cwd());
+  if (depot !== null) return configOfDepot(depot);
+  return hasSystemConfig() ? SYSTEM_CONFIG : null;
+}
+
+/** @throws ConfigError when that cannot be told, as for users who may not use the daemon either. */
+function hasSystemConfig(): boolean {
+  try {
+    return Deno.statSync(SYSTEM_CONFIG).isFile;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.PermissionDenied)) return false;
+    throw new ConfigError(
+      `Cannot read ${SYSTEM_CONFIG}: permission denied for uid ${Deno.uid()}; ` +
+        "run as root or the daemon's user, or name the depot with --depot-path",
+    );
+  }
 }
 
 /** The file of that name, where `run` has its own or where `p4-cache@.service` has them. */

@@ -5,6 +5,7 @@
  */
 
 import { type Command, Option } from "commander";
+import { configOfUsualDepot } from "./control_client.ts";
 import { placeholder } from "../config/kinds.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { DAEMON_SETTINGS } from "../config/daemon_settings.ts";
@@ -17,6 +18,8 @@ import {
   ROLES,
   type Setting,
 } from "../config/setting.ts";
+
+const DEPOT_FLAG = "--depot-path";
 
 /** Declares every daemon flag on the command. */
 export function addDaemonFlags(command: Command): void {
@@ -41,6 +44,19 @@ export function typedFlags(command: Command): Map<string, string | true> {
     typed.set(option.long, typeof value === "string" ? value : true);
   }
   return typed;
+}
+
+/**
+ * The flags of a command that reads a configuration: those of several commands, the last of which wins.
+ * Where none names a configuration or a depot, the configuration of the depot that the other commands mean is
+ * taken ({@link findDepot}).
+ */
+export function flagsOf(...commands: readonly Command[]): Map<string, string | true> {
+  const flags = new Map(commands.flatMap((command) => [...typedFlags(command)]));
+  if (flags.has(CONFIG_FLAG) || flags.has(DEPOT_FLAG)) return flags;
+  const config = configOfUsualDepot();
+  if (config !== null) flags.set(CONFIG_FLAG, config);
+  return flags;
 }
 
 function addFlag(command: Command, setting: Setting, role: Role | null, group: string): void {

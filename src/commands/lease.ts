@@ -16,7 +16,7 @@ import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Health } from "../observe/health.ts";
 import { getLog } from "../observe/logging.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Adds `lease [--take-away] [--json] [daemon flags]`. */
@@ -34,7 +34,7 @@ export function addLeaseCommand(program: Command, terminal: Terminal): void {
   command.action(async (options: { takeAway?: boolean; json?: boolean }) => {
     const { loadConfig } = await import("../config/load.ts");
     const { openBackend } = await import("../storage/open_backend.ts");
-    const flags = new Map([...typedFlags(program), ...typedFlags(command)]);
+    const flags = flagsOf(program, command);
     const config = loadConfig(flags, (name) => Deno.env.get(name));
     const backend = await openBackend(config.primary);
     const store = leaseStore(config, backend);

@@ -6,7 +6,7 @@
 
 import type { Command } from "commander";
 import type { RestoreReport } from "../backup/restore_manifest.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import { timeOf } from "./moments.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -36,7 +36,7 @@ export function addRestoreManifestCommand(program: Command, terminal: Terminal):
   addDaemonFlags(command);
   command.action(async (options: Options) => {
     const { loadConfig } = await import("../config/load.ts");
-    const flags = new Map([...typedFlags(program), ...typedFlags(command)]);
+    const flags = flagsOf(program, command);
     const config = loadConfig(flags, (name) => Deno.env.get(name));
     const { openPlaceOf } = await import("./backup.ts");
     const { putManifestBack } = await import("../backup/put_manifest_back.ts");

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { displayPath } from "../cache/depot_path.ts";
 import { ageText } from "./amounts.ts";
 import { wholeNumber } from "./arguments.ts";
-import { addDaemonFlags, typedFlags } from "./daemon_flags.ts";
+import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Uploads that may still be under way are younger than this, hours. */
@@ -40,7 +40,7 @@ export function addStorageCommand(program: Command, terminal: Terminal): void {
   addDaemonFlags(orphans);
   orphans.action(async (options: Options) => {
     const { loadConfig } = await import("../config/load.ts");
-    const flags = new Map([...typedFlags(program), ...typedFlags(orphans)]);
+    const flags = flagsOf(program, orphans);
     const { primary } = loadConfig(flags, (name) => Deno.env.get(name));
     const abort = options.abort ?? false;
     const tell = (text: string) => options.json ? undefined : terminal.out(text);

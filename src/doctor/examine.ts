@@ -15,7 +15,7 @@ import {
   checkNamespace,
 } from "./machine_checks.ts";
 import { checkWatching, type Machine } from "./machine_checks.ts";
-import { fail, type Finding } from "./finding.ts";
+import { fail, type Finding, skip } from "./finding.ts";
 import { checkLease } from "./lease_check.ts";
 import { checkMigration } from "./migration_check.ts";
 import { checkDaemon, checkShim } from "./process_checks.ts";
@@ -45,9 +45,9 @@ export async function* examine(patient: Patient): AsyncGenerator<Finding, void, 
     () => checkDaemon(daemon, patient.why),
     () => checkKernel(),
     () => checkCapabilities(machine),
-    () => checkWatching(machine),
+    () => isDirectory(depot) ? checkWatching(machine) : skip("watching", "there is no depot"),
     () => checkNamespace(machine),
-    () => checkDisk(machine),
+    () => isDirectory(depot) ? checkDisk(machine) : skip("disk", "there is no depot"),
     () => checkDescriptors(machine),
     () => checkDatabases(depot, accessDir, daemon),
     () => checkShim(depot),
@@ -63,5 +63,13 @@ export async function* examine(patient: Patient): AsyncGenerator<Finding, void, 
       const what = error instanceof Error ? error.message : String(error);
       yield fail("doctor", `a check did not end: ${what}`, "please report it");
     }
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return Deno.statSync(path).isDirectory;
+  } catch {
+    return false; // the check of the depot says why
   }
 }

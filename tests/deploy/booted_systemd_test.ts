@@ -84,6 +84,15 @@ Deno.test("under a real systemd the installed units do what they say", {
     assertEquals((await system.must("stat", "-c", "%U", `/proc/${pid}`)).trim(), "perforce");
   });
 
+  await step("every command finds the depot of /etc/p4-cache by itself", async () => {
+    for (const line of ["status", "config check", "lease", "backup", "backup list", "doctor"]) {
+      await system.must("p4-cache", ...line.split(" "));
+    }
+    const other = await system.run("setpriv", "--reuid=65534", "--clear-groups", "p4-cache", "ls");
+    assertEquals(other.code, 2);
+    assertStringIncludes(other.stderr, `Cannot read ${CONFIG}: permission denied for uid 65534`);
+  });
+
   await step("what p4d writes outside of the unit's namespace is uploaded", async () => {
     await writeOutside(main, "a.c,v");
     // The unit cannot write where it need not.

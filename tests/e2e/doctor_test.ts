@@ -50,6 +50,15 @@ function doctorTest(name: string, test: (place: Place) => Promise<void>): void {
 
 const levels = (findings: Finding[]) => findings.map(({ level }) => level);
 
+doctorTest("a depot that is not mounted is one FAIL, not many", async ({ depot, doctor }) => {
+  Deno.removeSync(depot);
+  const { code, of } = await doctor();
+  assertEquals([code, levels(of("depot"))], [1, ["FAIL"]]);
+  for (const check of ["watching", "disk", "manifest"]) {
+    assertEquals(levels(of(check)), ["SKIP"], check);
+  }
+});
+
 doctorTest("a depot without a daemon is looked at all the same", async ({ depot, doctor }) => {
   const { of } = await doctor();
   assertEquals(levels(of("configuration")), ["OK"]);

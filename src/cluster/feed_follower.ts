@@ -151,7 +151,9 @@ export class FeedFollower {
 
   #failed(error: unknown): void {
     if (this.#abort.signal.aborted) return;
-    const isAbsent = error instanceof StorageError && error.kind === "absent";
+    // Where a key may not list, what is missing looks as if it were forbidden.
+    const isAbsent = error instanceof StorageError &&
+      (error.kind === "absent" || error.kind === "denied");
     if (isAbsent) {
       this.#etag = this.#at = this.#seenMs = null;
       return this.#become("absent");
@@ -163,7 +165,11 @@ export class FeedFollower {
     const { log } = this.#parts;
     if (state === this.#state) return;
     this.#state = state;
-    if (state === "absent") log.info("The bucket has no change feed: old copies are revalidated");
+    if (state === "absent") {
+      log.info(
+        "There is no change feed that may be read: copies are compared when they are opened",
+      );
+    }
     if (state === "followed") log.info("Following the change feed");
     if (state === "failing") log.warning(`Cannot follow the change feed: ${why}`);
   }

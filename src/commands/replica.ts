@@ -42,12 +42,24 @@ export function openFreshness(config: Config, stateDir: string): OpenFreshness |
   }
   const log = getLog("replica");
   const limited = createRepeatLimiter(REPEAT_MS);
-  const file = new FreshnessFile(stateDir, (error) => {
-    const line = limited("Cannot note which copies are current");
+  const tell = (error: unknown) => {
+    const line = limited("Cannot note which copies are current, so each open of one asks");
     if (line !== null) log.error(`${line}: ${describeError(error)}`);
-  });
-  const freshness = new Freshness(file, Date.now, config.revalidateAfterSeconds * 1000);
-  return { freshness, close: () => file.close() };
+  };
+  const file = openPage(stateDir, tell);
+  const page = file ?? { write: () => {} };
+  const freshness = new Freshness(page, Date.now, config.revalidateAfterSeconds * 1000);
+  return { freshness, close: () => file?.close() };
+}
+
+/** Null where it cannot be made, on a full disk for example. */
+function openPage(stateDir: string, tell: (error: unknown) => void): FreshnessFile | null {
+  try {
+    return new FreshnessFile(stateDir, tell);
+  } catch (error) {
+    tell(error);
+    return null;
+  }
 }
 
 /** Parts that run beside the engine; null where the daemon's mode has none. */

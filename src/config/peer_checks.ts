@@ -6,6 +6,7 @@
 
 import { ConfigError } from "../errors.ts";
 import type { Config, PeerConfig } from "./config.ts";
+import { ROLES } from "./setting.ts";
 import { parseListenAddress } from "./listen_address.ts";
 import { credentialPath, readSecret, type SecretFiles } from "./secret_file.ts";
 
@@ -14,10 +15,11 @@ const MIN_TOKEN = 16;
 
 /** @throws ConfigError */
 export function checkPeer(backend: PeerConfig, role: string): PeerConfig {
-  if (!/^https:\/\/[^/]+$/.test(backend.endpoint)) {
+  const endpoint: string | null = backend.endpoint;
+  if (endpoint === null || !/^https:\/\/[^/]+$/.test(endpoint)) {
+    const what = endpoint === null ? "a peer without endpoint" : `${role}.endpoint '${endpoint}'`;
     throw new ConfigError(
-      `Cannot use ${role}.endpoint '${backend.endpoint}': allowed is https://host:port of a daemon ` +
-        "with peer_listen",
+      `Cannot use ${what}: allowed is https://host:port of a daemon with peer_listen`,
     );
   }
   if (backend.token !== null) {
@@ -41,10 +43,11 @@ export function settlePeerListen(
   files: SecretFiles,
 ): void {
   const config = values as unknown as Config;
-  const { peerListen, peerCertPath, peerKeyPath, peerTokenFile, primary } = config;
-  if (primary.type === "peer" && !config.readOnly) {
+  const { peerListen, peerCertPath, peerKeyPath, peerTokenFile } = config;
+  for (const role of ROLES) {
+    if (config[role]?.type !== "peer" || config.readOnly) continue;
     throw new ConfigError(
-      "Cannot use primary.type peer without read_only: a peer is only read; a primary needs storage of its own",
+      `Cannot use ${role}.type peer without read_only: only replicas read from other daemons`,
     );
   }
   if (peerListen === null) return;

@@ -14,6 +14,7 @@ interface Case {
 // DIR stands for the test's folder, FILE for its configuration file.
 const nfs = { type: "nfs", path: "DIR/store" };
 const s3 = { type: "s3", bucket: "b" };
+const token = "0123456789abcdef";
 
 const CASES: Record<string, Case> = {
   "an unknown key": {
@@ -169,6 +170,49 @@ const CASES: Record<string, Case> = {
     message:
       "Cannot start without secondary.type (s3, azure, gcs, nfs, or peer: another daemon, only read): " +
       "give --secondary-type or the JSON key",
+  },
+  "a peer without endpoint": {
+    json: { read_only: true, primary: { type: "peer", token } },
+    message: "Cannot use a peer without endpoint: allowed is https://host:port of a daemon with " +
+      "peer_listen",
+  },
+  "a peer in the clear": {
+    json: { read_only: true, primary: { type: "peer", token, endpoint: "http://a:1" } },
+    message: "Cannot use primary.endpoint 'http://a:1': allowed is https://host:port of a daemon " +
+      "with peer_listen",
+  },
+  "a peer without token": {
+    json: { read_only: true, primary: { type: "peer", endpoint: "https://a:1" } },
+    message: "Cannot use a peer without its token: give primary.token_file",
+  },
+  "a peer with a token that can be guessed": {
+    json: { read_only: true, primary: { type: "peer", token: "secret", endpoint: "https://a:1" } },
+    message: "Cannot use primary.token: it is shorter than 16 characters; 'openssl rand -hex 32' " +
+      "makes a good one",
+  },
+  "a peer for who writes": {
+    json: { secondary: { type: "peer", token, endpoint: "https://a:1" } },
+    message: "Cannot use secondary.type peer without read_only: only replicas read from other " +
+      "daemons",
+  },
+  "peers served without TLS": {
+    json: { peer_listen: "127.0.0.1:0" },
+    message: "Cannot use peer_listen without peer_cert_path: peers are served over TLS, and to " +
+      "those with the token",
+  },
+  "peers served to everybody": {
+    json: { peer_listen: "127.0.0.1:0", peer_cert_path: "FILE", peer_key_path: "FILE" },
+    message: "Cannot use peer_listen without peer_token_file: peers are served over TLS, and to " +
+      "those with the token",
+  },
+  "peers served with what is no certificate": {
+    json: {
+      peer_listen: "127.0.0.1:0",
+      peer_cert_path: "FILE",
+      peer_key_path: "FILE",
+      peer_token_file: "FILE",
+    },
+    message: "Cannot use peer_cert_path 'FILE': it is not PEM; allowed is a PEM file",
   },
   "an Azure backend without account": {
     json: { primary: { type: "azure", container: "c" } },

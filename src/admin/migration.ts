@@ -13,6 +13,8 @@
  *   3. An upload of it was given up and may still take effect: before the copy, which then does not take
  *      place; or after it, which it replaces. Both are right. (Its file stays until its object was
  *      looked at, see `unsettled.ts`.)
+ *      A copy that the provider makes by itself has no such condition: with an upload that was given up,
+ *      the object passes through us.
  *   4. p4d deleted it: its tombstone says so, and S is not copied. Deleted while S is copied: the
  *      tombstone stays, so that the copy is garbage like any deleted file's object, and no collection
  *      begins during the copy.
@@ -27,13 +29,16 @@
 import { type DepotPath, displayPath } from "../cache/depot_path.ts";
 import type { Activity } from "../cache/activity.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
+import type { Unsettled } from "../cache/unsettled.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
 import {
   type Backend,
   type Content,
+  type CopySource,
   type ListedObject,
+  nullIfAbsent,
   SLICE_BYTES,
   StorageError,
 } from "../storage/backend.ts";
@@ -56,6 +61,9 @@ export interface MigrationParts {
   readonly activity: Activity;
   readonly primary: Backend;
   readonly secondary: Backend;
+  readonly unsettled: Pick<Unsettled, "has">;
+  /** Where the provider itself can copy from; null: it cannot. */
+  readonly source: Omit<CopySource, "info"> | null;
   /** Whether objects of renamed directories are still being copied. */
   readonly isCopying: () => boolean;
   /** Called when an upload may have waited for a copy. */
@@ -230,13 +238,47 @@ async function copyOne(
   }
 }
 
+/**
+ * Has the provider copy the object where it can. There is no condition that holds in the same step: the
+ * primary is looked at before, which is as good while nobody else writes there: the path's own uploads
+ * wait, and none of them may still be under way.
+ * @returns Null where the object has to pass through us, or one is there by now.
+ */
+async function copyOnServer(
+  { primary, secondary, unsettled, source }: MigrationParts,
+  path: DepotPath,
+  signal: AbortSignal,
+): Promise<Copied | null> {
+  if (source === null || unsettled.has(path)) return null;
+  const info = await secondary.head(path, signal);
+  // Without a digest nobody could tell whether the copy is whole.
+  if (info.digest === null || await nullIfAbsent(primary.head(path, signal)) !== null) return null;
+  try {
+    await primary.copy(path, path, signal, { ...source, info });
+  } catch (error) {
+    // The primary's credentials may not read there; what was refused is read with the secondary's.
+    const isRefused = error instanceof StorageError &&
+      ["denied", "absent", "permanent"].includes(error.kind);
+    if (isRefused) return null;
+    throw error;
+  }
+  const copy = await primary.head(path, signal);
+  if (copy.size === info.size && copy.digest === info.digest) {
+    return { size: copy.size, digest: info.digest, etag: copy.etag };
+  }
+  throw new StorageError("corrupt", `${primary.label} made a copy that is not what was copied`);
+}
+
 /** Stores the secondary's object where the primary has none; null when there is one by now. */
 async function transfer(
-  { primary, secondary }: MigrationParts,
+  parts: MigrationParts,
   { pace, readBack }: MigrationOptions,
   path: DepotPath,
   signal: AbortSignal,
 ): Promise<Copied | null> {
+  const { primary, secondary } = parts;
+  const onServer = readBack ? null : await copyOnServer(parts, path, signal);
+  if (onServer !== null) return onServer;
   const content = await remoteContent(secondary, path, signal, pace);
   let etag: string;
   try {

@@ -6,6 +6,7 @@
 
 import { STATE_DIR } from "../cache/depot_path.ts";
 import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
+import { serverCopy } from "../storage/server_copy.ts";
 import { RateGate } from "../storage/rate_gate.ts";
 import { migrate, type MigrationOptions, type MigrationState } from "./migration.ts";
 import { placeText, recordMigration } from "./migration_record.ts";
@@ -39,6 +40,8 @@ export async function* runMigration(
       activity,
       primary,
       secondary,
+      unsettled: parts.unsettled,
+      source: serverCopy(config.secondary, config.primary),
       isCopying: () => renames.pending > 0,
       onFreed: (path) => uploader.notice(path),
     },

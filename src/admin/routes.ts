@@ -14,6 +14,7 @@ import type { Pins } from "../cache/pins.ts";
 import type { Intake } from "../cache/intake.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Scanner } from "../cache/scanner.ts";
+import type { Unsettled } from "../cache/unsettled.ts";
 import type { Uploader } from "../cache/uploader.ts";
 import type { Freshness } from "../cluster/freshness.ts";
 import type { Parameters, Routes } from "../server/control_server.ts";
@@ -46,6 +47,7 @@ export interface AdminParts extends StatusParts {
   /** Null where no copy goes stale. */
   readonly freshness: Freshness | null;
   readonly renames: DirectoryRenames;
+  readonly unsettled: Unsettled;
 }
 
 const depotPath = v.pipe(

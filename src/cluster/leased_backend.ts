@@ -12,6 +12,7 @@ import type { DepotPath } from "../cache/depot_path.ts";
 import {
   type Backend,
   type Content,
+  type CopySource,
   type ListedObject,
   type PutCondition,
   StorageError,
@@ -44,8 +45,13 @@ export class LeasedBackend extends DecoratedBackend {
     return this.#write(path, signal, (signal) => super.put(path, content, signal, condition));
   }
 
-  override copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
-    return this.#write(to, signal, (signal) => super.copy(from, to, signal));
+  override copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    source?: CopySource,
+  ): Promise<{ etag: string }> {
+    return this.#write(to, signal, (signal) => super.copy(from, to, signal, source));
   }
 
   override delete(path: DepotPath, signal: AbortSignal): Promise<void> {

@@ -75,6 +75,15 @@ export type PutCondition =
   /** No object. */
   | { readonly ifAbsent: true; readonly ifMatch?: undefined };
 
+/** Another place of the same provider, as `server_copy.ts` finds it, and the object that is copied. */
+export interface CopySource {
+  readonly bucket: string;
+  /** Without slashes at its ends, or "". */
+  readonly prefix: string;
+  /** The object there; only this version is copied. */
+  readonly info: ObjectInfo;
+}
+
 /** One entry of a listing. */
 export interface ListedObject {
   readonly path: DepotPath;
@@ -101,8 +110,14 @@ export interface Backend {
   /**
    * Copies the object with its metadata to another path, replacing what is there, without the bytes
    * passing through this process. Returns the copy's tag.
+   * @param source Where `from` is, when not here; only given where `server_copy.ts` allows it.
    */
-  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }>;
+  copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    source?: CopySource,
+  ): Promise<{ etag: string }>;
   /**
    * Reads up to `length` bytes at `offset`; an offset at or past the end gives no bytes.
    * `info` describes the whole object.

@@ -5,7 +5,7 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import type { Backend, Content, ListedObject, PutCondition } from "./backend.ts";
+import type { Backend, Content, CopySource, ListedObject, PutCondition } from "./backend.ts";
 
 /** Names of the operations, as metrics call them. */
 export const OPERATIONS = ["put", "copy", "get", "revalidate", "head", "delete", "list"] as const;
@@ -37,8 +37,13 @@ export abstract class DecoratedBackend implements Backend {
     return this.around("put", () => this.inner.put(path, content, signal, condition), signal);
   }
 
-  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
-    return this.around("copy", () => this.inner.copy(from, to, signal), signal);
+  copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    source?: CopySource,
+  ): Promise<{ etag: string }> {
+    return this.around("copy", () => this.inner.copy(from, to, signal, source), signal);
   }
 
   getRange(

@@ -6,7 +6,7 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import type { Backend, Content, ListedObject, PutCondition } from "./backend.ts";
+import type { Backend, Content, CopySource, ListedObject, PutCondition } from "./backend.ts";
 import type { PartBudget } from "./part_budget.ts";
 
 interface InUse {
@@ -48,8 +48,13 @@ export class ReplaceableBackend implements Backend {
     return this.#use((backend) => backend.put(path, content, signal, condition));
   }
 
-  copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
-    return this.#use((backend) => backend.copy(from, to, signal));
+  copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    source?: CopySource,
+  ): Promise<{ etag: string }> {
+    return this.#use((backend) => backend.copy(from, to, signal, source));
   }
 
   getRange(

@@ -23,6 +23,7 @@ import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import {
   type Backend,
   type Content,
+  type CopySource,
   type ListedObject,
   type PutCondition,
   StorageError,
@@ -129,8 +130,13 @@ export class RetryingBackend extends DecoratedBackend {
     return this.around("put", call, signal);
   }
 
-  override copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
-    const call = () => this.#changing(to, this.inner.copy(from, to, signal));
+  override copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    source?: CopySource,
+  ): Promise<{ etag: string }> {
+    const call = () => this.#changing(to, this.inner.copy(from, to, signal, source));
     return this.around("copy", call, signal);
   }
 

@@ -5,9 +5,14 @@
  */
 
 import { assertEquals, assertMatch, assertRejects } from "deno-std/assert/mod.js";
-import { migrate, type MigrationOptions, type MigrationState } from "../../src/admin/migration.ts";
+import {
+  migrate,
+  type MigrationOptions,
+  type MigrationParts,
+  type MigrationState,
+} from "../../src/admin/migration.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
-import { SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
+import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { bytesContent } from "../../src/storage/bytes_content.ts";
 import { Engine } from "../cache/engine.ts";
 
@@ -35,6 +40,7 @@ async function run(
   engine: Engine,
   options: Partial<MigrationOptions> = {},
   signal: AbortSignal = never,
+  source: MigrationParts["source"] = null,
 ): Promise<MigrationState> {
   const { manifest, activity, primary, secondary, renames, uploader } = engine;
   const parts = {
@@ -42,6 +48,8 @@ async function run(
     activity,
     primary,
     secondary,
+    unsettled: engine.unsettled,
+    source,
     isCopying: () => renames.pending > 0,
     onFreed: (path: DepotPath) => uploader.notice(path),
   };
@@ -208,4 +216,28 @@ Deno.test("a failure concerns its own object only", async () => {
   };
   const state = await run(engine, { atOnce: 3 });
   assertEquals([state.copied, state.failed, state.left], [2, 1, 1]);
+});
+
+Deno.test("where the provider can, it copies by itself, but not past a request that was given up", async () => {
+  await using engine = await withOld("a", "b", "c", "d");
+  Object.assign(engine.secondary.objects.get("c")!.info, { digest: null });
+  engine.unsettled.note("b");
+  const place = { bucket: "old", prefix: "" };
+  const asked: string[] = [];
+  const copy: Backend["copy"] = (from, to, _signal, source) => {
+    asked.push(from);
+    assertEquals([source?.bucket, source?.prefix, from], ["old", "", to]);
+    if (from === "d") {
+      return Promise.reject(new StorageError("denied", "not with these credentials"));
+    }
+    const object = engine.secondary.objects.get(from)!;
+    engine.primary.objects.set(to, { ...object, info: { ...object.info, etag: "copy" } });
+    return Promise.resolve({ etag: "copy" });
+  };
+  Object.assign(engine.primary, { copy });
+  const state = await run(engine, {}, never, place);
+  assertEquals([state.copied, state.failed, state.left], [4, 0, 0]);
+  assertEquals(asked, ["a", "d"], "b waits for its request, c has no digest to compare");
+  assertEquals(puts(engine), ["b", "c", "d"]);
+  for (const name of ["a", "b", "c", "d"]) assertEquals(engine.stored(name), `old ${name}`);
 });

@@ -104,7 +104,7 @@ function readThrough(memory: MemoryBackend, peer: Backend): Backend {
   return {
     label: peer.label,
     put: (...given) => memory.put(...given),
-    copy: (...given) => memory.copy(...given),
+    copy: (from, to, signal) => memory.copy(from, to, signal),
     delete: (...given) => memory.delete(...given),
     getRange: (path, ...given) => at(path).getRange(path, ...given),
     getIfChanged: (path, ...given) => at(path).getIfChanged(path, ...given),

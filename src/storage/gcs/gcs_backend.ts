@@ -13,6 +13,7 @@ import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
 import {
   type Backend,
   type Content,
+  type CopySource,
   type ListedObject,
   nullIfAbsent,
   type ObjectInfo,
@@ -97,13 +98,21 @@ export class GcsBackend implements Backend {
     return { etag };
   }
 
-  async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+  async copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    elsewhere?: CopySource,
+  ): Promise<{ etag: string }> {
     const doing = `copy ${displayPath(from)} to ${displayPath(to)} in ${this.label}`;
     const { kmsKey } = this.#options;
-    const source = await this.head(from, signal);
+    const source = elsewhere?.info ?? await this.head(from, signal);
     const etag = await copyObject({
       requests: this.#requests,
-      from: this.#key(from, doing),
+      bucket: elsewhere?.bucket ?? null,
+      from: elsewhere === undefined
+        ? this.#key(from, doing)
+        : keyOfPath(keyFromText(elsewhere.prefix), from),
       to: this.#key(to, doing),
       source,
       resource: this.#resource(to, source),

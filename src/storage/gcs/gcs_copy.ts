@@ -16,6 +16,8 @@ const MAX_STANDSTILLS = 20;
 /** What one copy needs. */
 export interface ObjectCopy {
   readonly requests: GcsRequests;
+  /** The source's bucket; null: the same. */
+  readonly bucket: string | null;
   /** Keys, one character per byte. */
   readonly from: string;
   readonly to: string;
@@ -40,7 +42,7 @@ export async function copyObject(copy: ObjectCopy): Promise<string> {
   while (standstills <= MAX_STANDSTILLS) {
     const answer = await requests.send({
       method: "POST",
-      path: requests.paths.rewrite(copy.from, copy.to),
+      path: requests.paths.rewrite(copy.from, copy.to, copy.bucket),
       query,
       headers: [["content-type", "application/json"]],
       body: jsonBody(copy.resource),

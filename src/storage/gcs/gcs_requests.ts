@@ -57,8 +57,10 @@ export class GcsPaths {
     return `${this.objects}/${uriEncode(key, false)}`;
   }
 
-  rewrite(from: string, to: string): string {
-    return `${this.object(from)}/rewriteTo/b/${this.#bucket}/o/${uriEncode(to, false)}`;
+  /** @param bucket The source's; null: this one. */
+  rewrite(from: string, to: string, bucket: string | null): string {
+    const source = bucket === null ? this : new GcsPaths(bucket);
+    return `${source.object(from)}/rewriteTo/b/${this.#bucket}/o/${uriEncode(to, false)}`;
   }
 
   get uploads(): string {

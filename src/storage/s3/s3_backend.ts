@@ -16,6 +16,7 @@ import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
 import {
   type Backend,
   type Content,
+  type CopySource,
   type ListedObject,
   nullIfAbsent,
   type ObjectInfo,
@@ -108,13 +109,20 @@ export class S3Backend implements Backend {
     }
   }
 
-  async copy(from: DepotPath, to: DepotPath, signal: AbortSignal): Promise<{ etag: string }> {
+  async copy(
+    from: DepotPath,
+    to: DepotPath,
+    signal: AbortSignal,
+    elsewhere?: CopySource,
+  ): Promise<{ etag: string }> {
     const doing = `copy ${displayPath(from)} to ${displayPath(to)} in ${this.label}`;
-    const source = await this.head(from, signal);
+    const source = elsewhere?.info ?? await this.head(from, signal);
     const etag = await copyObject({
       requests: this.#requests,
-      bucket: this.#options.bucket,
-      from: this.#key(from, doing),
+      bucket: elsewhere?.bucket ?? this.#options.bucket,
+      from: elsewhere === undefined
+        ? this.#key(from, doing)
+        : keyOfPath(keyFromText(elsewhere.prefix), from),
       to: this.#key(to, doing),
       source,
       limits: COPY_LIMITS,

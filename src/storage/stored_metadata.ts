@@ -38,6 +38,7 @@ export function readMetadata(value: (name: string) => string | null): StoredMeta
 
 /** The time an answer tells for an object, as a field of {@link ObjectInfo}; nothing when it makes no sense. */
 export function storedTime(text: string | null): Pick<ObjectInfo, "storedMs"> {
-  const storedMs = Date.parse(text ?? "");
-  return Number.isNaN(storedMs) ? {} : { storedMs };
+  const ms = Date.parse(text ?? "");
+  // Some answers have whole seconds, others more: the same version has the same time in all.
+  return Number.isNaN(ms) ? {} : { storedMs: ms - ms % 1000 };
 }

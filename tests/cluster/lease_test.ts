@@ -331,6 +331,27 @@ async function hostileDay(seed: number, heeds: Certain, said: Certain): Promise<
   }
 }
 
+Deno.test("a server that knows no conditions is written to without, and waited for", async () => {
+  const world = new World("none", "all");
+  const start = (name: string, takeOver = false) => {
+    const daemon = world.daemon(name, { takeOver });
+    daemon.line.refusesConditions = true;
+    return daemon;
+  };
+  const a = start("a");
+  await world.pass(TTL_SECONDS - 1);
+  assertEquals([a.started, a.right.isHeld], [null, false]);
+  await world.pass(TTL_SECONDS);
+  assert(a.right.isHeld);
+  const b = start("b");
+  await world.pass(TTL_SECONDS);
+  assert(b.started instanceof Error);
+  const c = start("c", true);
+  await world.pass(2 * TTL_SECONDS);
+  assertEquals([a.right.state, c.right.state], ["fenced", "held"]);
+  await world.end();
+});
+
 Deno.test("storage that refuses to keep the lease is worked with, unless it is required", async () => {
   for (const isRequired of [false, true]) {
     const world = new World();

@@ -185,6 +185,8 @@ export class DaemonSide {
 /** A daemon's way to the storage, which gives equal bytes equal tags, as S3 does. */
 export class Line extends DecoratedBackend {
   #failure: StorageError | null = null;
+  /** Whether a condition is answered with an error of its own (S3: 501 NotImplemented). */
+  refusesConditions = false;
   /** Runs before each request: may wait. */
   before: (operation: string) => Promise<void> | void = () => {};
   /** Runs before each answer: throwing is an answer that is lost. */
@@ -209,6 +211,9 @@ export class Line extends DecoratedBackend {
     condition?: PutCondition,
   ): Promise<{ etag: string }> {
     return this.around("put", async () => {
+      if (this.refusesConditions && condition !== undefined) {
+        throw new StorageError("permanent", "Cannot store it: conditions are not implemented");
+      }
       const there = this.bucket.objects.get(path)?.info;
       const isHeeded = this.heeds === "all" || this.heeds === "first" && condition?.ifAbsent;
       const heeded = isHeeded ? condition : undefined;

@@ -83,6 +83,7 @@ for (
     [400, "RequestTimeout", "transient"],
     [503, "ServiceUnavailable", "throttled"],
     [503, "SlowDown", "throttled"],
+    [501, "NotImplemented", "permanent"],
     [429, "TooManyRequests", "throttled"],
     [409, "ConditionalRequestConflict", "transient"],
     [403, "AccessDenied", "denied"],

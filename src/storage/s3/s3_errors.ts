@@ -165,8 +165,8 @@ function kindOf(
   // An object that is not there has not the tag that is asked for.
   if (conditional && (status === 412 || code === "NoSuchKey")) return "conflict";
   if (code === "NoSuchKey") return "absent";
-  // With status 501: asking again does not help.
-  if (code === "NotImplemented") return "permanent";
+  // Not implemented, with a document or without: asking again does not help.
+  if (status === 501) return "permanent";
   if (CORRUPT.has(code)) return "corrupt";
   if (THROTTLED.has(code) || status === 429) return "throttled";
   if (TRANSIENT.has(code)) return "transient";

@@ -37,7 +37,7 @@ Flags:
 Variables (and what they are without you):
   P4CACHE_VERSION    version to install ($DEFAULT_VERSION)
   P4CACHE_BASE_URL   where the releases are: BASE_URL/vVERSION/FILE (${DEFAULT_BASE_URL:-none})
-  P4CACHE_COSIGN_KEY public key that SHA256SUMS must be signed with, for cosign (none)
+  P4CACHE_COSIGN_KEY public key that SHA256SUMS must be signed with; cosign or openssl checks it (none)
   P4CACHE_USER       the daemon's user and group, made if missing; best the one of p4d (perforce)
   BIN_DIR            /usr/local/bin
   LIB_DIR            /usr/local/lib
@@ -268,18 +268,28 @@ LIST
     }
 
     check_signature() {
-        if [ -n "$COSIGN_KEY" ]; then
-            has cosign || die "Cannot check the signature: cosign is missing; install it, or unset P4CACHE_COSIGN_KEY"
-            fetch SHA256SUMS.sig || die "Cannot get SHA256SUMS.sig from $SOURCE; nothing was changed"
-            # The key is yours and says enough: no public log is asked, so machines without a network can check too.
+        if [ -z "$COSIGN_KEY" ]; then
+            if has cosign; then say "The signature is not checked: P4CACHE_COSIGN_KEY is not set"; fi
+            return
+        fi
+        has cosign || has openssl ||
+            die "Cannot check the signature: cosign and openssl are missing; install one, or unset P4CACHE_COSIGN_KEY"
+        fetch SHA256SUMS.sig || die "Cannot get SHA256SUMS.sig from $SOURCE; nothing was changed"
+        if ! is_signed >"$WORK/why" 2>&1; then
+            cat "$WORK/why" >&2
+            die "Cannot trust $SOURCE: SHA256SUMS is not signed by $COSIGN_KEY; nothing was changed"
+        fi
+        say "SHA256SUMS is signed by $COSIGN_KEY"
+    }
+    # The key is yours and says enough: no public log is asked, so machines without a network can check too.
+    # A signature of cosign's is a plain one (ECDSA over SHA-256, in base64), which openssl knows as well.
+    is_signed() {
+        if has cosign; then
             cosign verify-blob --insecure-ignore-tlog=true --key "$COSIGN_KEY" \
-                --signature "$WORK/SHA256SUMS.sig" "$WORK/SHA256SUMS" >"$WORK/cosign" 2>&1 || {
-                cat "$WORK/cosign" >&2
-                die "Cannot trust $SOURCE: SHA256SUMS is not signed by $COSIGN_KEY; nothing was changed"
-            }
-            say "SHA256SUMS is signed by $COSIGN_KEY"
-        elif has cosign; then
-            say "The signature is not checked: P4CACHE_COSIGN_KEY is not set"
+                --signature "$WORK/SHA256SUMS.sig" "$WORK/SHA256SUMS"
+        else
+            base64 -d "$WORK/SHA256SUMS.sig" >"$WORK/signature" &&
+                openssl dgst -sha256 -verify "$COSIGN_KEY" -signature "$WORK/signature" "$WORK/SHA256SUMS"
         fi
     }
 

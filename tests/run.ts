@@ -17,6 +17,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: "prometheus",
   setcap: "libcap2-bin",
   rsync: "rsync",
+  openssl: "openssl",
   ip: "iproute2",
   nginx: "nginx-light",
   curl: "curl",

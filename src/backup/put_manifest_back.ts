@@ -65,6 +65,7 @@ export async function putManifestBack(
   }
   const files = new DepotFiles(pathFromText(depotPath));
   const stateDir = `${depotPath}/${STATE_DIR}`;
+  const owner = Deno.statSync(exists(stateDir) ? stateDir : depotPath);
   let primary: Backend | null = null;
   let work: string | null = null;
   try {
@@ -79,7 +80,7 @@ export async function putManifestBack(
       }
     }
     const isServed = exists(stateDir);
-    if (isServed) removeLeftovers(stateDir);
+    if (isServed && !isDry) removeLeftovers(stateDir);
     work = await Deno.makeTempDir(isServed ? { dir: stateDir, prefix: WORK_PREFIX } : {});
     tell("p4-cache: fetching the backup\n");
     await fetchBackupFile(place, backup, MANIFEST_FILE, `${work}/${DATA_FILE}`, signal);
@@ -101,6 +102,7 @@ export async function putManifestBack(
     Deno.chmodSync(work, 0o755);
     Deno.renameSync(work, present);
     work = null;
+    for (const dir of [stateDir, config.accessDbPath]) giveTo(owner, dir);
     return { report, replaced, accessLog };
   } finally {
     if (work !== null) await Deno.remove(work, { recursive: true });
@@ -165,6 +167,17 @@ function lockDepot(files: DepotFiles, depotPath: string): void {
     if (!(error instanceof EnvironmentError)) throw error;
     throw new EnvironmentError(error.message.replace("Cannot start", "Cannot put a manifest back"));
   }
+}
+
+/** What root made here is to be the daemon's, which mostly runs as another user. */
+function giveTo(owner: Pick<Deno.FileInfo, "uid" | "gid">, path: string): void {
+  const { uid, gid } = owner;
+  if (Deno.uid() !== 0 || uid === 0 || uid === null || !exists(path)) return;
+  const there = Deno.lstatSync(path);
+  if (there.isSymlink) return;
+  if (there.uid === 0) Deno.chownSync(path, uid, gid);
+  if (!there.isDirectory) return;
+  for (const { name } of Deno.readDirSync(path)) giveTo(owner, `${path}/${name}`);
 }
 
 /** What a run that was killed left. */

@@ -67,9 +67,15 @@ Deno.test({
     // A new machine, with the same configuration and an empty disk.
     Deno.removeSync(depot, { recursive: true });
     Deno.mkdirSync(depot);
+    const NOBODY = 65_534;
+    if (Deno.uid() === 0) Deno.chownSync(depot, NOBODY, NOBODY);
     const put = await run(BINARY, ["restore-manifest", "--config", config]);
     assertEquals(put.code, 0, put.stderr);
     assertMatch(put.stdout, /21 files are not here.*\n.*\n.*\nThe access log came with it\n$/s);
+    for (const name of ["manifest/data.mdb", "access/data.mdb", "daemon.lock", "trash", ""]) {
+      const { uid } = Deno.statSync(`${depot}/.p4cache/${name}`);
+      assertEquals(uid, Deno.statSync(depot).uid, `the daemon's user can use ${name}`);
+    }
     await using daemon = await DaemonProcess.start(depot, ["--config", config]);
     assertEquals(await daemon.fetch("main/11,v"), "OK 10", "restored when it is asked for");
     await until("the depot was compared", () => daemon.log().includes("Startup scan: "));

@@ -11,8 +11,9 @@ import { Manifest } from "./manifest.ts";
 import { MIGRATIONS, type Settled, settleSchema } from "./migrations.ts";
 import type { EvictPolicy } from "./rank.ts";
 
-const RESET = "restore a copy made with mdb_copy, or delete the directory to start with an empty " +
-  "manifest (every file in the depot is then uploaded again)";
+const RESET =
+  "put a backup in its place with 'p4-cache restore-manifest', or delete the directory to " +
+  "start with an empty manifest (every file in the depot is then compared with storage)";
 
 /**
  * Address space for the data file, the most that the process may have; only what is used takes room on

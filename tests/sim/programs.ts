@@ -43,6 +43,8 @@ export interface ProgramParts {
   readonly isQuiet: () => boolean;
   /** Paths that programs use. */
   readonly paths: readonly string[];
+  /** Whether the last rename of a directory is carried out in storage: see docs, "taken for granted". */
+  readonly mayRename: () => boolean;
   /** Directories that they rename. */
   readonly directories: readonly string[];
 }
@@ -171,6 +173,7 @@ export class Program {
     let i = random.oneIn(2) ? 100 : 1;
     while (i-- > 0 && disk.list(".p4cache/trash").length === 0) yield null;
     const from = random.pick(directories), to = random.pick(directories);
+    if (!this.#parts.mayRename()) return;
     if (disk.directory(from) === null || `${to}/`.startsWith(`${from}/`)) return;
     if ([...ledger.files.keys()].some((path) => path.startsWith(`${to}/`))) return;
     // One deleted by its old name at this moment may be there under the new one, or not.

@@ -75,7 +75,11 @@ export class Promises {
       if (there !== null) this.#adopt(path, there);
     } else if (there !== null) {
       this.#checkFile(path, believed, there);
-    } else if (!this.#isStoredSomewhere(path, believed) && !this.#isInTrash(believed)) {
+    } else if (
+      // One that is being deleted may be gone before the answer.
+      !this.#ledger.removing.has(path) && !this.#isStoredSomewhere(path, believed) &&
+      !this.#isInTrash(believed)
+    ) {
       throw new Violation("P1", `lost: p4d wrote ${this.difference(path, believed)}`);
     }
   }

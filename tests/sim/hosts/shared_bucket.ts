@@ -20,8 +20,8 @@ import type { Host } from "./host.ts";
 /** Longest way of a request to the storage or of its answer back, ms. */
 const SLOW_MS = 500;
 
-/** Longest time that the sending of a large file takes, ms. */
-const LARGE_MS = 20_000;
+/** Longest time that the sending of a large file takes, and the reading of one, ms. */
+const LARGE_MS = 20_000, SLOW_READ_MS = 8000;
 
 /** A version of an object. */
 export interface StoredVersion {
@@ -108,7 +108,7 @@ export class HostBackend {
   async read(path: DepotPath, signal: AbortSignal): Promise<StoredVersion> {
     await this.#travel(signal);
     const version = this.#version(path);
-    await this.#travel(signal);
+    await this.#travel(signal, this.#bucket.random.oneIn(8) ? SLOW_READ_MS : 0);
     return version;
   }
 
@@ -122,7 +122,7 @@ export class HostBackend {
   async #change<T>(path: string, signal: AbortSignal, apply: () => T): Promise<T> {
     const { scheduler, random, lateMs } = this.#bucket;
     const isFile = !path.startsWith(".p4cache/");
-    await this.#travel(signal, isFile && random.oneIn(20) ? LARGE_MS : 0);
+    await this.#travel(signal, isFile && random.oneIn(8) ? LARGE_MS : 0);
     const sentMs = scheduler.nowMs;
     const isLate = random.oneIn(20) && !path.startsWith(FEED_DIR);
     const afterMs = random.fraction() * (isLate ? lateMs : 20);

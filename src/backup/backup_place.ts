@@ -17,6 +17,11 @@ import { RetryingBackend } from "../storage/retrying.ts";
  * @throws EnvironmentError when it cannot be used.
  */
 export async function openPlace(config: BackendConfig, isWritten: boolean): Promise<Backend> {
+  if (config.type === "nfs" && !isWritten && !exists(config.path)) {
+    throw new EnvironmentError(
+      `Cannot find a backup: ${config.path} does not exist; 'p4-cache backup' makes the first one`,
+    );
+  }
   try {
     if (config.type === "nfs" && isWritten) {
       Deno.mkdirSync(config.path, { recursive: true, mode: 0o700 });
@@ -25,5 +30,15 @@ export async function openPlace(config: BackendConfig, isWritten: boolean): Prom
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new EnvironmentError(`Cannot use the place of the backups: ${why}`);
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
   }
 }

@@ -33,6 +33,12 @@ Deno.test({
     const asked = (...args: string[]) => run(BINARY, [...args, "--depot-path", depot]);
     const read = (...args: string[]) => run(BINARY, [...args, "--depot-path", depot, ...storage]);
     assertEquals((await asked("flush", "--wait")).code, 0);
+    const none = await read("backup", "list");
+    assertEquals(none.code, 1);
+    assertMatch(
+      none.stderr,
+      /^p4-cache: Cannot find a backup: .* 'p4-cache backup' makes the first one\n$/,
+    );
     const made = await asked("backup", "--compact", "--json");
     assertEquals(made.code, 0, made.stderr);
     const { name, info } = JSON.parse(made.stdout) as Backup;

@@ -136,8 +136,8 @@ export async function runDaemon(
   // Before the first request: until that is done, no evicted file is said to be absent.
   if (findsRenames) engine.findRenames(left);
   const backends = secondary === null ? [primary] : [primary, secondary];
-  // A peer has no feed: it is where the objects are.
-  const feedBackend = config.primary.type === "peer" ? secondary : primary;
+  // Who asks a peer first wants what is not stored yet, of which the feed knows nothing.
+  const feedBackend = config.primary.type === "peer" ? null : primary;
   const cluster = startCluster(config, engine, freshness, backends, feedBackend);
   const requests = shimRequests(engine, backends, cluster.revalidator);
   const server = await ShimServer.listen(state.shimSocket, config.socketMode, requests);

@@ -24,6 +24,11 @@ const noWatch = !mayWatch();
 
 type Settings = Readonly<Record<string, unknown>>;
 
+/** The server as a depot's storage. */
+function s3Of({ endpoint }: ReadOnlyS3): Settings {
+  return { type: "s3", endpoint, bucket: "bucket", access_key: "k", secret_key: "s" };
+}
+
 /** A depot with a daemon. */
 async function startDaemon(dir: string, name: string, settings: Settings): Promise<DaemonProcess> {
   const depot = `${dir}/${name}`, config = `${dir}/${name}.json`;
@@ -71,13 +76,7 @@ Deno.test("a replica with a key that may only read works, and asks for nothing e
     low_watermark_bytes: 2400,
     delete_policy: "tombstone",
     delete_grace: 0,
-    primary: {
-      type: "s3",
-      endpoint: server.endpoint,
-      bucket: "bucket",
-      access_key: "k",
-      secret_key: "s",
-    },
+    primary: s3Of(server),
   });
   for (const name of ["a", "b", "c", "a"]) {
     assertEquals(await read(replica, `main/${name},v`), name.repeat(1000));
@@ -111,13 +110,7 @@ Deno.test("an unchanged archive is compared without being sent", async () => {
     read_only: true,
     revalidate_after: 0,
     feed_poll_interval: 0,
-    primary: {
-      type: "s3",
-      endpoint: server.endpoint,
-      bucket: "bucket",
-      access_key: "k",
-      secret_key: "s",
-    },
+    primary: s3Of(server),
     http_listen: `unix:${dir.path}/http.sock`,
   });
   assertEquals(await read(replica), "one");
@@ -178,23 +171,18 @@ Deno.test(
 
 Deno.test("a revision that the primary has not stored yet is waited for", async () => {
   using dir = new TempDir();
-  const store = `${dir.path}/store`;
-  Deno.mkdirSync(`${store}/main`, { recursive: true });
-  const settings = { read_only: true, dirty_wait: 60, primary: { type: "nfs", path: store } };
-  await using replica = await startDaemon(dir.path, "replica", settings);
-  const revision = "main/a.c,d/1.2.gz";
-  const reading = read(replica, revision);
-  // The question is there before the file is.
-  await until("it is asked for", async () => {
-    const { stdout } = await command(replica, "status", "--json");
-    return JSON.parse(stdout).files.restoring >= 0;
-  });
-  Deno.mkdirSync(`${store}/main/a.c,d`);
-  Deno.writeTextFileSync(`${store}/next`, "revision");
-  Deno.renameSync(`${store}/next`, `${store}/${revision}`);
+  await using server = new ReadOnlyS3();
+  const settings = { read_only: true, dirty_wait: 60, primary: s3Of(server) };
+  await using replica = await startDaemon(dir.path, "depot", settings);
+  const path = "/bucket/depot/main/a.c,d/1.2.gz";
+  const reading = read(replica, "main/a.c,d/1.2.gz");
+  const asked = () => server.requests.filter((line) => line.includes("1.2.gz")).length;
+  await until("it is asked for again", () => asked() >= 2);
+  server.put(path, "revision");
   assertEquals(await reading, "revision");
-  // What is no archive is not waited for.
+  // What is no archive is asked for once.
   assertEquals(await replica.fetch("main/none.txt"), "NOTFOUND");
+  assertEquals(server.requests.filter((line) => line.includes("none.txt")).length, 1);
 });
 
 const noPeer = noWatch || !hasProgram("openssl");

@@ -19,7 +19,7 @@ import { fail, type Finding, skip } from "./finding.ts";
 import { checkLease } from "./lease_check.ts";
 import { checkMigration } from "./migration_check.ts";
 import { checkDaemon, checkShim } from "./process_checks.ts";
-import { checkConfig, checkDatabases, checkDepot } from "./state_checks.ts";
+import { checkConfig, checkDatabases, checkDepot, checkPutAside } from "./state_checks.ts";
 import { checkStorage } from "./storage_checks.ts";
 
 /** What is known before the look. */
@@ -50,6 +50,7 @@ export async function* examine(patient: Patient): AsyncGenerator<Finding, void, 
     () => isDirectory(depot) ? checkDisk(machine) : skip("disk", "there is no depot"),
     () => checkDescriptors(machine),
     () => checkDatabases(depot, accessDir, daemon),
+    () => checkPutAside(depot),
     () => checkShim(depot),
     () => config === null ? [] : checkStorage(config),
     () => config === null ? [] : checkLease(config, depot, daemon),

@@ -7,6 +7,7 @@
 import { Kv } from "../../ffi/kv.ts";
 import type { Status } from "../admin/status.ts";
 import { pathFromText, STATE_DIR } from "../cache/depot_path.ts";
+import { CONFLICTS_DIR } from "../cache/trash.ts";
 import type { Config } from "../config/config.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { describeError } from "../observe/logging.ts";
@@ -60,6 +61,30 @@ export function checkDepot(depot: string): Finding {
       return fail(name, `${depot} does not exist`, "mount it, or correct depot_path");
     }
   }
+}
+
+/** What evictions and power cuts put aside: only people can tell whether it is still wanted. */
+export function checkPutAside(depot: string): Finding {
+  const name = "put aside", dir = `${depot}/${CONFLICTS_DIR}`;
+  let files = 0, bytes = 0;
+  try {
+    for (const entry of Deno.readDirSync(dir)) {
+      files++;
+      bytes += Deno.lstatSync(`${dir}/${entry.name}`).size;
+    }
+  } catch (error) {
+    return skip(name, `cannot look into ${dir}: ${describeError(error)}`);
+  }
+  if (files === 0) return ok(name, "nothing");
+  return warn(
+    name,
+    `${files} files, ${
+      Math.ceil(bytes / 1024 / 1024)
+    } MiB, in ${dir}: earlier contents of files that ` +
+      `were replaced in the moment of their eviction, or torn by a power cut`,
+    "compare them with the files they are named after (the log says which), and remove them; the " +
+      "daemon never does",
+  );
 }
 
 /** Looks into the databases, beside a daemon or without one. */

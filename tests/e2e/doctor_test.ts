@@ -118,3 +118,13 @@ doctorTest("a p4d without the shim is a FAIL, one with it is not", async ({ depo
     await Promise.all([bare.status, covered.status]);
   }
 });
+
+doctorTest("what was put aside is told, with how much it is", async ({ depot, doctor }) => {
+  const dir = `${depot}/.p4cache/conflicts`;
+  Deno.mkdirSync(dir, { recursive: true });
+  assertEquals(levels((await doctor()).of("put aside")), ["OK"]);
+  Deno.writeTextFileSync(`${dir}/7-file,v`, "earlier");
+  const [finding] = (await doctor()).of("put aside");
+  assertEquals(finding!.level, "WARN");
+  assertStringIncludes(JSON.stringify(finding), "1 files, 1 MiB");
+});

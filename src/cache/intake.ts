@@ -44,6 +44,8 @@ export interface IntakeParts {
   readonly log: Logger;
   /** Called when a file became dirty. */
   readonly onDirty: (path: DepotPath) => void;
+  /** The same for a file that a walk found. */
+  readonly onFound: () => void;
   readonly nowSeconds: () => number;
 }
 
@@ -73,11 +75,11 @@ export class Intake {
 
   /** A walk found a file at a path of which nothing is known ({@link Manifest.areNew}). */
   found(path: DepotPath, size: number): void {
-    const { manifest, activity, moved, onDirty, nowSeconds } = this.#parts;
+    const { manifest, activity, moved, onFound, nowSeconds } = this.#parts;
     activity.touch(path);
     moved.forget(path);
     manifest.add(path, seen(null, size, nowSeconds()));
-    onDirty(path);
+    onFound();
   }
 
   /**

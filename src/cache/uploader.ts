@@ -23,6 +23,7 @@ import { AdaptiveLimit } from "./adaptive_limit.ts";
 import type { DepotPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
+import { FreshFiles } from "./fresh_files.ts";
 import { Semaphore } from "./semaphore.ts";
 import { type LocalContent, openContent, smallContent } from "./upload_content.ts";
 import { VersionUpload, type VersionUploadParts } from "./version_upload.ts";
@@ -86,6 +87,7 @@ export class Uploader {
   readonly memory = new PartBudget(SMALL_MEMORY_BYTES);
   readonly #large = new Semaphore(LARGE_AT_ONCE);
   readonly #largeWaiting = new Set<DepotPath>();
+  readonly #fresh = new FreshFiles();
   readonly #putOff = new PutOffFiles();
   readonly #abort = new AbortController();
   readonly #versions: VersionUpload;
@@ -139,6 +141,12 @@ export class Uploader {
   /** A file became dirty: looks at the queue now, at this file too when it had been put off. */
   notice(path: DepotPath): void {
     this.#putOff.forget(path);
+    this.#fresh.note(path, this.#parts.manifest.counters.dirty);
+    this.#look();
+  }
+
+  /** A walk found a dirty file: it waits its turn. */
+  found(): void {
     this.#look();
   }
 
@@ -258,18 +266,23 @@ export class Uploader {
   }
 
   async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
-    const { manifest, batchSize } = this.#parts;
+    const { activity, manifest, batchSize } = this.#parts;
     let batch: DepotPath[] = [];
     let room = 0;
     for (const path of paths) {
       if (this.#stopping) return;
-      const size = manifest.get(path)?.row.size ?? 0;
+      const record = manifest.get(path);
+      // Uploaded between others since the page was read.
+      if (activity.uploads.has(path) || record === null || record.row.state === CLEAN) continue;
+      const { size } = record.row;
       if (size > SMALL_BYTES) {
         this.#uploadLarge(path);
         continue;
       }
       if (batch.length === batchSize || room + size > BATCH_BYTES) {
         await this.#uploadSmall(batch, room);
+        const fresh = this.#fresh.take(batchSize).filter((path) => this.#isDue(path));
+        if (fresh.length > 0) await this.#uploadAll(fresh);
         batch = [];
         room = 0;
       }

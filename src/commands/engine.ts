@@ -180,6 +180,7 @@ export function buildEngine(
     metrics,
     log: getLog("intake"),
     onDirty: (path: DepotPath) => uploader.notice(path),
+    onFound: () => uploader.found(),
   });
   const restored = new RestoredMark(manifest);
   const scanner = new Scanner({

@@ -174,6 +174,7 @@ export class Engine {
       ...shared,
       ...moving,
       onDirty: (path) => this.uploader.notice(path),
+      onFound: () => this.uploader.found(),
     });
     this.scanner = new Scanner({
       ...shared,

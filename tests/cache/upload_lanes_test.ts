@@ -71,3 +71,21 @@ Deno.test("a large file that is written again while it waits is uploaded as it i
   await engine.settled();
   assertEquals(engine.stored("waits"), "small by now");
 });
+
+Deno.test("what is submitted now does not wait until a long queue is done", async () => {
+  await using engine = new Engine();
+  const order = new Set<string>();
+  engine.primary.fault = (operation, path) => {
+    if (operation === "put") order.add(path);
+    if (order.size === 100 && !order.has("submitted")) engine.write("submitted", "now");
+    return Promise.resolve();
+  };
+  const QUEUED = 2500;
+  for (let i = 0; i < QUEUED; i++) engine.write(`queued${i}`, "since long");
+  engine.uploader.start();
+  await engine.settled();
+  const place = [...order].indexOf("submitted");
+  // Every second one is of the queue, and what came just before goes first.
+  assert(place < QUEUED * 0.6, `it was number ${place}`);
+  assertEquals(order.size, QUEUED + 1);
+});

@@ -84,7 +84,10 @@ async function fetchAll(depot: string, typed: readonly string[]): Promise<Prefet
     for (let at = 0; at < paths.length; at += PATHS_AT_ONCE) {
       const tell = (state: PrefetchState) => {
         const files = all.files + state.files, bytes = sizeText(all.bytes + state.bytes);
-        progress.update(isOne ? files : at, null, isOne ? bytes : `${files} files, ${bytes}`);
+        // Most lists are of files. Where they are of directories, the lot's last path waits for it.
+        const most = Math.min(PATHS_AT_ONCE, paths.length - at) - 1;
+        const done = at + Math.min(state.files + state.failed, most);
+        progress.update(isOne ? files : done, null, isOne ? bytes : `${files} files, ${bytes}`);
       };
       const state = await askDaemon<PrefetchState>(
         depot,

@@ -136,7 +136,7 @@ class World {
       const digest = contentDigest([sliceDigest(content)]);
       const info = { size: content.length, digest, mode: 0o644, mtimeNs: 1_000_000_000n };
       bucket.land(bucket.send(path, info, content));
-      this.#ledger.set(path, { content, mode: 0o644, wasRenamed: false });
+      this.#ledger.set(path, { content, mode: 0o644, wasRenamed: false, cameBack: false });
     }
     return bucket;
   }
@@ -275,6 +275,7 @@ class World {
   /** What the bucket lacks of what p4d wrote; null when it has everything. */
   #notStored(): string | null {
     for (const [path, file] of this.#ledger.files) {
+      if (file.cameBack && this.#disk.file(path) === null) continue;
       if (/(^|\/)tmp\.\d+\.\d+$/.test(path) || this.#promises.isStored(path, file)) continue;
       return `p4d wrote ${this.#promises.difference(path, file)}`;
     }

@@ -11,6 +11,8 @@ export interface LogicalFile {
   mode: number;
   /** Whether a directory of it was renamed: its object may still be elsewhere. */
   wasRenamed: boolean;
+  /** It is there though p4d removed it, or renamed its directory, unseen: it may go again unless it is written. */
+  cameBack: boolean;
 }
 
 /** See the module. */
@@ -69,6 +71,7 @@ export class Ledger {
 
   write(file: LogicalFile, content: Uint8Array<ArrayBuffer>): void {
     file.content = content;
+    file.cameBack = false;
     for (const [path, other] of this.files) if (other === file) this.onChange(path);
   }
 }

@@ -358,6 +358,7 @@ export class Program {
     this.#note(`FETCH ${path}: ${answer.kind}${answer.kind === "error" ? ` ${answer.why}` : ""}`);
     if (answer.kind === "ok") return true;
     if (answer.kind === "error") throw new Errno(EIO);
+    if (ledger.get(path)?.cameBack) ledger.remove(path);
     const wasThere = birth >= 0 && !mayBeGone && !ledger.removing.has(path) &&
       ledger.get(path) !== null && ledger.birth(path) === birth;
     if (wasThere) violated("P3", `FETCH ${path}: NOTFOUND, though p4d did not delete it`);
@@ -420,7 +421,7 @@ export class Program {
     const mode = 0o644;
     disk.makeParents(path);
     const entry = disk.create(path, mode);
-    const logical = { content: new Uint8Array(0), mode, wasRenamed: false };
+    const logical = { content: new Uint8Array(0), mode, wasRenamed: false, cameBack: false };
     (entry.target as OpenFile["inode"]).logical = logical;
     ledger.set(path, logical);
     this.#note(`create ${path}`);

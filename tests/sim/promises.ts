@@ -80,6 +80,7 @@ export class Promises {
       !this.#ledger.removing.has(path) && !this.#isStoredSomewhere(path, believed) &&
       !this.#isInTrash(believed)
     ) {
+      if (believed.cameBack) return this.#ledger.remove(path);
       throw new Violation("P1", `lost: p4d wrote ${this.difference(path, believed)}`);
     }
   }
@@ -141,7 +142,8 @@ export class Promises {
       throw new Violation("P3", `${path} came back, though p4d removed it`);
     }
     this.cameBack++;
-    const file = { content: there.content, mode: there.mode & PERMISSIONS, wasRenamed: false };
+    const mode = there.mode & PERMISSIONS;
+    const file = { content: there.content, mode, wasRenamed: false, cameBack: true };
     there.logical = file;
     this.#ledger.set(path, file);
   }

@@ -29,11 +29,14 @@ enum { SPINS = 200 };
 /* With less noted than this, each note looks at the clock: then it costs little, seldom done. */
 enum { LITTLE = 512 };
 
-/* Where relative names start, as far as known: the working directory below the depot, with a slash at
- * its end. Valid while `cwd_seen` is the number of changes of directory. */
+/* Where relative names start, as far as known. In the depot: the working directory below it, with a slash
+ * at its end. Above the depot, as p4d's root often is: what is left of the depot's two names, NULL where
+ * that is not so. Valid while `cwd_seen` is the number of changes of directory. */
 static unsigned cwd_changes = 1, cwd_seen;
+static int cwd_inside;
 static char cwd[P4_MAX_PATH];
 static size_t cwd_length;
+static const char *below_cwd[2];
 
 P4_WARM struct p4_log p4_log;
 static char buffer[P4_LOG_BYTES];
@@ -130,16 +133,19 @@ __attribute__((noinline)) static void look_where_we_are(void) {
     int saved = errno;
     long n = syscall(SYS_getcwd, here, P4_MAX_PATH - 1);
     errno = saved;
-    int inside = 0;
     if (n > 1 && here[n - 2] != '/') memcpy(here + n - 1, "/", 2);
     const char *below = n > 1 ? p4_below_depot(here) : NULL;
+    cwd_inside = below != NULL;
     if (below) {
         cwd_length = strlen(below);
         memcpy(cwd, below, cwd_length + 1);
-        inside = 1;
     }
+    size_t length = n > 1 ? strlen(here) : 0;
+    const char *names[2] = {p4_depot.given, p4_depot.real};
+    for (int i = 0; i < 2; i++)
+        below_cwd[i] = length && !strncmp(names[i], here, length) ? names[i] + length : NULL;
     cwd_seen = changes;
-    __atomic_store_n(&p4_depot.here, inside, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&p4_depot.here, cwd_inside || below_cwd[0] || below_cwd[1], __ATOMIC_SEQ_CST);
     if (changes != __atomic_load_n(&cwd_changes, __ATOMIC_SEQ_CST)) may_be_here();
 }
 
@@ -196,6 +202,16 @@ static void note(const char *prefix, unsigned prefix_length, const char *path, u
     copy_short(p4_log.last, path, p4_log.last_size);
 }
 
+static void note_relative(const char *path) {
+    if (cwd_seen != __atomic_load_n(&cwd_changes, __ATOMIC_ACQUIRE)) look_where_we_are();
+    if (cwd_inside) return note(cwd, (unsigned)cwd_length, path, 0);
+    for (int i = 0; i < 2; i++) {
+        size_t length = below_cwd[i] ? strlen(below_cwd[i]) : 0;
+        if (length && !strncmp(path, below_cwd[i], length) && path[length] == '/')
+            return note("", 0, path, (unsigned)length + 1);
+    }
+}
+
 int p4_note_access(int fd, int dirfd, const char *path) {
     unsigned part = 0;
     if (!p4_depot.active || p4_quiet) return fd;
@@ -209,8 +225,7 @@ int p4_note_access(int fd, int dirfd, const char *path) {
     } else if (part) {
         note("", 0, path, part);
     } else {
-        if (cwd_seen != __atomic_load_n(&cwd_changes, __ATOMIC_ACQUIRE)) look_where_we_are();
-        if (__atomic_load_n(&p4_depot.here, __ATOMIC_RELAXED)) note(cwd, (unsigned)cwd_length, path, 0);
+        note_relative(path);
     }
     unlock();
     return fd;

@@ -43,7 +43,7 @@ extern struct p4_depot {
     _Alignas(64) struct p4_end ends[2]; /* of `given` and of `real`; see quick.h */
     int page_part;                      /* a path that begins further on in its page is near the end */
     char active;
-    char here;          /* whether the working directory may be in the depot */
+    char here;          /* whether relative names may be the depot's */
     char lists_evicted; /* P4CACHE_LIST */
     unsigned given_len, real_len;
     const char *given; /* as in P4CACHE_DEPOT, made lexically plain */

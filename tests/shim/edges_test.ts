@@ -208,7 +208,7 @@ function exists(path: string): boolean {
 }
 
 Deno.test("accesses are noted by plain names, also relative ones and before another program starts", () =>
-  withDepot(async ({ depot, env, sh }) => {
+  withDepot(async ({ dir, depot, env, sh }) => {
     const receiver = Deno.listenDatagram({
       transport: "unixpacket",
       path: env["P4CACHE_ACCESS_SOCK"]!,
@@ -234,6 +234,12 @@ Deno.test("accesses are noted by plain names, also relative ones and before anot
       assertEquals(await noted("exec cat a", `${depot}/d`), "d/a\n");
       assertEquals(await noted("exec cat d/b d/a", depot), "d/b\nd/a\n");
       assertEquals(await noted(`cd ${depot}/d; exec cat < b`), "d/b\n");
+      // From above, as p4d opens them when the depot lies below its root; and from beside it.
+      assertEquals(await noted("exec cat depot/d/a depot/d/../d/b", dir), "d/a\nd/b\n");
+      assertEquals(await noted(`exec cat ${depot.slice(1)}/d/a`, "/"), "d/a\n");
+      Deno.mkdirSync(`${dir}/depot.old/d`, { recursive: true });
+      Deno.writeTextFileSync(`${dir}/depot.old/d/a`, "not the depot's\n");
+      assertEquals(await noted("exec cat depot.old/d/a", dir), "");
       assertEquals(await noted(`exec cat ../depot/d/a`, depot), "d/a\n");
       // A newline would split the name in two: such a file is never asked for either.
       assertEquals(await noted(`exec cat "d/b\nd/c" d/a`, depot), "d/a\n");

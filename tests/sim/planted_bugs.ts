@@ -141,15 +141,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;",
     "",
   ]),
-  bug("an object is removed though a file is at its path", [
-    GARBAGE,
-    "if (there === null || !isRegular(there)) return true;",
-    "return true;",
-  ], [
-    GARBAGE,
-    "if (!manifest.isTombstoned(path) || manifest.get(path) !== null) return false;",
-    "",
-  ]),
   bug("an object is removed while its file is uploaded", [
     GARBAGE,
     "if (activity.uploads.has(path) || activity.restores.has(path)) return false;",
@@ -186,11 +177,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "if (files.stat(to) === null) {",
     "if (false) {",
   ]),
-  bug("a file in the trash is not looked for where its directory is", [
-    EVICTOR,
-    "if (eviction.path === path) return;",
-    "return;",
-  ]),
   bug("uploads do not wait for the copies of a rename", [
     RENAMES,
     "return this.#pending.some(({ from }) => path.startsWith(from));",
@@ -204,15 +190,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   bug("directories are not known again", [
     IDENTITIES,
     "if (from !== path) moves.push({ from, to: path });",
-    "",
-  ]),
-  bug("a directory is noted though a rename was on its way", [
-    IDENTITIES,
-    "if (renamesSeen() === seen) {",
-    "if (true) {",
-  ], [
-    IDENTITIES,
-    "if (renamesSeen !== this.#parts.renamesSeen()) return false;",
     "",
   ]),
   bug("the scan does not compare times", [

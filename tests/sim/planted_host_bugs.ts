@@ -22,26 +22,6 @@ export const PLANTED_HOST_BUGS: readonly PlantedBug[] = [
     'return this.#state === "held" && this.#parts.clock.holderMs() < this.#untilMs;',
     'return this.#state === "held";',
   ]),
-  bug("a renewal counts from its answer on", [
-    LEASE,
-    "this.#parts.right.hold(sentMs + this.#ms(VALID_SHARE), this.epoch);",
-    "this.#parts.right.hold(this.#parts.clock.holderMs() + this.#ms(1), this.epoch);",
-  ]),
-  bug("a holder does not notice that its machine slept", [
-    LEASE,
-    "const sentMs = clock.holderMs();\n    const mayWrite",
-    "const sentMs = Infinity;\n    const mayWrite",
-  ]),
-  bug("writes under way are not cut off", [
-    LEASED,
-    "for (const controller of this.#inFlight) controller.abort();",
-    "",
-  ]),
-  bug("a machine that wakes goes on with what was under way", [
-    RIGHT,
-    "await clock.pause(Math.min(leftMs, LONGEST_PAUSE_MS), this.#ended.signal);",
-    "await clock.pause(leftMs, this.#ended.signal);",
-  ]),
   bug("writes pass without the lease", [
     LEASED,
     "if (!this.#right.isHeld) throw this.#refused();",

@@ -53,7 +53,6 @@ const SYMBOLS = {
   p4files_exchange: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   p4files_unlink: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_identity: { parameters: ["i32", "buffer", "buffer", "u32"], result: "i32" },
-  p4files_allocate: { parameters: ["buffer", "i64"], result: "i32" },
   p4files_sync: { parameters: ["i32"], result: "i32", nonblocking: true },
   p4files_statfs: { parameters: ["i32", "buffer"], result: "i32" },
 } as const;
@@ -389,12 +388,6 @@ export class DepotFiles {
   async sync(): Promise<void> {
     const rc = await this.#calls.p4files_sync(this.root);
     if (rc < 0) throw new FileError(-rc, "sync the filesystem of", this.dir);
-  }
-
-  /** Makes a file (absolute path), or makes it anew, with room that nobody else can take. */
-  allocate(path: string, bytes: number): void {
-    const rc = this.#calls.p4files_allocate(cString(path), BigInt(bytes));
-    if (rc < 0) throw new FileError(-rc, "set space aside in", path);
   }
 
   /** Space and inodes of the depot's filesystem. */

@@ -297,20 +297,6 @@ int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t 
     return (int32_t)total;
 }
 
-int32_t p4files_allocate(const char *path, int64_t bytes) {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) return -errno;
-    int error = fallocate(fd, 0, 0, bytes) ? errno : 0;
-    if (error == EOPNOTSUPP) { /* a filesystem that cannot promise room: what is written has it */
-        static const uint8_t zeros[1 << 16];
-        error = 0;
-        for (int64_t at = 0; !error && at < bytes; at += (int64_t)sizeof zeros)
-            error = -p4files_pwrite(fd, zeros, sizeof zeros, at);
-    }
-    close(fd);
-    return -error;
-}
-
 int32_t p4files_sync(int32_t root) { return syncfs(root) ? -errno : 0; }
 
 int32_t p4files_statfs(int32_t root, uint64_t out[4]) {

@@ -68,9 +68,6 @@ P4_EXPORT int32_t p4files_unlink(int32_t root, const char *path);
  * the filesystem has no handles. */
 P4_EXPORT int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap);
 
-/* Makes the file `path`, or makes it anew, with room for `bytes` that nobody else can take. */
-P4_EXPORT int32_t p4files_allocate(const char *path, int64_t bytes);
-
 /* Returns when everything written to the depot's filesystem is on the platter (syncfs). */
 P4_EXPORT int32_t p4files_sync(int32_t root);
 /* out: total bytes, available bytes, total inodes, available inodes. */

@@ -7,8 +7,9 @@
  * object copied first. Files on disk are tracked under their new paths at once; their uploads become
  * copies where possible (`moved_files.ts`).
  *
- * A rename is recorded durably, with its time, before anything follows from it; renames are carried out
- * in their order. Below, S and D are an object's old and new path.
+ * A rename is recorded durably before anything follows from it; renames are carried out in their order.
+ * Renames and tombstones take their numbers from one count, which says what came first: seconds do not,
+ * where directories change places. Below, S and D are an object's old and new path.
  *
  * Interleavings, and why nothing is lost (tests/cache/directory_renames_test.ts forces them)
  *   1. A new file is written at S: S's object may be the only copy of D. No upload begins below the old
@@ -16,13 +17,14 @@
  *   2. A new file is at D, or was, was uploaded and evicted: it is newer. An object at D without
  *      tombstone is never overwritten; both objects stay, and the log says so.
  *   3. D is tombstoned since before the rename (it was deleted, or moved away by an earlier rename): the
- *      object is copied over it. Since after the rename: D was deleted, nothing is copied. Deletions
- *      below a renamed directory are therefore stamped later than the rename.
+ *      object is copied over it. Since after the rename: D was deleted, nothing is copied.
  *   4. S is tombstoned since before the rename: it was deleted, and stays so under the new name. Those
  *      are noted with the rename, since a new file at S clears the tombstone.
  *   5. `mv a b; mv b a`, or a chain: a restore looks through the renames from the last to the first.
  *   6. A crash: the rename is in the manifest; a copy that was made is found and not made again.
- *   7. An upload of D during the copy waits, and comes after it.
+ *   7. `mv a b; mv b c` before the first is carried out, and a new file comes to `b/f` then: it keeps
+ *      `a/f` from going through `b`. The object stays at `a/f` for good, and the log says so.
+ *   8. An upload of D during the copy waits, and comes after it.
  *
  * @module
  */
@@ -31,6 +33,7 @@ import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { Tombstone } from "../manifest/schema.ts";
 import { seen } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { pause } from "../storage/backoff.ts";
@@ -78,6 +81,8 @@ interface Rename {
   readonly from: string;
   readonly to: string;
   readonly atSeconds: number;
+  /** Its place among renames and deletions; also in its key. */
+  readonly order: number;
 }
 
 /** See the module's description. */
@@ -88,7 +93,7 @@ export class DirectoryRenames {
   readonly #limited = createRepeatLimiter(REPEAT_MS);
   /** In their order. */
   #pending: readonly Rename[] = [];
-  #nextNumber = 1;
+  #count = 0;
   /** Objects being moved: rename and old path. */
   readonly #moving = new Map<string, Promise<boolean>>();
   #running: Promise<void> | null = null;
@@ -106,7 +111,6 @@ export class DirectoryRenames {
       const found = page.filter(({ key }) => key.length === KEY_DIGITS).map(decode);
       this.#pending = [...this.#pending, ...found];
       after = page.at(-1)!.key;
-      this.#nextNumber = Number(after.slice(0, KEY_DIGITS)) + 1;
     }
   }
 
@@ -120,9 +124,9 @@ export class DirectoryRenames {
     await this.#running;
   }
 
-  /** Renames taken in so far. */
+  /** Renames taken in since the start. */
   get count(): number {
-    return this.#nextNumber;
+    return this.#count;
   }
 
   /** Renames that are not carried out yet. */
@@ -143,15 +147,6 @@ export class DirectoryRenames {
     return last !== undefined && !path.startsWith(last.to);
   }
 
-  /** The time to write into a tombstone of the path: later than every rename that concerns it. */
-  deletionTime(path: string): number {
-    let time = this.#parts.nowSeconds();
-    for (const { from, to, atSeconds } of this.#pending) {
-      if (path.startsWith(from) || path.startsWith(to)) time = Math.max(time, atSeconds + 1);
-    }
-    return time;
-  }
-
   /** What became of a directory under the renames that are not carried out yet. */
   mapped(dir: string): string {
     return this.#pending.reduce(
@@ -164,8 +159,9 @@ export class DirectoryRenames {
   /** Takes in a rename that happened; the files on disk are tracked under their new paths then. */
   async begin(from: DepotPath, to: DepotPath): Promise<void> {
     const { manifest, activity, nowSeconds } = this.#parts;
-    const key = String(this.#nextNumber++).padStart(KEY_DIGITS, "0");
-    const rename = { key, from: from + "/", to: to + "/", atSeconds: nowSeconds() };
+    this.#count++;
+    const order = manifest.nextNumber(), key = String(order).padStart(KEY_DIGITS, "0");
+    const rename = { key, from: from + "/", to: to + "/", atSeconds: nowSeconds(), order };
     const earlier = this.#pending;
     this.#pending = [...earlier, rename];
     this.#table.set(key, pathToBytes(`${rename.atSeconds}\0${rename.from}\0${rename.to}`));
@@ -216,7 +212,7 @@ export class DirectoryRenames {
     const stored = digest === "" ? moved.get(from) : { path: from, digest };
     moved.forget(from);
     manifest.set(from, null);
-    manifest.setTombstone(from, { deletedAtSeconds: rename.atSeconds, collected: false });
+    manifest.setTombstone(from, leftBy(rename));
     if (pathProblem(to) !== null || isExcluded(to)) return;
     activity.touch(to);
     const there = manifest.get(to);
@@ -326,7 +322,7 @@ export class DirectoryRenames {
     const isHere = () => manifest.get(to) !== null || files.stat(to) !== null;
     const left = manifest.tombstone(from);
     // Deleted before the rename; or on disk then, and moved with its record; or carried out already.
-    if (left !== null && left.deletedAtSeconds <= rename.atSeconds) {
+    if (left !== null && left.order <= rename.order) {
       return isHere() || manifest.tombstone(to) === null;
     }
     if (pathProblem(to) !== null || isExcluded(to)) {
@@ -335,9 +331,9 @@ export class DirectoryRenames {
       return false;
     }
     const before = manifest.tombstone(to);
-    const isDeleted = before !== null && before.deletedAtSeconds > rename.atSeconds;
+    const isDeleted = before !== null && before.order > rename.order;
     if (isDeleted || isHere()) {
-      this.#leave(rename, from);
+      this.#leave(rename, from, this.#movedOn(rename, to));
       return !isDeleted;
     }
     activity.objects.add(to);
@@ -345,7 +341,7 @@ export class DirectoryRenames {
       const outcome = await copyObject(this.#parts, from, to, before === null, this.#abort.signal);
       if (outcome !== "copied") return outcome === "taken";
       const now = manifest.tombstone(to);
-      if (now !== null && now.deletedAtSeconds <= rename.atSeconds) manifest.setTombstone(to, null);
+      if (now !== null && now.order <= rename.order) manifest.setTombstone(to, null);
       this.#leave(rename, from);
       return true;
     } finally {
@@ -354,11 +350,23 @@ export class DirectoryRenames {
     }
   }
 
-  /** What is stored under the old path is no longer its file. */
-  #leave(rename: Rename, from: DepotPath): void {
-    const { manifest } = this.#parts;
+  /** Whether a later rename, not carried out yet, took the directory of the new path away again. */
+  #movedOn({ order }: Rename, to: string): boolean {
+    return this.#pending.some((later) => later.order > order && to.startsWith(later.from));
+  }
+
+  /**
+   * What is stored under the old path is no longer its file.
+   * @param isKept Its object may be the only copy of a file, and is never removed: as if it had been.
+   */
+  #leave(rename: Rename, from: DepotPath, isKept = false): void {
+    const { manifest, log } = this.#parts;
     if (manifest.get(from) !== null || manifest.isTombstoned(from)) return;
-    manifest.setTombstone(from, { deletedAtSeconds: rename.atSeconds, collected: false });
+    manifest.setTombstone(from, { ...leftBy(rename), collected: isKept });
+    if (!isKept) return;
+    const line = this.#limited("A file stays under its old name in storage");
+    const why = "its directory was renamed twice, and another file came to the name between";
+    if (line !== null) log.warning(`${line}: ${displayPath(from)}: ${why}`);
   }
 }
 
@@ -374,7 +382,12 @@ function oldPath(rename: Rename, to: string): DepotPath {
 
 function decode({ key, value }: { key: string; value: Uint8Array }): Rename {
   const [at, from, to] = String.fromCharCode(...value).split("\0");
-  return { key, from: from!, to: to!, atSeconds: Number(at) };
+  return { key, from: from!, to: to!, atSeconds: Number(at), order: Number(key) };
+}
+
+/** What a rename leaves at a file's old path. */
+function leftBy({ atSeconds, order }: Rename): Tombstone {
+  return { deletedAtSeconds: atSeconds, collected: false, order };
 }
 
 function describe({ from, to }: Rename): string {

@@ -66,6 +66,8 @@ export interface GarbageParts {
 export interface DueObject {
   readonly path: DepotPath;
   readonly deletedAtSeconds: number;
+  /** See {@link Tombstone}. */
+  readonly order: number;
 }
 
 /** How a round went. */
@@ -110,9 +112,9 @@ export class GarbageCollector {
     for (let after = "";;) {
       const page = await manifest.tombstonesAfter(after);
       if (page.length === 0) return;
-      for (const { path, tombstone: { collected, deletedAtSeconds } } of page) {
+      for (const { path, tombstone: { collected, deletedAtSeconds, order } } of page) {
         if (collected || nowSeconds() - deletedAtSeconds < graceSeconds) continue;
-        yield { path, deletedAtSeconds };
+        yield { path, deletedAtSeconds, order };
       }
       after = page.at(-1)!.path;
     }
@@ -150,7 +152,7 @@ export class GarbageCollector {
     result: GarbageResult,
     onRemoved: (object: DueObject) => void,
   ): Promise<void> {
-    const { path, deletedAtSeconds } = object;
+    const { path, deletedAtSeconds, order } = object;
     const { manifest, activity, backend, log, onFreed } = this.#parts;
     try {
       if (!this.#mayRemove(path)) {
@@ -162,7 +164,7 @@ export class GarbageCollector {
         await backend.delete(path, this.#abort.signal);
         // A file written meanwhile has cleared it.
         if (manifest.isTombstoned(path)) {
-          manifest.setTombstone(path, { deletedAtSeconds, collected: true });
+          manifest.setTombstone(path, { deletedAtSeconds, collected: true, order });
         }
       } finally {
         activity.objects.delete(path);

@@ -109,11 +109,10 @@ export class Intake {
 
   /** From now on the path is not found, though its object may be there. */
   #bury(path: DepotPath): void {
-    const { manifest, moved, renames } = this.#parts;
+    const { manifest, moved, nowSeconds } = this.#parts;
     moved.forget(path);
     manifest.set(path, null);
-    const deletedAtSeconds = renames.deletionTime(path);
-    manifest.setTombstone(path, { deletedAtSeconds, collected: false });
+    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
   }
 
   /** A directory was renamed within the depot, with all below. */

@@ -7,7 +7,6 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
-import { pathFromText } from "./depot_path.ts";
 
 /** Share of the filesystem, and its bounds. */
 const SHARE = 1 / 1000, LEAST_BYTES = 1024 ** 2, MOST_BYTES = 64 * 1024 ** 2;
@@ -18,17 +17,18 @@ const ROOM = 3;
 /** See the module's description. */
 export class Reserve {
   readonly #path: string;
-  readonly #files: Pick<DepotFiles, "space" | "allocate">;
+  readonly #files: Pick<DepotFiles, "space">;
   readonly #bytes: number;
   #isHeld = false;
 
-  /** @param path Absolute; on the depot's filesystem. One that an earlier daemon left is replaced. */
-  constructor(path: string, files: Pick<DepotFiles, "space" | "allocate">) {
+  /** @param path Absolute; on the depot's filesystem. One that an earlier daemon left is taken over. */
+  constructor(path: string, files: Pick<DepotFiles, "space">) {
     this.#path = path;
     this.#files = files;
     const share = Math.round(files.space().totalBytes * SHARE);
     this.#bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, share));
-    remove(path);
+    this.#isHeld = hasRoom(path, this.#bytes);
+    if (!this.#isHeld) remove(path);
     this.hold();
   }
 
@@ -46,7 +46,8 @@ export class Reserve {
     if (this.#isHeld) return true;
     if (this.#files.space().freeBytes < this.neededBytes) return false;
     try {
-      this.#files.allocate(pathFromText(this.#path), this.#bytes);
+      // Written: a hole takes no room, and what fallocate(2) took XFS does not always give back at once.
+      Deno.writeFileSync(this.#path, new Uint8Array(this.#bytes));
       this.#isHeld = true;
     } catch {
       remove(this.#path); // no room after all, or read-only: tried again at the next look
@@ -58,6 +59,15 @@ export class Reserve {
   release(): void {
     if (this.#isHeld) remove(this.#path);
     this.#isHeld = false;
+  }
+}
+
+function hasRoom(path: string, bytes: number): boolean {
+  try {
+    const { size, blocks } = Deno.statSync(path);
+    return size === bytes && blocks !== null && blocks * 512 >= bytes;
+  } catch {
+    return false;
   }
 }
 

@@ -271,9 +271,23 @@ export class Manifest {
     return value === null ? null : decodeTombstone(value);
   }
 
-  /** Records that the file was deleted, or takes that back (null). */
-  setTombstone(path: DepotPath, tombstone: Tombstone | null): void {
-    this.#tombstones.set(path, tombstone === null ? null : encodeTombstone(tombstone));
+  /**
+   * Records that the file was deleted, or takes that back (null).
+   * @param tombstone Without `order`, it happened after everything before.
+   */
+  setTombstone(
+    path: DepotPath,
+    tombstone: Omit<Tombstone, "order"> & { order?: number } | null,
+  ): void {
+    const value = tombstone === null
+      ? null
+      : encodeTombstone({ ...tombstone, order: tombstone.order ?? this.nextNumber() });
+    this.#tombstones.set(path, value);
+  }
+
+  /** A number above all that were given before, also by earlier daemons. */
+  nextNumber(): number {
+    return this.#nextTrashId++;
   }
 
   /** Drops every tombstone; seen by {@link isTombstoned} once it is committed. */
@@ -292,7 +306,7 @@ export class Manifest {
 
   /** Records that an eviction is about to take the file; returns its name in the trash. */
   addTrash(path: DepotPath): number {
-    const id = this.#nextTrashId++;
+    const id = this.nextNumber();
     const value = new Uint8Array(path.length);
     for (let i = 0; i < path.length; i++) value[i] = path.charCodeAt(i);
     this.#commits.put(this.#db.trash, String(id), value);

@@ -98,7 +98,12 @@ export interface Tombstone {
   readonly deletedAtSeconds: number;
   /** Its object was removed from the primary too. */
   readonly collected: boolean;
+  /** Its place among deletions and directory renames, which seconds do not tell apart; 0: before all. */
+  readonly order: number;
 }
+
+/** Bytes of a tombstone; older ones are shorter, and end after the seconds or after `collected`. */
+const TOMBSTONE_BYTES = 17;
 
 const ROW_BYTES = 25;
 const VERSION_FORMAT = 1;
@@ -199,10 +204,12 @@ export function decodeVersion(bytes: Uint8Array): Version {
   };
 }
 
-export function encodeTombstone({ deletedAtSeconds, collected }: Tombstone): Uint8Array {
-  const bytes = new Uint8Array(collected ? 9 : 8);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(deletedAtSeconds), true);
-  if (collected) bytes[8] = 1;
+export function encodeTombstone({ deletedAtSeconds, collected, order }: Tombstone): Uint8Array {
+  const bytes = new Uint8Array(TOMBSTONE_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(deletedAtSeconds), true);
+  view.setUint8(8, collected ? 1 : 0);
+  view.setBigUint64(9, BigInt(order), true);
   return bytes;
 }
 
@@ -211,5 +218,6 @@ export function decodeTombstone(bytes: Uint8Array): Tombstone {
   return {
     deletedAtSeconds: Number(viewOf(bytes).getBigUint64(0, true)),
     collected: bytes[8] === 1,
+    order: bytes.length < TOMBSTONE_BYTES ? 0 : Number(viewOf(bytes).getBigUint64(9, true)),
   };
 }

@@ -399,3 +399,17 @@ Deno.test("a file that a crash left in the trash goes back to where its director
   assertEquals(engine.has("a"), false);
   assertEquals((await manifest.trash()).size, 0);
 });
+
+Deno.test("directories that change places within one second keep the files that are only stored", async () => {
+  await using engine = await withFiles({ "a/cold": "old" });
+  let release = () => {};
+  const held = new Promise<void>((resolve) => release = resolve);
+  engine.primary.fault = (operation) => operation === "put" ? undefined : held;
+  await move(engine, "a", "b");
+  engine.write("a/cold", "new");
+  await move(engine, "a", "c");
+  await move(engine, "b", "a");
+  release();
+  await carriedOut(engine);
+  assertEquals([await fetch(engine, "a/cold"), await fetch(engine, "c/cold")], ["old", "new"]);
+});

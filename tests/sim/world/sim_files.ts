@@ -339,8 +339,6 @@ export class SimFiles implements Face {
     return this.#life.thread("evict", beginEviction(this.#life, this.#disk, trashDir, candidates));
   }
 
-  allocate(): void {}
-
   space() {
     return { totalBytes: 1e9, freeBytes: 9e8, totalInodes: 1e6, freeInodes: 9e5 };
   }

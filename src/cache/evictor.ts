@@ -12,9 +12,9 @@
  *   7. trash entries of the others removed
  *
  * A file is a candidate only when it is clean with a verified version (M2), not pinned, and no request of
- * unknown outcome may still replace its object; and none is one while another daemon may be writing to the
- * storage (`src/cluster/lease.ts`): an object may not be the file's any more. A file of the C++ implementation without version (M3) is
- * uploaded again first.
+ * unknown outcome may still replace its object. None is one while another daemon may be writing to the
+ * storage (`src/cluster/lease.ts`): an object may not be the file's any more. A file of the C++
+ * implementation without version (M3) is uploaded again first.
  *
  * It begins when the cache is above its low watermark, or the filesystem below a floor of free bytes or
  * inodes, and goes on until there is a tenth to spare.

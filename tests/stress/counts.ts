@@ -4,16 +4,24 @@
  * @module
  */
 
-/** Files evicted and restored. */
+/** Files evicted and restored, and attempts that the storage or the way there failed. */
 export interface Counts {
   readonly evictions: number;
   readonly restores: number;
+  readonly failures: number;
 }
 
 /** Reads the daemon's metrics file. */
 export function readCounts(metricsFile: string): Counts {
   const text = Deno.readTextFileSync(metricsFile);
-  const count = (name: string) =>
-    Number(new RegExp(`^p4cache_${name}(?:{.*})? (\\d+)`, "m").exec(text)?.[1] ?? 0);
-  return { evictions: count("evictions_total"), restores: count("restores_total") };
+  const all = (name: string) =>
+    [...text.matchAll(new RegExp(`^p4cache_${name}(?:{.*})? (\\d+)`, "gm"))].map(([, n]) =>
+      Number(n)
+    );
+  const first = (name: string) => all(name)[0] ?? 0;
+  return {
+    evictions: first("evictions_total"),
+    restores: first("restores_total"),
+    failures: all("backend_errors_total").reduce((sum, n) => sum + n, 0),
+  };
 }

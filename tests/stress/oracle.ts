@@ -2,13 +2,16 @@
  * The oracle run: random operations of many programs on a real depot that evicts all the time, and the
  * same ones on a plain directory. Each must end alike, and in the end both must hold the same.
  *
- *     deno task oracle --seed N --ops M --workers W
+ *     deno task oracle --seed N --ops M --workers W [--faults]
+ *
+ * With faults the storage is an S3 server behind a network that is slow and breaks connections.
  *
  * @module
  */
 
 import { parseArgs } from "node:util";
 import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
+import { FaultyStorage } from "./faulty_storage.ts";
 import { type Counts, readCounts } from "./counts.ts";
 import { StressDepot } from "./stress_depot.ts";
 
@@ -20,9 +23,11 @@ export async function runOracle(
   seed: number,
   operations: number,
   workerCount = 4,
+  withFaults = false,
 ): Promise<Counts> {
   using dir = new TempDir();
-  const world = await StressDepot.make(dir.path);
+  await using storage = withFaults ? await FaultyStorage.start() : null;
+  const world = await StressDepot.make(dir.path, storage?.args);
   const statsFile = `${dir.path}/metrics.prom`;
   const args = [...world.args, "--metrics-file", statsFile];
   await using daemon = await DaemonProcess.start(world.depot, args);
@@ -47,9 +52,14 @@ if (import.meta.main) {
       seed: text(String(Date.now() % 1_000_000)),
       ops: text("200000"),
       workers: text("4"),
+      faults: { type: "boolean", default: false },
     },
   });
   console.log(`oracle run: seed ${values.seed}, ${values.ops} operations`);
-  const result = await runOracle(Number(values.seed), Number(values.ops), Number(values.workers));
-  console.log(`All alike: ${result.evictions} evictions, ${result.restores} restores`);
+  const [seed, operations, workers] = [values.seed, values.ops, values.workers].map(Number);
+  const result = await runOracle(seed!, operations!, workers, values.faults);
+  const { evictions, restores, failures } = result;
+  console.log(
+    `All alike: ${evictions} evictions, ${restores} restores, ${failures} failed attempts`,
+  );
 }

@@ -33,7 +33,7 @@ export class StressDepot {
   readonly #locks: string;
   readonly #worker: string;
 
-  private constructor(dir: string, worker: string) {
+  private constructor(dir: string, worker: string, storage: readonly string[]) {
     this.depot = `${dir}/depot`;
     this.plain = `${dir}/plain`;
     this.store = `${dir}/store`;
@@ -43,13 +43,14 @@ export class StressDepot {
     const sizes = ["--max-cache-bytes", "--low-watermark-bytes"];
     const [most, low] = [2 * WATERMARK_BYTES, WATERMARK_BYTES];
     this.args = [
-      ...["--primary-type", "nfs", "--primary-path", this.store],
+      ...(storage.length > 0 ? storage : ["--primary-type", "nfs", "--primary-path", this.store]),
       ...[sizes[0]!, String(most), sizes[1]!, String(low)],
     ];
   }
 
-  static async make(dir: string): Promise<StressDepot> {
-    return new StressDepot(dir, await compile("worker", dir));
+  /** @param storage Arguments that name the daemon's storage; a directory when there are none. */
+  static async make(dir: string, storage: readonly string[] = []): Promise<StressDepot> {
+    return new StressDepot(dir, await compile("worker", dir), storage);
   }
 
   /**

@@ -195,7 +195,7 @@ Deno.test({
         await history.close();
       }
     } finally {
-      server.end();
+      await server.end();
     }
   },
 });

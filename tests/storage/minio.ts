@@ -65,10 +65,11 @@ export class MinioServer {
     return found;
   }
 
-  /** Ends it at once and removes what it kept. */
-  end(): void {
+  /** Ends it at once and removes what it kept; both are done when the call returns. */
+  async end(): Promise<void> {
     this.#process.kill("SIGKILL");
     Deno.removeSync(this.#dir, { recursive: true });
+    await this.#process.status;
   }
 
   /** Waits until the server answers. */

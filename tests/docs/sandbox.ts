@@ -62,6 +62,8 @@ WARN health: Degraded (backend_down): no answer
 WARN upload: Upload failed (transient), will be tried again: main/a.c,v
 ERROR restore: Restore failed: main/a.c,v: no answer
 INFO scan: Comparing the whole depot with the manifest: regular
+WARN access: Cannot keep the access log, accesses are lost: no space
+ERROR scrub: missing_in_storage: main/a.c,v: it was uploaded, and is not there
 END`,
   p4d: `cat "$P4CACHE_DEPOT/main/a.c,v" >/dev/null
 /opt/p4d/p4d 600 >/dev/null 2>&1 &`,

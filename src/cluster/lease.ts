@@ -23,7 +23,9 @@
  * Storage that cannot look and store in one step (`LeaseStore.isCertain`): B1 may replace a version
  * of A's that B has not seen, and A's renewal may replace B1. Then (a) and (b) wait as (c) does, but for a
  * lease of one's own, and the wait ends with a look: whoever does not find its own version there gives up.
- * A renewal that A began before B1 was sent is over, or too late to count for A, when B looks.
+ * A renewal that A began before B1 was sent is over, or too late to count for A, when B looks. Where the
+ * lease is not required, (a) does not wait there: two daemons that start in the same moment may both
+ * write until the next renewal of one shows the other.
  *
  * Interleavings (tests/cluster/lease_test.ts forces them)
  *   1. The answer to a renewal is lost: the version there is of the same session, and is adopted, but
@@ -216,7 +218,7 @@ export class Lease {
 
   /** Writes our first version over what was found; nothing happens when something else is there by then. */
   async #takeFrom(found: FoundLease | null, takeOver: boolean): Promise<void> {
-    const { store, clock, holder, log, right, ttlSeconds } = this.#parts;
+    const { store, clock, holder, log, right, ttlSeconds, isRequired } = this.#parts;
     const from = found?.record ?? null;
     const isOwn = from?.holder === holder;
     const isTaken = takeOver && from !== null && !isFree(from, holder);
@@ -224,7 +226,10 @@ export class Lease {
     const waitFor = (seconds: number) => this.#waitSeconds = Math.max(this.#waitSeconds, seconds);
     this.#isNotOwn ||= !isOwn;
     const waitIfBlind = () => {
-      if (!store.isCertain(found) && this.#isNotOwn) waitFor(from?.ttl ?? ttlSeconds);
+      if (store.isCertain(found) || !this.#isNotOwn) return;
+      // Every first start would wait, for two that begin in the same moment.
+      if (!isRequired && (from === null || isFree(from, holder))) return;
+      waitFor(from?.ttl ?? ttlSeconds);
     };
     waitFor(from?.waits ?? 0);
     if (isTaken) waitFor(from.ttl);

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Files evicted and restored, and attempts that the storage or the way there failed. */
+/** Files evicted and restored, and attempts that failed on the way to the storage. */
 export interface Counts {
   readonly evictions: number;
   readonly restores: number;
@@ -14,14 +14,12 @@ export interface Counts {
 /** Reads the daemon's metrics file. */
 export function readCounts(metricsFile: string): Counts {
   const text = Deno.readTextFileSync(metricsFile);
-  const all = (name: string) =>
-    [...text.matchAll(new RegExp(`^p4cache_${name}(?:{.*})? (\\d+)`, "gm"))].map(([, n]) =>
-      Number(n)
-    );
-  const first = (name: string) => all(name)[0] ?? 0;
+  const all = (metric: string) =>
+    [...text.matchAll(new RegExp(`^p4cache_${metric} (\\d+)`, "gm"))].map(([, n]) => Number(n));
+  const first = (name: string) => all(`${name}(?:{.*})?`)[0] ?? 0;
   return {
     evictions: first("evictions_total"),
     restores: first("restores_total"),
-    failures: all("backend_errors_total").reduce((sum, n) => sum + n, 0),
+    failures: all('backend_errors_total{.*kind="transient".*}').reduce((sum, n) => sum + n, 0),
   };
 }

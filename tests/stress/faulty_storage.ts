@@ -12,8 +12,8 @@ import { type Toxic, Toxiproxy, toxiproxyBinary } from "../faults/toxiproxy.ts";
 const TOXICS: readonly Toxic[] = [
   { type: "latency", stream: "downstream", attributes: { latency: 3, jitter: 3 } },
   { type: "slicer", stream: "upstream", attributes: { average_size: 2000, size_variation: 1000 } },
-  { type: "limit_data", stream: "downstream", attributes: { bytes: 30_000 }, toxicity: 0.2 },
-  { type: "limit_data", stream: "upstream", attributes: { bytes: 50_000 }, toxicity: 0.1 },
+  { type: "limit_data", stream: "downstream", attributes: { bytes: 9_000 }, toxicity: 0.5 },
+  { type: "limit_data", stream: "upstream", attributes: { bytes: 15_000 }, toxicity: 0.4 },
 ];
 
 const s3 = KINDS.find(({ name }) => name === "s3")!;

@@ -142,8 +142,10 @@ __attribute__((noinline)) static void look_where_we_are(void) {
     }
     size_t length = n > 1 ? strlen(here) : 0;
     const char *names[2] = {p4_depot.given, p4_depot.real};
-    for (int i = 0; i < 2; i++)
-        below_cwd[i] = length && !strncmp(names[i], here, length) ? names[i] + length : NULL;
+    for (int i = 0; i < 2; i++) {
+        int is_other = !i || names[1] != names[0]; /* mostly there is one name: looked at once */
+        below_cwd[i] = length && is_other && !strncmp(names[i], here, length) ? names[i] + length : NULL;
+    }
     cwd_seen = changes;
     __atomic_store_n(&p4_depot.here, cwd_inside || below_cwd[0] || below_cwd[1], __ATOMIC_SEQ_CST);
     if (changes != __atomic_load_n(&cwd_changes, __ATOMIC_SEQ_CST)) may_be_here();

@@ -371,9 +371,10 @@ export class Uploader {
       lane.release();
       onEnd();
       if (upload.changed) this.notice(path);
-      if (lane === this.#large) this.#fillLargeLane();
+      if (lane !== this.#large) return;
+      this.#fillLargeLane();
       // The queue may have more large files than waited in memory.
-      if (lane === this.#large && !lane.isFull) this.#look();
+      if (!lane.isFull) this.#look();
     });
   }
 }

@@ -1,28 +1,20 @@
 /**
- * Typed binding of `shim/helper/files.h` and `many.h`: depot files beneath the depot's directory. What the engine
- * does to a depot goes through {@link DepotFiles}; the simulation puts a world in memory in its place.
+ * Typed binding of `shim/helper/files.h`: depot files beneath the depot's directory. What the engine does
+ * to a depot goes through {@link DepotFiles}; the simulation puts a world in memory in its place.
  *
  * @module
  */
 
 import type { DepotPath } from "../src/cache/depot_path.ts";
 import { EvictionBatch, type EvictionCandidate } from "./evict.ts";
+import { EAGAIN, EEXIST, ENOENT } from "./errno.ts";
 import { FileError } from "./file_error.ts";
-import { type Bytes, cString, holding, openHelper, packPaths } from "./library.ts";
+import { type FileStat, STAT_BYTES, statAt } from "./file_stat.ts";
+import { type Bytes, cString, holding, openHelper } from "./library.ts";
+import { ManyFiles, type SmallRead } from "./many.ts";
 import { DepotWalk, type Walk } from "./walk.ts";
 
 const SYMBOLS = {
-  p4many_stat: {
-    parameters: ["i32", "buffer", "u64", "buffer", "u32"],
-    result: "i32",
-    nonblocking: true,
-  },
-  p4many_sizes: { parameters: ["i32", "buffer", "u64", "buffer", "u32"], result: "i32" },
-  p4many_read: {
-    parameters: ["i32", "buffer", "u64", "u64", "buffer", "u64", "buffer", "u32"],
-    result: "i32",
-    nonblocking: true,
-  },
   p4files_init: { parameters: [], result: "void" },
   p4files_open_root: { parameters: ["buffer"], result: "i32" },
   p4files_close: { parameters: ["i32"], result: "i32" },
@@ -57,54 +49,8 @@ const SYMBOLS = {
   p4files_statfs: { parameters: ["i32", "buffer"], result: "i32" },
 } as const;
 
-/** errno numbers callers tell apart (errno-base.h). */
-export const ENOENT = 2, EAGAIN = 11, EEXIST = 17, EINVAL = 22, ENOSPC = 28, ELOOP = 40;
-export const EDQUOT = 122;
-
-/** What a file is. */
-export interface FileStat {
-  readonly size: number;
-  readonly mtimeNs: bigint;
-  /** When anything of the file changed last: no program can set it. */
-  readonly ctimeNs: bigint;
-  /** Type and permission bits (stat(2) st_mode). */
-  readonly mode: number;
-  readonly nlink: number;
-}
-
-const S_IFMT = 0o170000, S_IFREG = 0o100000;
-
-/** Whether the mode is a regular file's. */
-export function isRegular(stat: FileStat): boolean {
-  return (stat.mode & S_IFMT) === S_IFREG;
-}
-
 /** Filesystem id, and the largest file handle with its type. */
 const IDENTITY_BYTES = 8 + 4 + 128;
-
-const STAT_BYTES = 40;
-const READ_BYTES = 16 + STAT_BYTES;
-
-function statAt(view: DataView, at: number): FileStat {
-  return {
-    size: Number(view.getBigInt64(at, true)),
-    mtimeNs: view.getBigInt64(at + 8, true),
-    mode: view.getUint32(at + 16, true),
-    nlink: view.getUint32(at + 20, true),
-    ctimeNs: view.getBigInt64(at + 32, true),
-  };
-}
-
-/** How reading one small file went. */
-export type SmallRead =
-  | { readonly kind: "whole"; readonly stat: FileStat; readonly bytes: Bytes }
-  /** Too large for this way of reading. */
-  | { readonly kind: "large"; readonly stat: FileStat }
-  /** Some process has it open for writing; a write event will follow its close. */
-  | { readonly kind: "beingWritten" }
-  /** It changed while it was read. */
-  | { readonly kind: "changed" }
-  | { readonly kind: "failed"; readonly errno: number };
 
 /** The files of one depot. Paths are one character per byte, relative to the depot. */
 export class DepotFiles {
@@ -112,6 +58,7 @@ export class DepotFiles {
   readonly #calls = this.#library.symbols;
   readonly #stat: Bytes = new Uint8Array(STAT_BYTES);
   readonly #statView = new DataView(this.#stat.buffer);
+  readonly #many: ManyFiles;
   /** Descriptor of the depot's directory, for the other bindings. */
   readonly root: number;
 
@@ -120,6 +67,7 @@ export class DepotFiles {
     this.#calls.p4files_init();
     this.root = this.#calls.p4files_open_root(cString(dir));
     if (this.root < 0) throw new FileError(-this.root, "open the depot", dir);
+    this.#many = new ManyFiles(this.root, dir);
   }
 
   /** Locks `path` (absolute) for this process; false when another process holds it. */
@@ -138,40 +86,14 @@ export class DepotFiles {
     return statAt(this.#statView, 0);
   }
 
-  /** For each path its state, or null where it names no regular file, or the errno of a failure. */
-  async statMany(paths: readonly string[]): Promise<(FileStat | null | number)[]> {
-    const packed = packPaths(paths);
-    const out = new Uint8Array(paths.length * STAT_BYTES);
-    const call = this.#calls.p4many_stat(
-      this.root,
-      packed,
-      BigInt(packed.length),
-      out,
-      paths.length,
-    );
-    const rc = await holding(call, packed, out);
-    if (rc < 0) throw new FileError(-rc, "stat files of", this.dir);
-    const view = new DataView(out.buffer);
-    return paths.map((_, i) => {
-      const stat = statAt(view, i * STAT_BYTES);
-      if (stat.nlink > 0) return stat;
-      return stat.size === 0 || stat.size === -ENOENT ? null : -stat.size;
-    });
+  /** See {@link ManyFiles.stat}. */
+  statMany(paths: readonly string[]): Promise<(FileStat | null | number)[]> {
+    return this.#many.stat(paths);
   }
 
-  /** The size of each file as it is now; negative where the path names no regular file. */
+  /** See {@link ManyFiles.sizesNow}. */
   sizesNow(paths: readonly string[]): number[] {
-    const packed = packPaths(paths);
-    const out = new BigInt64Array(Math.max(1, paths.length));
-    const rc = this.#calls.p4many_sizes(
-      this.root,
-      packed,
-      BigInt(packed.length),
-      new Uint8Array(out.buffer),
-      paths.length,
-    );
-    if (rc < 0) throw new FileError(-rc, "stat files of", this.dir);
-    return paths.map((_, i) => Number(out[i]));
+    return this.#many.sizesNow(paths);
   }
 
   /** Opens a regular file for reading. @throws FileError */
@@ -211,45 +133,13 @@ export class DepotFiles {
     return this.#calls.p4files_being_written(fd) === 1;
   }
 
-  /**
-   * Reads small files whole, in one call off the event loop.
-   * @param maxBytes Larger files come back as "large".
-   * @param roomBytes Memory for all contents; files that find no room come back as "large".
-   */
-  async readMany(
+  /** See {@link ManyFiles.read}. */
+  readMany(
     paths: readonly string[],
     maxBytes: number,
     roomBytes: number,
   ): Promise<SmallRead[]> {
-    const packed = packPaths(paths);
-    const out = new Uint8Array(Math.max(1, roomBytes));
-    const results = new Uint8Array(paths.length * READ_BYTES);
-    const call = this.#calls.p4many_read(
-      this.root,
-      packed,
-      BigInt(packed.length),
-      BigInt(maxBytes),
-      out,
-      BigInt(roomBytes),
-      results,
-      paths.length,
-    );
-    const rc = await holding(call, packed, out, results);
-    if (rc < 0) throw new FileError(-rc, "read files of", this.dir);
-    const view = new DataView(results.buffer);
-    return paths.map((_, i): SmallRead => {
-      const at = i * READ_BYTES;
-      const status = view.getInt32(at, true);
-      const stat = statAt(view, at + 16);
-      const offset = Number(view.getBigUint64(at + 8, true));
-      if (status === 0) {
-        return { kind: "whole", stat, bytes: out.subarray(offset, offset + stat.size) };
-      }
-      if (status === 1) return { kind: "large", stat };
-      if (status === 2) return { kind: "beingWritten" };
-      if (status === 3) return { kind: "changed" };
-      return { kind: "failed", errno: -status };
-    });
+    return this.#many.read(paths, maxBytes, roomBytes);
   }
 
   /** A file without a name in a directory of the depot, for {@link place}. */
@@ -405,6 +295,7 @@ export class DepotFiles {
 
   close(): void {
     this.#calls.p4files_close(this.root);
+    this.#many.close();
     this.#library.close();
   }
 }

@@ -13,7 +13,8 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { Kv, KV_MAP_FULL, KvBatch, KvError } from "../../ffi/kv.ts";
+import { Kv, KV_MAP_FULL, KvError } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
 import type { Metrics } from "../observe/metrics.ts";
 

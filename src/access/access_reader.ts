@@ -5,6 +5,7 @@
  * @module
  */
 
+import { EACCES, ENOENT } from "../../ffi/errno.ts";
 import { type Bytes } from "../../ffi/library.ts";
 import { Kv, KvError, SCAN_BYTES } from "../../ffi/kv.ts";
 import { MAX_PATH_BYTES, pathFromText } from "../cache/depot_path.ts";
@@ -19,8 +20,6 @@ export interface AccessRow {
 
 /** Pages after which what was read is let go: 16 MiB. */
 const TRIM_PAGES = 64;
-
-const EACCES = -13, ENOENT = -2;
 
 /** See the module's description. */
 export class AccessReader {
@@ -107,9 +106,9 @@ function startsWith(path: Uint8Array, prefix: Uint8Array): boolean {
 
 function advice(code: number): string {
   switch (code) {
-    case ENOENT:
+    case -ENOENT:
       return "name the access log's directory with --db, usually <depot>/.p4cache/access";
-    case EACCES:
+    case -EACCES:
       return "run it as the daemon's user or as root: a reader makes itself known in lock.mdb";
     default:
       return "allowed is the directory of an access log, LMDB data format 1";

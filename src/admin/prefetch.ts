@@ -4,7 +4,8 @@
  * @module
  */
 
-import { type DepotFiles, isRegular } from "../../ffi/files.ts";
+import { isRegular } from "../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import { type DepotPath, displayPath } from "../cache/depot_path.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Backend } from "../storage/backend.ts";

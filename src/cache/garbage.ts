@@ -20,7 +20,8 @@
  */
 
 import type { Logger } from "@logtape/logtape";
-import { type DepotFiles, isRegular } from "../../ffi/files.ts";
+import { isRegular } from "../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Backend } from "../storage/backend.ts";

@@ -12,7 +12,9 @@
  */
 
 import { FileError } from "../../ffi/file_error.ts";
-import { type DepotFiles, EDQUOT, ENOSPC, type FileStat, isRegular } from "../../ffi/files.ts";
+import { EDQUOT, ENOSPC } from "../../ffi/errno.ts";
+import { type FileStat, isRegular } from "../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { restored, seen } from "../manifest/transitions.ts";

@@ -8,8 +8,10 @@
  * @module
  */
 
+import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
-import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { SmallRead } from "../../ffi/many.ts";
 import { type Content, SLICE_BYTES } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { INLINE_HASHING, type SliceHashing } from "../storage/slice_hasher.ts";
@@ -123,6 +125,5 @@ async function hashSlices(
 
 /** Whether the error says that there is no file to upload at the path any more. */
 export function isNoFile(errno: number): boolean {
-  const ENOENT = 2, ENOTDIR = 20, EINVAL = 22, ELOOP = 40;
   return errno === ENOENT || errno === ENOTDIR || errno === EINVAL || errno === ELOOP;
 }

@@ -13,7 +13,8 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import type { DepotFiles, SmallRead } from "../../ffi/files.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { SmallRead } from "../../ffi/many.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
 import { PartBudget } from "../storage/part_budget.ts";

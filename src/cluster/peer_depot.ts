@@ -5,8 +5,10 @@
  * @module
  */
 
+import { EINVAL, EISDIR, ELOOP, ENOENT } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
-import { type DepotFiles, type FileStat, isRegular } from "../../ffi/files.ts";
+import { type FileStat, isRegular } from "../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -139,7 +141,6 @@ export class PeerDepot implements PeerObjects {
 }
 
 function opened(files: DepotFiles, path: DepotPath): { fd: number; stat: FileStat } {
-  const ENOENT = 2, EINVAL = 22, ELOOP = 40, EISDIR = 21;
   try {
     return files.open(path);
   } catch (error) {

@@ -13,7 +13,8 @@
  */
 
 import { FileError } from "../../ffi/file_error.ts";
-import type { DepotFiles, FileStat } from "../../ffi/files.ts";
+import type { FileStat } from "../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Activity } from "../cache/activity.ts";
 import { isRewritten } from "../cache/archive_names.ts";

@@ -6,12 +6,11 @@
  */
 
 import type { Command } from "commander";
+import { ENOENT, errnoName } from "../../ffi/errno.ts";
 import { readAsset } from "../assets.ts";
 import { pathFromBytes } from "../cache/depot_path.ts";
 import { addDepotOptions, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
-
-const ENOENT = 2;
 
 /** As shells have it: found but cannot be run, not found. */
 const CANNOT_RUN = 126, NOT_FOUND = 127;
@@ -42,7 +41,9 @@ export function addExecCommand(
       shimEnvironment(ownEnvironment(), bytes(library), bytes(findDepot(options))),
       callersLimit(),
     );
-    const why = errno === ENOENT ? "no such command" : `errno ${errno}; allowed is an executable`;
+    const why = errno === ENOENT
+      ? "no such command"
+      : `${errnoName(errno)}; allowed is an executable`;
     terminal.err(`p4-cache: Cannot run '${args[0]}': ${why}\n`);
     setExitCode(errno === ENOENT ? NOT_FOUND : CANNOT_RUN);
   });

@@ -8,7 +8,8 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { type Kv, KV_MAP_FULL, KV_PANIC, KvBatch, KvError } from "../../ffi/kv.ts";
+import { type Kv, KV_MAP_FULL, KV_PANIC, KvError } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 
 /** A further database, written in the same transactions as the rows. */
 export interface Table {

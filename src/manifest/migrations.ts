@@ -15,7 +15,7 @@
  * @module
  */
 
-import { KvBatch } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { ManifestStore } from "./manifest.ts";
 import { COUNTERS_KEY, READABLE_FROM, SCHEMA } from "./schema.ts";

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { EDQUOT, ENOMEM, ENOSPC } from "../../ffi/errno.ts";
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
 import { pathFromText } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
@@ -21,11 +22,9 @@ const RESET =
  */
 const MAP_BYTES = [1024 ** 4, 64 * 1024 ** 3, 1024 ** 3];
 
-const ENOMEM = -12, ENOSPC = -28, EDQUOT = -122;
-
 /** Whether the manifest could not be written because the disk is full. */
 export function isDiskFull(error: unknown): boolean {
-  return error instanceof KvError && (error.code === ENOSPC || error.code === EDQUOT);
+  return error instanceof KvError && (error.code === -ENOSPC || error.code === -EDQUOT);
 }
 
 /**
@@ -79,7 +78,7 @@ function openKv(dir: string): Kv {
     try {
       return new Kv(path, mapBytes);
     } catch (error) {
-      if (!(error instanceof KvError) || error.code !== ENOMEM) throw error;
+      if (!(error instanceof KvError) || error.code !== -ENOMEM) throw error;
     }
   }
   return new Kv(path, MAP_BYTES.at(-1)!);

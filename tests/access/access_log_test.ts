@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { AccessLog, type AccessLogOptions } from "../../src/access/access_log.ts";
 
 const HOUR_MS = 3_600_000;

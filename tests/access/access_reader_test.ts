@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { AccessReader } from "../../src/access/access_reader.ts";
 
 const NO_PREFIX = new Uint8Array(0);

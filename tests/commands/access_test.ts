@@ -5,7 +5,8 @@
  */
 
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { pathFromBytes, pathToBytes } from "../../src/cache/depot_path.ts";
 import { argumentsFor } from "../../src/commands/program_name.ts";
 import { runProgram } from "../../src/commands/program.ts";

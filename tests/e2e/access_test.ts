@@ -6,7 +6,8 @@
  */
 
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import {
   BINARY,
   DaemonProcess,

@@ -6,7 +6,8 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { mayWatch, run, until } from "../e2e/daemon_process.ts";
 import { FakeDaemon } from "../shim/fake_daemon.ts";
 import { Machine } from "./machine.ts";

@@ -5,7 +5,8 @@
  */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";

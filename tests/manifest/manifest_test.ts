@@ -7,7 +7,7 @@ import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { recount } from "../../src/manifest/recount.ts";
 import { CLEAN, DIRTY, encodeRow, timeKey, UPLOADING } from "../../src/manifest/schema.ts";
 import { accessed, restored, seen, uploaded } from "../../src/manifest/transitions.ts";
-import { KvBatch } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 
 const path = (text: string) => text as DepotPath;
 const VERSION = { size: 7, mtimeNs: 123_456_789n, mode: 0o444, digest: "sha256:aa", etag: '"e"' };

@@ -6,7 +6,8 @@
  * @module
  */
 
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import {
   type Migration,

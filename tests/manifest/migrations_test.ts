@@ -1,5 +1,6 @@
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import { Kv, KvBatch } from "../../ffi/kv.ts";
+import { Kv } from "../../ffi/kv.ts";
+import { KvBatch } from "../../ffi/kv_batch.ts";
 import { EnvironmentError } from "../../src/errors.ts";
 import { isComplete } from "../../src/manifest/migrations.ts";
 import { migrateManifest, openManifest } from "../../src/manifest/open_manifest.ts";

@@ -8,8 +8,9 @@
  * @module
  */
 
+import { EIO, ENOENT } from "../../ffi/errno.ts";
 import type { FetchAnswer, UnlinkAnswer } from "../../src/server/shim_server.ts";
-import { type Disk, ENOENT, type Entry, Errno, type OpenFile } from "./world/disk.ts";
+import { type Disk, type Entry, Errno, type OpenFile } from "./world/disk.ts";
 import type { Scheduler, Steps } from "./world/scheduler.ts";
 import type { Ledger, LogicalFile } from "./ledger.ts";
 import type { Random } from "./random.ts";
@@ -19,9 +20,6 @@ const OPEN_MS = 1;
 
 /** Times a call is made again because its file was evicted once more. */
 const TRIES = 20;
-
-/** The error that the shim gives when the daemon cannot tell. */
-const EIO = 5;
 
 /** Files of which one in so many is larger than what is read and fetched at once. */
 const LARGE_IN = 80;

@@ -12,7 +12,7 @@
  */
 
 import { FileError } from "../../../ffi/file_error.ts";
-import { ENOENT } from "../../../ffi/files.ts";
+import { ENOENT, ESTALE } from "../../../ffi/errno.ts";
 import {
   ObjectFiles,
   type StoredEntry,
@@ -31,7 +31,7 @@ import {
   StorageError,
 } from "../backend.ts";
 import { readContent, stopped } from "../operation.ts";
-import { ESTALE, storageError } from "./nfs_errors.ts";
+import { storageError } from "./nfs_errors.ts";
 import { STALE_MS, sweepUnfinished } from "./sweep.ts";
 
 /** Objects up to this size are stored with one call off the event loop. */

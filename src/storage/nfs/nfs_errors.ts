@@ -4,15 +4,28 @@
  * @module
  */
 
+import {
+  EACCES,
+  EAGAIN,
+  EBUSY,
+  EDQUOT,
+  EEXIST,
+  EINVAL,
+  EIO,
+  EISDIR,
+  ELOOP,
+  EMFILE,
+  ENAMETOOLONG,
+  ENFILE,
+  ENOENT,
+  ENOSPC,
+  ENOTDIR,
+  EPERM,
+  EROFS,
+  ESTALE,
+} from "../../../ffi/errno.ts";
 import type { FileError } from "../../../ffi/file_error.ts";
-import { EAGAIN, EEXIST, EINVAL, ELOOP, ENOENT } from "../../../ffi/files.ts";
 import { StorageError, type StorageErrorKind } from "../backend.ts";
-
-const EPERM = 1, EIO = 5, EACCES = 13, EBUSY = 16, ENOTDIR = 20, EISDIR = 21, EROFS = 30;
-const ENAMETOOLONG = 36, ENFILE = 23, EMFILE = 24, ENOSPC = 28, EDQUOT = 122;
-
-/** The server does not know the file or the mount any more (nfs(5)). */
-export const ESTALE = 116;
 
 /** errno → what the caller should do; those not named are transient. */
 const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
@@ -34,6 +47,7 @@ const KINDS: ReadonlyMap<number, StorageErrorKind> = new Map([
   [EBUSY, "transient"],
   [ENFILE, "transient"],
   [EMFILE, "transient"],
+  // The server does not know the file or the mount any more (nfs(5)).
   [ESTALE, "transient"],
 ]);
 

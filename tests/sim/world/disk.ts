@@ -8,6 +8,7 @@
  * @module
  */
 
+import { EEXIST, ENOENT, ENOTDIR, ENOTEMPTY } from "../../../ffi/errno.ts";
 import type { DepotPath } from "../../../src/cache/depot_path.ts";
 import type { LogicalFile } from "../ledger.ts";
 
@@ -74,8 +75,6 @@ export class Errno extends Error {
     super(`errno ${code}`);
   }
 }
-
-export const ENOENT = 2, EAGAIN = 11, EEXIST = 17, ENOTDIR = 20, EINVAL = 22, ENOTEMPTY = 39;
 
 function isDirectory(target: Inode | Directory): target is Directory {
   return "isDirectory" in target;

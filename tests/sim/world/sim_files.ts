@@ -4,18 +4,18 @@
  * @module
  */
 
+import { EAGAIN, EEXIST, ENOENT, ENOSPC } from "../../../ffi/errno.ts";
 import type { EvictionBatch, EvictionCandidate } from "../../../ffi/evict.ts";
 import { FileError } from "../../../ffi/file_error.ts";
-import type { DepotFiles, FileStat, SmallRead } from "../../../ffi/files.ts";
+import type { FileStat } from "../../../ffi/file_stat.ts";
+import type { DepotFiles } from "../../../ffi/files.ts";
+import type { SmallRead } from "../../../ffi/many.ts";
 import type { Walk } from "../../../ffi/walk.ts";
 import type { DepotPath } from "../../../src/cache/depot_path.ts";
 import type { Ledger } from "../ledger.ts";
 import {
   type Directory,
   type Disk,
-  EAGAIN,
-  EEXIST,
-  ENOENT,
   Errno,
   type Inode,
   type OpenFile,
@@ -26,8 +26,6 @@ import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
 import { beginEviction } from "./sim_eviction.ts";
 import { walkDirectorySteps, walkSteps } from "./sim_walk.ts";
-
-const ENOSPC = 28;
 
 /** What stat says of a directory. */
 const DIRECTORY: FileStat = { size: 0, mtimeNs: 0n, ctimeNs: 0n, mode: S_IFDIR | 0o755, nlink: 2 };

@@ -1,0 +1,47 @@
+/**
+ * The numbers that system calls fail with, and their names (errno-base.h, errno.h of Linux).
+ *
+ * @module
+ */
+
+export const EPERM = 1, ENOENT = 2, EIO = 5, EAGAIN = 11, ENOMEM = 12, EACCES = 13, EBUSY = 16;
+export const EEXIST = 17, EXDEV = 18, ENOTDIR = 20, EISDIR = 21, EINVAL = 22, ENFILE = 23;
+export const EMFILE = 24, EFBIG = 27, ENOSPC = 28, EROFS = 30, ENAMETOOLONG = 36, ENOSYS = 38;
+export const ENOTEMPTY = 39, ELOOP = 40, EOPNOTSUPP = 95, ENOBUFS = 105, ETIMEDOUT = 110;
+export const ESTALE = 116, EDQUOT = 122;
+
+const NAMES: ReadonlyMap<number, string> = new Map(
+  Object.entries({
+    EPERM,
+    ENOENT,
+    EIO,
+    EAGAIN,
+    ENOMEM,
+    EACCES,
+    EBUSY,
+    EEXIST,
+    EXDEV,
+    ENOTDIR,
+    EISDIR,
+    EINVAL,
+    ENFILE,
+    EMFILE,
+    EFBIG,
+    ENOSPC,
+    EROFS,
+    ENAMETOOLONG,
+    ENOSYS,
+    ENOTEMPTY,
+    ELOOP,
+    EOPNOTSUPP,
+    ENOBUFS,
+    ETIMEDOUT,
+    ESTALE,
+    EDQUOT,
+  }).map(([name, errno]) => [errno, name]),
+);
+
+/** The name of an errno, as programs print it; the number where it has none here. */
+export function errnoName(errno: number): string {
+  return NAMES.get(errno) ?? `errno ${errno}`;
+}

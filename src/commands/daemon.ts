@@ -21,6 +21,7 @@ import { BackupSchedule } from "../backup/backup_schedule.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromText } from "../cache/depot_path.ts";
 import { currentBoot } from "../cache/power_cut.ts";
+import { recover } from "../cache/recovery.ts";
 import { Reserve } from "../cache/reserve.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import { machineClock } from "../cluster/lease_clock.ts";
@@ -47,23 +48,17 @@ import { ControlServer } from "../server/control_server.ts";
 import { HttpServer } from "../server/http_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import { TransferMemory } from "../storage/transfer_memory.ts";
+import { adjustEngine, startBackground } from "./background.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
-import {
-  adjustEngine,
-  buildEngine,
-  type Engine,
-  gauges,
-  recover,
-  startBackground,
-} from "./engine.ts";
+import { buildEngine, type Engine, gauges } from "./engine.ts";
+import { openPeerServer } from "./peers.ts";
 import { Reloader } from "./reload.ts";
-import { listenToOperator, stopSignal } from "./signals.ts";
-import { callSupervisor } from "./supervised.ts";
+import { openFreshness, startCluster } from "./replica.ts";
 import { startReporting } from "./reporting.ts";
 import { shimRequests } from "./shim_requests.ts";
-import { openPeerServer } from "./peers.ts";
-import { openFreshness, startCluster } from "./replica.ts";
+import { listenToOperator, stopSignal } from "./signals.ts";
 import { checkSecretFiles, openStorage, probeStorage, warnOfUnverified } from "./storage.ts";
+import { callSupervisor } from "./supervised.ts";
 
 /**
  * Runs until SIGTERM or SIGINT; returns the exit code.

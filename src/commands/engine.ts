@@ -6,7 +6,6 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { AccessLog } from "../access/access_log.ts";
 import { openAccessLog } from "../access/open_access_log.ts";
@@ -22,14 +21,14 @@ import { MovedFiles } from "../cache/moved_files.ts";
 import { Pins } from "../cache/pins.ts";
 import { ObjectFetcher } from "../cache/object_fetch.ts";
 import { PlatterSync } from "../cache/platter_sync.ts";
-import { type Boot, PowerCut } from "../cache/power_cut.ts";
+import { PowerCut } from "../cache/power_cut.ts";
 import { Remover } from "../cache/remover.ts";
 import type { Reserve } from "../cache/reserve.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
-import { noteUnknownPast, StoredBefore } from "../cache/stored_before.ts";
-import { emptyTrash, putBackMoved } from "../cache/trash.ts";
-import { noteCutOff, SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
+import { StoredBefore } from "../cache/stored_before.ts";
+import { putBackMoved } from "../cache/trash.ts";
+import { SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import { DirtyWindow } from "../cluster/dirty_window.ts";
 import type { Freshness } from "../cluster/freshness.ts";
@@ -37,7 +36,6 @@ import type { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { previousOfRestored } from "../manifest/rank.ts";
-import { recount } from "../manifest/recount.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
 import { BusyDirectories } from "../observe/busy_directories.ts";
 import { EngineMetrics, type EngineReadings } from "../observe/engine_metrics.ts";
@@ -48,12 +46,6 @@ import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
 import { SliceHasher } from "../storage/slice_hasher.ts";
-
-/** Why nothing is evicted until the depot was compared with a manifest from a backup. */
-const RESTORED = "the manifest was put back from a backup, and is being compared with the depot";
-
-/** How often the watermark is looked at besides after each restore, ms. */
-const EVICT_CHECK_MS = 500;
 
 /** The parts of the cache engine, in the order of a file's life. */
 export interface Engine {
@@ -69,7 +61,7 @@ export interface Engine {
   readonly garbage: GarbageCollector;
   readonly renames: DirectoryRenames;
   readonly identities: DirectoryIdentities;
-  /** Looks for renames that nobody told; then what {@link recover} left goes back. */
+  /** Looks for renames that nobody told; then what `recover` left in the trash goes back. */
   readonly findRenames: (left?: ReadonlyMap<string, DepotPath>) => void;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
@@ -83,35 +75,6 @@ export interface Engine {
   readonly health: Health;
   /** Null when it is turned off or cannot be used. */
   readonly accessLog: AccessLog | null;
-}
-
-/**
- * Brings what a crash, a power cut or another program left into order, before anything else runs.
- * @param findsRenames Files in the trash whose directories are not there wait until it is known where
- *   those are.
- * @returns Those files.
- */
-export async function recover(
-  files: DepotFiles,
-  manifest: Manifest,
-  trashNames: readonly string[],
-  boot: Boot,
-  log: Logger,
-  findsRenames = false,
-): Promise<Map<string, DepotPath>> {
-  if (manifest.needsRecount) {
-    const cutOff = await recount(manifest);
-    // A file may have been written at a deleted path, stored and evicted since: its object is all there is.
-    manifest.forgetDeletions();
-    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
-  }
-  await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
-  await manifest.settleOrder();
-  const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
-  await new PowerCut({ files, manifest, log }).settle(boot);
-  if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
-  await manifest.setRunning(true);
-  return left;
 }
 
 /**
@@ -332,69 +295,6 @@ export function buildEngine(
     health,
   };
   return engine;
-}
-
-/** Scan at start and every interval, uploads, and the look at the watermark. */
-export function startBackground(
-  config: Config,
-  engine: Engine,
-  log: Logger,
-): { stop(): void; readonly done: Promise<void> } {
-  const { scanner, uploader, evictor, garbage, renames, unsettled } = engine;
-  if (!config.readOnly) {
-    renames.start();
-    uploader.start();
-    garbage.start();
-    unsettled.start();
-  }
-  engine.platterSync.start();
-  const evictTimer = setInterval(() => evictor.notice(), EVICT_CHECK_MS);
-  const interval = config.reconcileIntervalSeconds;
-  const reconcileTimer = config.readOnly || interval === 0 ? null : setInterval(
-    () => scanner.requestReconcile("periodic check", true),
-    interval * 1000,
-  );
-  const isRestored = engine.restored.sinceSeconds !== null;
-  const scans = !config.readOnly && (isRestored || !config.skipStartupScan);
-  if (isRestored && evictor.heldBecause === null) evictor.hold(RESTORED);
-  const done = !scans ? Promise.resolve() : scanner.scanAll()
-    .then(async (r) => {
-      log.info(
-        `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
-          `${r.problems} unreadable`,
-      );
-      if (isRestored && !scanner.isStopped) await trustRestored(engine);
-    })
-    .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
-  return {
-    done,
-    stop: () => {
-      clearInterval(evictTimer);
-      if (reconcileTimer !== null) clearInterval(reconcileTimer);
-      void scanner.stop();
-    },
-  };
-}
-
-/** The depot was compared with the manifest that was put back: from now on it is the depot's own. */
-async function trustRestored({ manifest, restored, evictor }: Engine): Promise<void> {
-  // What was found must be durable before the mark is gone.
-  await manifest.commit();
-  restored.clear();
-  await manifest.commit();
-  if (evictor.heldBecause === RESTORED) evictor.hold(null);
-}
-
-/**
- * Takes live settings that changed into use, as far as the parts do not read them when they need them.
- * @param changed Their keys.
- */
-export function adjustEngine(engine: Engine, changed: readonly string[]): void {
-  const { uploader, fetcher, evictor, scanner } = engine;
-  uploader.adjust();
-  fetcher.adjust();
-  evictor.notice();
-  if (changed.includes("exclude")) scanner.requestReconcile("other paths are excluded now");
 }
 
 function readings({ files, manifest, uploader }: Engine): EngineReadings {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { READABLE_FROM, SCHEMA } from "./schema.ts";
+import { CLEAN, type FileRow, READABLE_FROM, SCHEMA } from "./schema.ts";
 
 /** Totals kept up to date with every change, so that nothing ever counts rows. */
 export interface Counters {
@@ -15,6 +15,15 @@ export interface Counters {
   bytes: number;
   /** Bytes of those that are not uploaded. */
   dirtyBytes: number;
+}
+
+/** Adds a file's row to the totals, or takes it away (-1). */
+export function countRow(counters: Counters, row: FileRow, by: 1 | -1): void {
+  counters.total += by;
+  counters.bytes += by * row.size;
+  if (row.state === CLEAN) return;
+  counters.dirty += by;
+  counters.dirtyBytes += by * row.size;
 }
 
 /** The totals as they were saved. */

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { type DepotPath, pathToBytes } from "../cache/depot_path.ts";
+import type { DepotPath } from "../cache/depot_path.ts";
 import type { Table } from "./group_commit.ts";
 import { previousAfter, rankOf } from "./rank.ts";
 import { CLEAN, splitTimeKey, timeKey } from "./schema.ts";
@@ -20,6 +20,12 @@ export interface OrderEntry {
   readonly path: DepotPath;
   /** What the order goes by: never after the file's last access. */
   readonly seconds: number;
+}
+
+/** Reads the key of an entry of `dirty_queue`, `evict_order` or `evict_rank`. */
+export function orderEntry({ key }: { readonly key: string }): OrderEntry {
+  const { seconds, path } = splitTimeKey(key);
+  return { key, path: path as DepotPath, seconds };
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -63,10 +69,7 @@ export class EvictRanks {
 
   /** Clean files after the given key ("" begins), those to evict first. */
   async after(key: string, roomBytes: number): Promise<OrderEntry[]> {
-    return (await this.#ranks.after(key, roomBytes)).map(({ key }) => {
-      const { seconds, path } = splitTimeKey(pathToBytes(key));
-      return { key, path: path as DepotPath, seconds };
-    });
+    return (await this.#ranks.after(key, roomBytes)).map(orderEntry);
   }
 
   /** Has what is kept of these paths at hand for {@link change}. */

@@ -13,8 +13,9 @@ import type { Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
-import { type Counters, encodeCounters, parseCounters } from "./counters.ts";
-import { EvictRanks, type OrderEntry } from "./evict_ranks.ts";
+import { type Counters, countRow, encodeCounters, parseCounters } from "./counters.ts";
+import { EvictOrder } from "./evict_order.ts";
+import { type OrderEntry, orderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
 import {
   CLEAN,
@@ -26,7 +27,7 @@ import {
   encodeRow,
   encodeTombstone,
   encodeVersion,
-  splitTimeKey,
+  type FileRow,
   timeKey,
   type Tombstone,
 } from "./schema.ts";
@@ -34,9 +35,6 @@ import type { FileRecord } from "./transitions.ts";
 import { Unsynced } from "./unsynced.ts";
 
 const RUNNING_KEY = "running";
-
-/** A page of the order of eviction, bytes: about what is evicted together. */
-const COLDEST_BYTES = 48 * 1024;
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Pick<
@@ -68,8 +66,7 @@ export class Manifest {
   #nextTrashId: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
-  readonly #policy: EvictPolicy;
-  readonly #ranks: EvictRanks;
+  readonly #order: EvictOrder;
   /** Clean files that may not be on the platter. */
   readonly unsynced: Unsynced;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
@@ -92,7 +89,6 @@ export class Manifest {
     policy: EvictPolicy = "lru",
   ) {
     this.#kv = kv;
-    this.#policy = policy;
     try {
       const meta = this.#kv.database("meta");
       // Before databases are made that an older version did not have: these are no other's writes.
@@ -112,7 +108,7 @@ export class Manifest {
         batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextTrashId, txn));
       });
       this.#tombstones = this.#commits.table(this.#db.tombstones);
-      this.#ranks = new EvictRanks((name) => this.table(name));
+      this.#order = new EvictOrder(policy, (name) => this.table(name));
       this.unsynced = new Unsynced((name) => this.table(name));
       this.#storageKey = storageKey;
       this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
@@ -157,7 +153,7 @@ export class Manifest {
     this.#loaded = new Map(
       settled.map((path, i) => [path, recordOf(rows[i]!, versions[i]!)]),
     );
-    if (this.#policy === "lru2") this.#ranks.preload(settled);
+    this.#order.preload(settled);
   }
 
   #read(path: string): FileRecord | null {
@@ -206,49 +202,29 @@ export class Manifest {
     after: FileRecord | null,
     previousAccess: number,
   ): void {
-    if (this.#policy === "lru2") this.#ranks.change(path, before, after, previousAccess);
+    this.#order.change(path, before, after, previousAccess);
     const commits = this.#commits;
     const { files, dirtyQueue, evictOrder, versions } = this.#db;
+    const wasClean = before?.row.state === CLEAN, isClean = after?.row.state === CLEAN;
+    const key = after === null ? null : queueKey(after.row, path);
     if (before !== null) {
-      const wasClean = before.row.state === CLEAN;
-      const sameKey = after !== null && (after.row.state === CLEAN) === wasClean &&
-        (wasClean
-          ? after.row.lastAccess === before.row.lastAccess
-          : after.row.createdAt === before.row.createdAt);
-      if (!sameKey) {
-        commits.delete(
-          wasClean ? evictOrder : dirtyQueue,
-          timeKey(wasClean ? before.row.lastAccess : before.row.createdAt, path),
-        );
+      const oldKey = queueKey(before.row, path);
+      if (wasClean !== isClean || oldKey !== key) {
+        commits.delete(wasClean ? evictOrder : dirtyQueue, oldKey);
       }
       if (before.version !== null && after?.version == null) commits.delete(versions, path);
-      this.counters.total--;
-      this.counters.bytes -= before.row.size;
-      if (!wasClean) {
-        this.counters.dirty--;
-        this.counters.dirtyBytes -= before.row.size;
-      }
+      countRow(this.counters, before.row, -1);
     }
-    if (after === null) {
+    if (after === null || key === null) {
       if (before !== null) commits.delete(files, path);
     } else {
-      const isClean = after.row.state === CLEAN;
       commits.put(files, path, encodeRow(after.row, this.#storageKey(path)));
-      commits.put(
-        isClean ? evictOrder : dirtyQueue,
-        timeKey(isClean ? after.row.lastAccess : after.row.createdAt, path),
-        NO_BYTES,
-      );
+      commits.put(isClean ? evictOrder : dirtyQueue, key, NO_BYTES);
       if (after.version !== null && after.version !== before?.version) {
         commits.put(versions, path, encodeVersion(after.version));
         this.unsynced.note(path);
       }
-      this.counters.total++;
-      this.counters.bytes += after.row.size;
-      if (!isClean) {
-        this.counters.dirty++;
-        this.counters.dirtyBytes += after.row.size;
-      }
+      countRow(this.counters, after.row, 1);
     }
     commits.stage(path, after);
     this.#loaded.delete(path);
@@ -333,38 +309,22 @@ export class Manifest {
   }
 
   /** Files waiting for upload, oldest first, after the given queue key ("" begins). */
-  async dirtyAfter(key: string): Promise<{ key: string; path: DepotPath; seconds: number }[]> {
-    return (await this.#kv.scan(this.#db.dirtyQueue, bytesOf(key), false)).map(queueEntry);
+  async dirtyAfter(key: string): Promise<OrderEntry[]> {
+    const entries = await this.#kv.scan(this.#db.dirtyQueue, bytesOf(key), false);
+    return entries.map((entry) => orderEntry({ key: text(entry.key) }));
   }
 
   /** Clean files after the given order key ("" begins), those to evict first. */
   coldestAfter(key: string): Promise<OrderEntry[]> {
-    return this.#policy === "lru2"
-      ? this.#ranks.after(key, COLDEST_BYTES)
-      : this.#byLastAccess(key, COLDEST_BYTES);
-  }
-
-  async #byLastAccess(key: string, roomBytes?: number): Promise<OrderEntry[]> {
-    const entries = await this.#kv.scan(this.#db.evictOrder, bytesOf(key), false, roomBytes);
-    return entries.map(queueEntry);
+    return this.#order.after(key);
   }
 
   /**
    * Makes the policy's order whole where it is not: after another policy, or another program's writes.
    * Runs before anything else uses the manifest.
    */
-  async settleOrder(): Promise<void> {
-    const files = this.#policy === "lru2" ? this.#kv.info(this.#db.evictOrder).entries : 0;
-    if (!this.needsRecount && this.#ranks.size() === files) return;
-    this.#ranks.clear();
-    for (let after = ""; this.#policy === "lru2";) {
-      const page = await this.#byLastAccess(after);
-      for (const entry of page) this.#ranks.add(entry);
-      await this.commit();
-      if (page.length === 0) return;
-      after = page.at(-1)!.key;
-    }
-    await this.commit();
+  settleOrder(): Promise<void> {
+    return this.#order.settle(this.needsRecount, () => this.commit());
   }
 
   /** Paths of tracked files, in byte order, after the given path ("" begins). */
@@ -425,14 +385,14 @@ export class Manifest {
 
 const NO_BYTES = new Uint8Array(0);
 
+/** A file's key in `evict_order` when it is clean, else in `dirty_queue`. */
+function queueKey({ state, lastAccess, createdAt }: FileRow, path: string): string {
+  return timeKey(state === CLEAN ? lastAccess : createdAt, path);
+}
+
 function recordOf(row: Uint8Array | null, version: Uint8Array | null): FileRecord | null {
   if (row === null) return null;
   const decoded = decodeRow(row);
   const isVerified = decoded.state === CLEAN && version !== null;
   return { row: decoded, version: isVerified ? decodeVersion(version) : null };
-}
-
-function queueEntry({ key }: KvEntry): { key: string; path: DepotPath; seconds: number } {
-  const { seconds, path } = splitTimeKey(key);
-  return { key: text(key), path: path as DepotPath, seconds };
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { countRow } from "./counters.ts";
 import type { Manifest } from "./manifest.ts";
 import { CLEAN, decodeRow, DIRTY } from "./schema.ts";
 
@@ -19,11 +20,8 @@ export async function recount(manifest: Manifest): Promise<number> {
   const cutOff = [];
   for await (const { path, value } of manifest.rows()) {
     const row = decodeRow(value);
-    counters.total++;
-    counters.bytes += row.size;
+    countRow(counters, row, 1);
     if (row.state !== CLEAN) {
-      counters.dirty++;
-      counters.dirtyBytes += row.size;
       // Written again even when dirty already: its queue entry may be missing (invariant M1).
       cutOff.push({ path, row });
     }

@@ -153,7 +153,7 @@ export function decodeRow(bytes: Uint8Array): FileRow {
   };
 }
 
-/** Key of `dirty_queue` and `evict_order`: big endian, so that byte order is time order. */
+/** Key of `dirty_queue`, `evict_order` and `evict_rank`: big endian, so that byte order is time order. */
 export function timeKey(seconds: number, path: string): string {
   const low = seconds >>> 0, high = Math.floor(seconds / 2 ** 32);
   return String.fromCharCode(
@@ -168,9 +168,14 @@ export function timeKey(seconds: number, path: string): string {
   ) + path;
 }
 
-/** Splits a key of `dirty_queue` or `evict_order`. */
-export function splitTimeKey(key: Uint8Array): { seconds: number; path: string } {
-  return { seconds: Number(viewOf(key).getBigUint64(0, false)), path: readText(key.subarray(8)) };
+/** Splits what {@link timeKey} made. @throws RangeError when the key is too short. */
+export function splitTimeKey(key: string): { seconds: number; path: string } {
+  if (key.length < 8) {
+    throw new RangeError("Cannot read a key by time: it is shorter than the time");
+  }
+  let seconds = 0;
+  for (let i = 0; i < 8; i++) seconds = seconds * 256 + key.charCodeAt(i);
+  return { seconds, path: key.slice(8) };
 }
 
 export function encodeVersion(version: Version): Uint8Array {

@@ -7,7 +7,9 @@
 
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Watcher } from "../../ffi/watch.ts";
-import { buildEngine, type Engine, recover, startBackground } from "../../src/commands/engine.ts";
+import { recover } from "../../src/cache/recovery.ts";
+import { startBackground } from "../../src/commands/background.ts";
+import { buildEngine, type Engine } from "../../src/commands/engine.ts";
 import type { Config } from "../../src/config/config.ts";
 import { loadConfig } from "../../src/config/load.ts";
 import { Manifest } from "../../src/manifest/manifest.ts";

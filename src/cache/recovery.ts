@@ -1,0 +1,48 @@
+/**
+ * What a crash, a power cut or another program left behind, brought into order before anything else runs.
+ *
+ * P1: nothing that is here is forgotten, and nothing that may be missing in the storage is called clean.
+ *
+ * @module
+ */
+
+import type { Logger } from "@logtape/logtape";
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Manifest } from "../manifest/manifest.ts";
+import { recount } from "../manifest/recount.ts";
+import type { DepotPath } from "./depot_path.ts";
+import { type Boot, PowerCut } from "./power_cut.ts";
+import { noteUnknownPast } from "./stored_before.ts";
+import { emptyTrash } from "./trash.ts";
+import { noteCutOff } from "./unsettled.ts";
+
+/**
+ * See the module's description.
+ * @param trashNames Names in the trash of the state directory.
+ * @param findsRenames Files in the trash whose directories are not there wait until it is known where
+ *   those are.
+ * @returns Those files: trash name to path.
+ * @throws KvError when the manifest cannot be read or written. FileError when the trash cannot be emptied.
+ */
+export async function recover(
+  files: DepotFiles,
+  manifest: Manifest,
+  trashNames: readonly string[],
+  boot: Boot,
+  log: Logger,
+  findsRenames = false,
+): Promise<Map<string, DepotPath>> {
+  if (manifest.needsRecount) {
+    const cutOff = await recount(manifest);
+    // A file may have been written at a deleted path, stored and evicted since: its object is all there is.
+    manifest.forgetDeletions();
+    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
+  }
+  await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
+  await manifest.settleOrder();
+  const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
+  await new PowerCut({ files, manifest, log }).settle(boot);
+  if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
+  await manifest.setRunning(true);
+  return left;
+}

@@ -16,8 +16,10 @@ if (what === "fail") {
   Deno.exit(7);
 }
 await new Promise((resolve) => setTimeout(resolve, 50));
+// As the daemon does: whoever hears of readiness may end us at once.
+const ended = new Promise((resolve) => Deno.addSignalListener("SIGTERM", resolve));
 reportReady(config);
-await new Promise((resolve) => Deno.addSignalListener("SIGTERM", resolve));
+await ended;
 removePidFile(config);
 Deno.exit(0);
 `;
@@ -44,9 +46,26 @@ async function inFolder(body: (dir: string) => Promise<void>): Promise<void> {
   }
 }
 
-/** Waits until the condition holds. */
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+/** Waits until the process is no more; it is not our child. */
+async function ends(pid: number): Promise<void> {
+  while (exists(`/proc/${pid}`) && stateOf(pid) !== "Z") {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+/** Fields of `stat` after the name: state, parent, group, session. */
+function fieldsOf(pid: number): string[] {
+  const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+  return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+}
+
+/** "Z" where nobody has asked for a dead one's exit code yet. */
+function stateOf(pid: number): string {
+  try {
+    return fieldsOf(pid)[0]!;
+  } catch {
+    return "Z"; // gone in this moment
+  }
 }
 
 function exists(path: string): boolean {
@@ -67,16 +86,15 @@ Deno.test("the starter ends with 0 once the pid file holds the running daemon", 
     try {
       assertEquals(code, 0);
       assertStringIncludes(err, "detached without --log-file");
-      // Fields after the name: state, parent, group, session.
-      const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-      assertEquals(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3], String(pid), "session");
+      assertEquals(fieldsOf(pid)[3], String(pid), "session");
       for (const descriptor of [0, 1, 2]) {
         assertEquals(Deno.readLinkSync(`/proc/${pid}/fd/${descriptor}`), "/dev/null");
       }
     } finally {
       Deno.kill(pid, "SIGTERM");
     }
-    await until(() => !exists(pidFile));
+    await ends(pid);
+    assert(!exists(pidFile));
   }));
 
 Deno.test("a daemon that fails before it is ready gives the starter its line and its code", () =>

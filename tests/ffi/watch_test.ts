@@ -181,6 +181,26 @@ watchTest("our own writes and the state directory are left out", async (depot) =
   assertEquals(await depot.after("echo 1 > owndir/z"), ["changed owndir/z"]);
 });
 
+watchTest(
+  "what others write among many renames of our own is told, and barriers come",
+  async (depot) => {
+    const expected: string[] = [], found: string[] = [];
+    for (let round = 0; round < 20; round++) {
+      const ours = async () => {
+        for (let i = 0; i < 200; i++) {
+          Deno.writeTextFileSync(`${depot.dir}/own`, "x");
+          Deno.renameSync(`${depot.dir}/own`, `${depot.dir}/moved`);
+          if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+        }
+      };
+      const [told] = await Promise.all([depot.after(`echo 1 > other${round}`), ours()]);
+      expected.push(`changed other${round}`);
+      found.push(...told);
+    }
+    assertEquals(found, expected);
+  },
+);
+
 watchTest("names that are not valid UTF-8 are told byte for byte", async (depot) => {
   const found = await depot.after(`touch "$(printf 'a\\377b')" "$(printf 'n\\nl')"`);
   assertEquals(found, ["changed a\xffb", "changed n\nl"]);

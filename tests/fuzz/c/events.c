@@ -3,9 +3,11 @@
  *
  *   events <seed> <rounds>
  */
-#include "../../../shim/helper/watch.c"
+#include "../../../shim/helper/gathered.c"
+#include "../../../shim/helper/watch_events.c"
 
 #include <assert.h>
+#include <stdlib.h>
 
 static uint64_t state;
 
@@ -32,7 +34,7 @@ static size_t make_info(uint8_t *at, size_t room) {
 }
 
 /* One event in a buffer of exactly its length, so that every read beyond it is seen. */
-static void feed(p4_watch *watch) {
+static void feed(const p4_event_reader *reader) {
     size_t length = sizeof(struct fanotify_event_metadata), room = 24 + below(400);
     uint8_t *event = calloc(1, length + room);
     assert(event);
@@ -51,7 +53,7 @@ static void feed(p4_watch *watch) {
     assert(exact);
     memcpy(exact, event, length);
     free(event);
-    take_by_handle(watch, (const void *)exact);
+    take_by_handle(reader, (const void *)exact);
     free(exact);
 }
 
@@ -60,20 +62,20 @@ int main(int argc, char **argv) {
     state = strtoull(argv[1], NULL, 10);
     char depot[] = "/tmp/fuzzXXXXXX";
     assert(mkdtemp(depot));
-    p4_watch *watch = calloc(1, sizeof *watch);
-    assert(watch);
-    watch->group = watch->wake = -1;
-    watch->root = open(depot, O_RDONLY | O_DIRECTORY);
-    watch->dirs = p4dirs_new(watch->root);
-    watch->by_handle = 1;
-    assert(watch->dirs && !p4dirs_learn_all(watch->dirs));
+    static p4_gathered gathered;
+    gathered.root = open(depot, O_RDONLY | O_DIRECTORY);
+    p4_event_reader reader = {.by_handle = 1, .dirs = p4dirs_new(gathered.root), .gathered = &gathered};
+    assert(reader.dirs && !p4dirs_learn_all(reader.dirs));
     static uint8_t out[512 * 1024];
     for (unsigned long rounds = strtoul(argv[2], NULL, 10); rounds; rounds--) {
-        feed(watch);
-        if (watch->count > MAX_PENDING / 2 || !below(1000)) pack_all(watch, out, sizeof out);
-        watch->lost = 0;
+        feed(&reader);
+        if (gathered.count > P4_GATHERED_MOST / 2 || !below(1000))
+            p4gathered_pack(&gathered, out, sizeof out);
+        gathered.lost = 0;
     }
-    p4watch_close(watch);
+    p4gathered_free(&gathered);
+    p4dirs_free(reader.dirs);
+    close(gathered.root);
     rmdir(depot);
     return 0;
 }

@@ -1,9 +1,11 @@
 /* records: what a read of a fanotify group gives, for libFuzzer: any bytes, and never an access outside
  * them. Linked with dir_table.c and files.c.
  */
-#include "../../../shim/helper/watch.c"
+#include "../../../shim/helper/gathered.c"
+#include "../../../shim/helper/watch_events.c"
 
-static p4_watch *watch;
+static p4_gathered gathered;
+static p4_event_reader reader = {.by_handle = 1, .gathered = &gathered};
 
 /* The depot's own handle, which stands where the input has the word: no guess would ever hit it. */
 static union {
@@ -21,16 +23,13 @@ static void put_root(uint8_t *events, size_t size) {
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc, (void)argv;
     char depot[] = "/tmp/fuzzXXXXXX";
-    watch = calloc(1, sizeof *watch);
-    if (!watch || !mkdtemp(depot)) abort();
-    watch->group = watch->wake = -1;
-    watch->root = open(depot, O_RDONLY | O_DIRECTORY);
-    watch->dirs = p4dirs_new(watch->root);
-    watch->by_handle = 1;
-    int mount, failed = name_to_handle_at(watch->root, "", &root.head, &mount, AT_EMPTY_PATH);
+    if (!mkdtemp(depot)) abort();
+    gathered.root = open(depot, O_RDONLY | O_DIRECTORY);
+    reader.dirs = p4dirs_new(gathered.root);
+    int mount, failed = name_to_handle_at(gathered.root, "", &root.head, &mount, AT_EMPTY_PATH);
     rmdir(depot);
     if (failed) abort();
-    return watch->dirs && !p4dirs_learn_all(watch->dirs) ? 0 : 1;
+    return reader.dirs && !p4dirs_learn_all(reader.dirs) ? 0 : 1;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -40,9 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!events) return 0;
     memcpy(events, data, size);
     put_root(events, size);
-    take_events(watch, events, (ssize_t)size);
+    p4events_take(&reader, events, (ssize_t)size);
     free(events);
-    pack_all(watch, out, sizeof out);
-    watch->lost = 0;
+    p4gathered_pack(&gathered, out, sizeof out);
+    gathered.lost = 0;
     return 0;
 }

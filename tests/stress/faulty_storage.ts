@@ -1,61 +1,113 @@
 /**
- * An S3 server behind a network that is slow and breaks connections, in the middle of bodies too: seldom
- * enough that the daemon's retries succeed, so that no program may notice.
+ * An S3 server behind a network that is slow and breaks connections, in the middle of bodies too.
+ *
+ * At first that is seldom enough that the daemon's retries succeed, so that no program may notice. In a
+ * {@link FaultyStorage.storm} it is not: then calls fail with EIO, and programs make them again.
  *
  * @module
  */
 
-import { KINDS } from "../faults/servers.ts";
 import { type Toxic, Toxiproxy, toxiproxyBinary } from "../faults/toxiproxy.ts";
+import type { Random } from "../sim/random.ts";
+import { BUCKET, startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 
 /** Of every connection, and of a share of them. */
-const TOXICS: readonly Toxic[] = [
+const STEADY: readonly Toxic[] = [
   { type: "latency", stream: "downstream", attributes: { latency: 3, jitter: 3 } },
   { type: "slicer", stream: "upstream", attributes: { average_size: 2000, size_variation: 1000 } },
   { type: "limit_data", stream: "downstream", attributes: { bytes: 9_000 }, toxicity: 0.5 },
   { type: "limit_data", stream: "upstream", attributes: { bytes: 15_000 }, toxicity: 0.4 },
 ];
 
-const s3 = KINDS.find(({ name }) => name === "s3")!;
+/** What a storm is made of, one after another; null: the storage is away. */
+const WEATHERS: readonly (readonly Toxic[] | null)[] = [
+  STEADY,
+  [{ type: "latency", stream: "upstream", attributes: { latency: 60, jitter: 60 } }],
+  [
+    { type: "limit_data", stream: "upstream", attributes: { bytes: 3_000 }, toxicity: 0.6 },
+    { type: "limit_data", stream: "downstream", attributes: { bytes: 2_000 }, toxicity: 0.6 },
+  ],
+  [{ type: "reset_peer", stream: "downstream", attributes: { timeout: 20 }, toxicity: 0.5 }],
+  // The request may have been carried out; its answer does not come.
+  [{ type: "timeout", stream: "downstream", attributes: { timeout: 150 }, toxicity: 0.5 }],
+  null,
+];
+
+/** How long one of them lasts, ms. */
+const SHORTEST_MS = 50, LONGEST_MS = 400;
+
+/** Where the objects of a depot with this name lie below the server's directory. */
+const PREFIX = `${BUCKET}/depot`;
 
 /** Why there can be none here; null when there can. */
 export const faultyStorageMissing: string | null = toxiproxyBinary() === null
   ? "no toxiproxy-server"
-  : s3.missing;
+  : versitygwBinary() === null
+  ? "no versitygw"
+  : null;
 
-/** See the module. */
+/** See the module. For a depot whose directory is named `depot`. */
 export class FaultyStorage {
-  readonly #end: () => Promise<void>;
+  readonly #proxy: Toxiproxy;
+  readonly #endServer: () => Promise<void>;
+  #storm: Promise<void> = Promise.resolve();
+  #isStormy = false;
+  /** Directory in which each object is a file, under the depot's path. */
+  readonly store: string;
   /** Arguments of the daemon that name it. */
   readonly args: readonly string[];
 
-  private constructor(args: readonly string[], end: () => Promise<void>) {
+  private constructor(
+    proxy: Toxiproxy,
+    endServer: () => Promise<void>,
+    store: string,
+    args: readonly string[],
+  ) {
+    this.#proxy = proxy;
+    this.#endServer = endServer;
+    this.store = store;
     this.args = args;
-    this.#end = end;
   }
 
   static async start(): Promise<FaultyStorage> {
-    const server = await s3.start();
-    const proxy = await Toxiproxy.start(toxiproxyBinary()!, server.address);
-    await proxy.add(TOXICS);
-    const { endpoint, bucket, access_key, secret_key } = server.document(proxy.address);
-    const named = {
-      type: "s3",
-      endpoint,
-      bucket,
-      "access-key": access_key,
-      "secret-key": secret_key,
-    };
-    const args = Object.entries(named).flatMap((
-      [name, value],
-    ) => [`--primary-${name}`, `${value}`]);
-    return new FaultyStorage(args, async () => {
-      await proxy.end();
-      await server.end();
-    });
+    const server = await startVersitygw(versitygwBinary()!);
+    const proxy = await Toxiproxy.start(toxiproxyBinary()!, new URL(server.endpoint).host);
+    await proxy.add(STEADY);
+    const { bucket, accessKey, secretKey } = server.config();
+    const endpoint = `http://${proxy.address}`;
+    const args = [
+      ...["--primary-type", "s3", "--primary-endpoint", endpoint, "--primary-bucket", bucket],
+      ...["--primary-access-key", accessKey!, "--primary-secret-key", secretKey!],
+    ];
+    return new FaultyStorage(proxy, server.end, `${server.dir}/${PREFIX}`, args);
+  }
+
+  /** The network changes again and again, from now on until {@link calm}. */
+  storm(random: Random): void {
+    this.#isStormy = true;
+    this.#storm = this.#blow(random);
+  }
+
+  async #blow(random: Random): Promise<void> {
+    while (this.#isStormy) {
+      const weather = random.pick(WEATHERS);
+      await this.#proxy.heal();
+      await (weather === null ? this.#proxy.cut() : this.#proxy.add(weather));
+      const ms = SHORTEST_MS + random.below(LONGEST_MS - SHORTEST_MS);
+      await new Promise((resolve) => setTimeout(resolve, ms));
+    }
+  }
+
+  /** Ends a storm, and every other fault. */
+  async calm(): Promise<void> {
+    this.#isStormy = false;
+    await this.#storm;
+    await this.#proxy.heal();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#end();
+    await this.calm();
+    await this.#proxy.end();
+    await this.#endServer();
   }
 }

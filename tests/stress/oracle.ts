@@ -27,7 +27,7 @@ export async function runOracle(
 ): Promise<Counts> {
   using dir = new TempDir();
   await using storage = withFaults ? await FaultyStorage.start() : null;
-  const world = await StressDepot.make(dir.path, storage?.args);
+  const world = await StressDepot.make(dir.path, storage);
   const statsFile = `${dir.path}/metrics.prom`;
   const args = [...world.args, "--metrics-file", statsFile];
   await using daemon = await DaemonProcess.start(world.depot, args);

@@ -1,7 +1,10 @@
 /**
  * Programs that append to files in the very moment of their eviction (`c/race.c`), against the real daemon.
  *
- *     deno task races --seed N --appends M
+ *     deno task races --seed N --appends M [--faults]
+ *
+ * With faults the storage is an S3 server behind a network that gets worse and better all the time, and is
+ * away at times.
  *
  * @module
  */
@@ -9,6 +12,8 @@
 import { parseArgs } from "node:util";
 import { DaemonProcess, run, shimEnv, TempDir } from "../e2e/daemon_process.ts";
 import { readCounts } from "./counts.ts";
+import { Random } from "../sim/random.ts";
+import { FaultyStorage } from "./faulty_storage.ts";
 import { compile } from "./stress_depot.ts";
 
 const FILES = 1500, THREADS = 4;
@@ -25,6 +30,8 @@ export interface RaceResult {
   readonly withShim: number;
   readonly withoutShim: number;
   readonly evictions: number;
+  /** Attempts that failed on the way to the storage. */
+  readonly failures: number;
 }
 
 /**
@@ -32,8 +39,13 @@ export interface RaceResult {
  * @param appends Records, of both together.
  * @throws Error saying which file lost what, with the seed.
  */
-export async function runRaces(seed: number, appends: number): Promise<RaceResult> {
+export async function runRaces(
+  seed: number,
+  appends: number,
+  withFaults = false,
+): Promise<RaceResult> {
   using dir = new TempDir("/dev/shm");
+  await using storage = withFaults ? await FaultyStorage.start() : null;
   const program = await compile("race", dir.path);
   const depot = `${dir.path}/depot`, store = `${dir.path}/store`, stats = `${dir.path}/stats.prom`;
   for (const path of [depot, store, `${depot}/own`]) Deno.mkdirSync(path);
@@ -44,7 +56,8 @@ export async function runRaces(seed: number, appends: number): Promise<RaceResul
     Deno.writeFileSync(`${depot}/d${i % 8}/f${i}`, first);
   }
   await using daemon = await DaemonProcess.start(depot, [
-    ...["--primary-type", "nfs", "--primary-path", store, "--metrics-file", stats],
+    ...(storage?.args ?? ["--primary-type", "nfs", "--primary-path", store]),
+    ...["--metrics-file", stats],
     ...["--max-cache-bytes", String(2 * WATERMARK_BYTES)],
     ...["--low-watermark-bytes", String(WATERMARK_BYTES)],
   ]);
@@ -54,7 +67,9 @@ export async function runRaces(seed: number, appends: number): Promise<RaceResul
     String(FILES),
     String(Math.ceil(appends / 2)),
     String(THREADS),
+    ...(withFaults ? ["patient"] : []),
   ];
+  storage?.storm(new Random(seed));
   const outcomes = await Promise.all(
     [shimEnv(depot), {}].map((env) => run(program, args, { env })),
   );
@@ -62,9 +77,11 @@ export async function runRaces(seed: number, appends: number): Promise<RaceResul
     if (code === 0) continue;
     throw new Error(`seed ${seed}: ${stdout}${stderr} (${code})\n${daemon.log().slice(-2000)}`);
   }
+  await storage?.calm();
   await daemon.stop();
   const [withShim, withoutShim] = outcomes.map(({ stdout }) => Number(stdout));
-  return { withShim: withShim!, withoutShim: withoutShim!, evictions: readCounts(stats).evictions };
+  const { evictions, failures } = readCounts(stats);
+  return { withShim: withShim!, withoutShim: withoutShim!, evictions, failures };
 }
 
 function firstRecords(): Uint8Array {
@@ -82,8 +99,10 @@ if (import.meta.main) {
     options: {
       seed: { type: "string", default: String(Date.now() % 1_000_000) },
       appends: { type: "string", default: "1000000" },
+      faults: { type: "boolean", default: false },
     },
   });
-  console.log(`races: seed ${values.seed}, ${values.appends} appends`);
-  console.log(await runRaces(Number(values.seed), Number(values.appends)));
+  const { seed, appends, faults } = values;
+  console.log(`races: seed ${seed}, ${appends} appends`);
+  console.log(await runRaces(Number(seed), Number(appends), faults));
 }

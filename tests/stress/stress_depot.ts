@@ -5,7 +5,8 @@
  * @module
  */
 
-import { run, SHIM } from "../e2e/daemon_process.ts";
+import { filesBelow, run, SHIM } from "../e2e/daemon_process.ts";
+import type { FaultyStorage } from "./faulty_storage.ts";
 
 /** Longest time that a worker may take for one round, ms; then it hangs. */
 const PATIENCE_MS = 300_000;
@@ -32,25 +33,36 @@ export class StressDepot {
   readonly args: readonly string[];
   readonly #locks: string;
   readonly #worker: string;
+  /** What the workers are told besides. */
+  readonly #manners: readonly string[];
 
-  private constructor(dir: string, worker: string, storage: readonly string[]) {
+  private constructor(dir: string, worker: string, storage: FaultyStorage | null, stormy: boolean) {
     this.depot = `${dir}/depot`;
     this.plain = `${dir}/plain`;
-    this.store = `${dir}/store`;
+    this.store = storage?.store ?? `${dir}/store`;
     this.#locks = `${dir}/locks`;
     this.#worker = worker;
-    for (const path of [this.depot, this.plain, this.store, this.#locks]) Deno.mkdirSync(path);
+    this.#manners = stormy ? ["patient"] : [];
+    for (const path of [this.depot, this.plain, this.#locks]) Deno.mkdirSync(path);
+    if (storage === null) Deno.mkdirSync(this.store);
     const sizes = ["--max-cache-bytes", "--low-watermark-bytes"];
     const [most, low] = [2 * WATERMARK_BYTES, WATERMARK_BYTES];
     this.args = [
-      ...(storage.length > 0 ? storage : ["--primary-type", "nfs", "--primary-path", this.store]),
+      ...(storage?.args ?? ["--primary-type", "nfs", "--primary-path", this.store]),
       ...[sizes[0]!, String(most), sizes[1]!, String(low)],
     ];
   }
 
-  /** @param storage Arguments that name the daemon's storage; a directory when there are none. */
-  static async make(dir: string, storage: readonly string[] = []): Promise<StressDepot> {
-    return new StressDepot(dir, await compile("worker", dir), storage);
+  /**
+   * @param storage The daemon's storage; null: a directory.
+   * @param stormy Whether it may be away so long that calls fail.
+   */
+  static async make(
+    dir: string,
+    storage: FaultyStorage | null = null,
+    stormy = false,
+  ): Promise<StressDepot> {
+    return new StressDepot(dir, await compile("worker", dir), storage, stormy);
   }
 
   /**
@@ -66,14 +78,24 @@ export class StressDepot {
     return Array.from({ length: count }, (_, i) =>
       new Worker(
         this.#worker,
-        [String(seed), `w${i}`, this.depot, this.plain, this.#locks, ...(keep ? ["keep"] : [])],
+        [
+          ...[String(seed), `w${i}`, this.depot, this.plain, this.#locks],
+          ...(keep ? ["keep"] : []),
+          ...this.#manners,
+        ],
         isShimmed(i) ? this.#shimEnv() : {},
       ));
   }
 
+  /** How many files are only in the storage. */
+  evicted(): number {
+    const here = filesBelow(this.depot);
+    return [...filesBelow(this.plain).keys()].filter((name) => !here.has(name)).length;
+  }
+
   /** Compares everything, through the preload library. @throws Error with what differs. */
   async verify(): Promise<void> {
-    const args = ["verify", this.depot, this.plain];
+    const args = ["verify", this.depot, this.plain, ...this.#manners];
     const { code, stdout, stderr } = await run(this.#worker, args, { env: this.#shimEnv() });
     if (code !== 0) throw new Error(`${stdout}${stderr} (${code})`);
   }

@@ -1,12 +1,13 @@
 /* race: appends to and rewrites files that are being evicted, and counts what is lost.
  *
- *   race DEPOT SEED FILES APPENDS THREADS
+ *   race DEPOT SEED FILES APPENDS THREADS [patient]
  *
  * Each thread appends records to files that all threads, and other processes like this one, append to: it
  * opens one for a single record, or holds it open for some with pauses between; now and then it rewrites a
  * file of its own and reads it back. A record says who wrote it and the how-manieth of his in this file it
  * is. In the end every file is read: each record must be there once, in order. Under the preload library
- * it is a program as p4d is; without, it asks the daemon for a file that is evicted, and appends.
+ * it is a program as p4d is; without, it asks the daemon for a file that is evicted, and appends. With
+ * "patient" an open may also say that it cannot tell (EIO), as while the storage is away, and is made again.
  * Prints what is lost and ends with 1, else how many records there are.
  */
 #define _GNU_SOURCE
@@ -31,7 +32,7 @@ typedef struct { uint32_t number; uint64_t state; uint32_t *written; uint32_t ow
 static const char *depot;
 static uint32_t files, threads, process;
 static long appends;
-static int shimmed;
+static int shimmed, patient;
 
 static uint32_t below(appender *a, uint32_t n) { /* splitmix64 */
     uint64_t z = a->state += 0x9e3779b97f4a7c15;
@@ -59,6 +60,7 @@ static void fetch(const char *rel) {
         close(fd);
         if (n <= 0) continue;
         if (!strncmp(answer, "OK", 2)) return;
+        if (patient && !strncmp(answer, "ERROR", 5)) continue;
         answer[n] = 0;
         fail(answer, rel);
     }
@@ -69,8 +71,11 @@ static void fetch(const char *rel) {
 static int open_file(const char *rel, int flags) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", depot, rel);
+    time_t end = time(NULL) + PATIENCE;
     for (int tries = 0; tries < 1000; tries++) {
-        int fd = open(path, flags | (shimmed && flags & O_APPEND ? O_CREAT : 0), 0644);
+        int fd;
+        while ((fd = open(path, flags | (shimmed && flags & O_APPEND ? O_CREAT : 0), 0644)) < 0 && errno == EIO
+               && patient && time(NULL) < end) usleep(5000);
         if (fd >= 0) return fd;
         if (errno != ENOENT || shimmed) break;
         fetch(rel);
@@ -153,7 +158,8 @@ static long check_file(appender *all, uint32_t file) {
 
 int main(int argc, char **argv) {
     char path[PATH_MAX];
-    if (argc != 6) return 2;
+    patient = argc == 7 && !strcmp(argv[6], "patient");
+    if (argc != 6 + patient) return 2;
     depot = argv[1], files = (uint32_t)atol(argv[3]), appends = atol(argv[4]), threads = (uint32_t)atol(argv[5]);
     shimmed = getenv("LD_PRELOAD") != NULL;
     process = (uint32_t)getpid();

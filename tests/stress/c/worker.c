@@ -1,10 +1,12 @@
 /* worker: does random operations on files of a depot and the same ones on a plain directory, and compares.
  *
- *   worker SEED NAME DEPOT PLAIN LOCKS [keep]
+ *   worker SEED NAME DEPOT PLAIN LOCKS [keep] [patient]
  *                                           reads counts of operations, one a line; answers "done" to each;
  *                                           with "keep" no name goes away: a delete while the daemon is
- *                                           down leaves the object, and is undone by the next open
- *   worker verify DEPOT PLAIN               compares everything: bytes, mode, mtime, and what is absent
+ *                                           down leaves the object, and is undone by the next open;
+ *                                           with "patient" a call may also say that it cannot tell (EIO),
+ *                                           as while the storage is away, and is made again
+ *   worker verify DEPOT PLAIN [patient]     compares everything: bytes, mode, mtime, and what is absent
  *
  * Each worker has a directory NAME of its own; `shared` is everybody's, a lock outside the depot lets one
  * operation at a time work on one of its files. The plain directory is what counts: each operation must
@@ -34,7 +36,7 @@ typedef struct { char rel[128], depot[PATH_MAX], plain[PATH_MAX]; } name;
 
 static const char *depot, *plain, *locks, *me, *doing = "nothing";
 static uint64_t state;
-static int shimmed, keep, sequence;
+static int shimmed, keep, patient, sequence;
 static unsigned char *bytes, *others;
 
 /* What was done lately, for the report of a difference. */
@@ -108,6 +110,7 @@ static int fetched(const char *rel) {
         answer[n] = 0;
         if (!strncmp(answer, "OK", 2)) return 1;
         if (!strncmp(answer, "NOTFOUND", 8)) return 0;
+        if (patient && !strncmp(answer, "ERROR", 5)) continue;
         differs(rel, "the daemon says %s", answer);
     }
     differs(rel, "the daemon does not answer");
@@ -121,8 +124,9 @@ static int is_there(const char *path) {
 /* The call again while it says "no such file" of one that the daemon can bring; `asks`: though shimmed. */
 #define BRINGING(result, n, asks, call)                                                                  \
     do {                                                                                                 \
+        time_t end = time(NULL) + PATIENCE;                                                              \
         for (int tries = 0, found = 1; found && tries < 50; tries++) {                                   \
-            result = (call);                                                                             \
+            while ((result = (call)) < 0 && errno == EIO && patient && time(NULL) < end) usleep(5000);   \
             if (result >= 0 || errno != ENOENT || (shimmed && !(asks))) break;                           \
             found = fetched((n)->rel);                                                                   \
             errno = ENOENT;                                                                              \
@@ -393,13 +397,14 @@ int main(int argc, char **argv) {
     bytes = malloc(LARGEST + 8);
     others = malloc(LARGEST + 8);
     shimmed = getenv("LD_PRELOAD") != NULL;
+    for (; argc > 4 && (!strcmp(argv[argc - 1], "keep") || !strcmp(argv[argc - 1], "patient")); argc--)
+        *(argv[argc - 1][0] == 'k' ? &keep : &patient) = 1;
     if (argc == 4 && !strcmp(argv[1], "verify")) {
         me = doing = "verify", depot = argv[2], plain = argv[3];
         verify();
         return 0;
     }
-    if (argc != 6 && argc != 7) return 2;
-    keep = argc == 7;
+    if (argc != 6) return 2;
     state = strtoull(argv[1], NULL, 10) * 1000003 + strtoull(argv[2] + 1, NULL, 10);
     me = argv[2], depot = argv[3], plain = argv[4], locks = argv[5];
     while (fgets(line, sizeof line, stdin)) {

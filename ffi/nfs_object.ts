@@ -30,7 +30,11 @@ const SYMBOLS = {
     nonblocking: true,
   },
   p4nfs_discard: { parameters: ["i32", "buffer"], result: "i32", nonblocking: true },
-  p4nfs_stat: { parameters: ["i32", "buffer", "buffer"], result: "i32", nonblocking: true },
+  p4nfs_stat: {
+    parameters: ["i32", "buffer", "buffer", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   p4nfs_read: {
     parameters: ["i32", "buffer", "buffer", "u64", "i64", "buffer"],
     result: "i64",
@@ -234,10 +238,15 @@ export class ObjectFiles {
     if (rc < 0) throw new FileError(-rc, "remove", `${TEMP_DIR}/${temp}`);
   }
 
-  /** Describes the regular file at the path. @throws FileError */
-  async stat(root: number, path: string): Promise<StoredFile> {
-    const name = cString(path), out = new Uint8Array(INFO_BYTES);
-    const rc = await holding(this.#calls.p4nfs_stat(root, name, out), name, out);
+  /**
+   * Describes the regular file at the path.
+   * @param dir The path of the directory `root`.
+   * @throws FileError ENOENT when there is none, and `dir` still names `root`; ESTALE when it does not.
+   */
+  async stat(root: number, dir: string, path: string): Promise<StoredFile> {
+    const dirName = cString(dir), name = cString(path), out = new Uint8Array(INFO_BYTES);
+    const call = this.#calls.p4nfs_stat(root, dirName, name, out);
+    const rc = await holding(call, dirName, name, out);
     if (rc < 0) throw new FileError(-rc, "stat", path);
     return unpackInfo(out);
   }

@@ -11,6 +11,7 @@ const SYMBOLS = {
   p4watch_open: { parameters: ["buffer", "buffer", "buffer", "u32"], result: "i32" },
   p4watch_next: { parameters: ["pointer", "buffer", "u64"], result: "i64", nonblocking: true },
   p4watch_barrier: { parameters: ["pointer", "u64"], result: "i32" },
+  p4watch_is_quiet: { parameters: ["pointer"], result: "i32" },
   p4watch_stop: { parameters: ["pointer"], result: "void" },
   p4watch_close: { parameters: ["pointer"], result: "void" },
 } as const;
@@ -111,6 +112,11 @@ export class Watcher {
   barrier(id: number): void {
     const rc = this.#library.symbols.p4watch_barrier(this.#handle, BigInt(id));
     if (rc < 0) throw new WatchError(-rc, "Cannot ask for a barrier: too many are waiting");
+  }
+
+  /** Whether all that has happened so far was told, and {@link next} has been called again since. */
+  isQuiet(): boolean {
+    return this.#library.symbols.p4watch_is_quiet(this.#handle) === 1;
   }
 
   /** Ends the wait in {@link next}. */

@@ -186,8 +186,9 @@ static int open_object(int root, const char *path, p4nfs_info *out) {
     return fd;
 }
 
-int32_t p4nfs_stat(int32_t root, const char *path, p4nfs_info *out) {
+int32_t p4nfs_stat(int32_t root, const char *dir, const char *path, p4nfs_info *out) {
     int fd = open_object(root, path, out);
+    if (fd == -ENOENT) return p4nfs_check_root(root, dir) ? -ESTALE : -ENOENT;
     if (fd < 0) return fd;
     close(fd);
     return 0;

@@ -57,8 +57,9 @@ P4_EXPORT int32_t p4nfs_discard(int32_t root, const char *temp);
 P4_EXPORT int64_t p4nfs_copy_range(int32_t root, const char *from, int32_t fd, uint64_t length,
                                    int64_t offset, p4nfs_info *out);
 
-/* -EISDIR where the path names a directory, -EINVAL where it names something stranger. */
-P4_EXPORT int32_t p4nfs_stat(int32_t root, const char *path, p4nfs_info *out);
+/* -EISDIR where the path names a directory, -EINVAL where it names something stranger. -ENOENT only when,
+ * after the look, `dir` was the directory `root` was opened as; else -ESTALE. */
+P4_EXPORT int32_t p4nfs_stat(int32_t root, const char *dir, const char *path, p4nfs_info *out);
 /* Reads up to `length` bytes; `out` describes the file as it was before and after the read, -EAGAIN
  * when that differs. Returns the bytes read, fewer only at the end of the file. */
 P4_EXPORT int64_t p4nfs_read(int32_t root, const char *path, uint8_t *data, uint64_t length,

@@ -39,6 +39,7 @@ struct p4_watch {
     uint64_t barriers[MAX_BARRIERS];
     size_t barrier_count;
     int stopped;
+    int has_some; /* events were taken from the kernel whose records may not all be dealt with */
     uint8_t events[READ_BYTES] __attribute__((aligned(8)));
 };
 
@@ -113,6 +114,7 @@ int32_t p4watch_open(const char *depot, p4_watch **out, char *text, uint32_t tex
     if (!watch) return -ENOMEM;
     watch->group = watch->root = watch->wake = -1;
     watch->reader.self = getpid();
+    watch->has_some = 1; /* until the directories are known */
     watch->reader.gathered = &watch->gathered;
     pthread_mutex_init(&watch->lock, NULL);
     int rc = 0;
@@ -222,9 +224,12 @@ int64_t p4watch_next(p4_watch *watch, uint8_t *out, uint64_t cap) {
     for (;;) {
         if (__atomic_load_n(&watch->stopped, __ATOMIC_ACQUIRE)) return 0;
         if (gathered->sent == gathered->count) {
+            /* Who asks for more is done with what it got; a loss is still to be told. */
+            if (!gathered->lost) __atomic_store_n(&watch->has_some, 0, __ATOMIC_SEQ_CST);
             /* A barrier that had to wait for more events is still asked for, though awake no more. */
             int rc = wait_for_events(watch, barriers_asked(watch) ? 0 : -1);
             if (rc < 0) return rc;
+            __atomic_store_n(&watch->has_some, 1, __ATOMIC_SEQ_CST);
             uint64_t ignored;
             while (read(watch->wake, &ignored, sizeof ignored) > 0) {
             }
@@ -246,6 +251,13 @@ int32_t p4watch_barrier(p4_watch *watch, uint64_t id) {
     if (full) return -EAGAIN;
     uint64_t one = 1;
     return write(watch->wake, &one, sizeof one) == sizeof one || errno == EAGAIN ? 0 : -errno;
+}
+
+int32_t p4watch_is_quiet(p4_watch *watch) {
+    struct pollfd events = {.fd = watch->group, .events = POLLIN};
+    if (poll(&events, 1, 0) != 0) return 0;
+    /* An event that is not in the queue any more was taken from it after this was set. */
+    return !__atomic_load_n(&watch->has_some, __ATOMIC_SEQ_CST);
 }
 
 void p4watch_stop(p4_watch *watch) {

@@ -207,6 +207,8 @@ export class Intake {
 
   /** Resolves when every event that happened before this call has been taken in. */
   barrier(): Promise<void> {
+    // Mostly so, and then nobody has to be woken: that takes longer than all else that a miss does here.
+    if (this.#watcher === null || this.#watcher.isQuiet()) return Promise.resolve();
     // One on its way does not count: events may have come after it was asked for.
     this.#nextPassed ??= (async () => {
       await this.#passed?.catch(() => {});
@@ -219,6 +221,7 @@ export class Intake {
 
   #sendBarrier(): Promise<void> {
     const watcher = this.#watcher;
+    // Stopped while an earlier one was waited for.
     if (watcher === null) return Promise.resolve();
     const id = this.#nextBarrier++;
     return new Promise((resolve) => {

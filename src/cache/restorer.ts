@@ -8,6 +8,17 @@
  * - Its directory is opened before the events up to then are taken in: renamed earlier, that is known
  *   then; renamed later, the file appears under the new name.
  *
+ * The storage is asked while events from before the request may still be on their way; both are waited for
+ * before anything is answered. What the storage said may be older than what an event tells then
+ * (tests/cache/barrier_test.ts and directory_renames_test.ts force each):
+ *   1. It has the object, and p4d had deleted the file, or renamed its directory away: the tombstone or the
+ *      rename is known before the file is placed, and it is not.
+ *   2. It has none, and p4d had just made the file, or moved it there: the last look at the disk finds it.
+ *   3. It has none, and the directory had been renamed: the count of renames is another one by then, and
+ *      the storage is asked again, for the object's old name.
+ *   4. It has none, and the file was written, stored and evicted since: it came after the request, which
+ *      found nothing on disk. That is what a program gets that opens a file just before it is made.
+ *
  * @module
  */
 

@@ -272,3 +272,57 @@ watchTest("what is gone tells whether it was removed, or only closed late", asyn
 async function isFile(path: string): Promise<boolean> {
   return await Deno.stat(path).then(() => true, () => false);
 }
+
+watchTest(
+  "it is quiet only when what happened was told, and dealt with",
+  async ({ dir, watcher }) => {
+    assert(!watcher.isQuiet(), "the directories are not known yet");
+    const first = watcher.next();
+    await becomesQuiet(watcher);
+    await sh(dir, "echo 1 > a");
+    // In the kernel's queue, gathered for a moment, or told: not yet dealt with.
+    assert(!watcher.isQuiet());
+    assertEquals((await first).map((record) => record.path), ["a"]);
+    assert(!watcher.isQuiet());
+    const second = watcher.next();
+    await becomesQuiet(watcher);
+    await sh("/", `echo 1 > ${dir}.outside; rm ${dir}.outside`);
+    await becomesQuiet(watcher);
+    watcher.barrier(1);
+    assertEquals((await second).map((record) => record.kind), ["barrier"]);
+  },
+);
+
+watchTest("when it is quiet, every write before that was told", async ({ dir, watcher }) => {
+  const told = new Set<string>();
+  const reading = (async () => {
+    for (let isOver = false; !isOver;) {
+      for (const record of await watcher.next()) {
+        if (record.kind === "barrier") isOver = true;
+        else told.add(record.path);
+      }
+    }
+  })();
+  const writer = new Deno.Command("sh", {
+    args: ["-c", "while read name; do echo x > $name; echo; done"],
+    cwd: dir,
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const input = writer.stdin.getWriter(), output = writer.stdout.getReader();
+  for (let i = 0; i < 500; i++) {
+    await input.write(new TextEncoder().encode(`f${i}\n`));
+    await output.read(); // it is written and closed
+    await becomesQuiet(watcher);
+    assert(told.has(`f${i}`), `f${i} was not told`);
+  }
+  await input.close();
+  await output.cancel();
+  await writer.status;
+  watcher.barrier(1);
+  await reading;
+});
+
+async function becomesQuiet(watcher: Watcher): Promise<void> {
+  while (!watcher.isQuiet()) await new Promise((resolve) => setTimeout(resolve, 0));
+}

@@ -35,6 +35,7 @@ const UPLOAD = "src/cache/version_upload.ts";
 const UPLOADER = "src/cache/uploader.ts";
 const KERNEL_EVICTION = "tests/sim/world/sim_eviction.ts";
 const KERNEL_FILES = "tests/sim/world/sim_files.ts";
+const KERNEL_WATCH = "tests/sim/world/sim_watcher.ts";
 
 /** @param edits File, text, and what stands there instead. */
 export function bug(
@@ -146,6 +147,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "if (activity.uploads.has(path) || activity.restores.has(path)) return false;",
     "",
   ], [UPLOADER, "return activity.objects.has(path) || renames.isHeld(path);", "return false;"]),
+  bug("nobody waits for events that were told and not dealt with", [
+    KERNEL_WATCH,
+    "&& !this.#hasSome",
+    "",
+  ]),
   bug("a delete leaves no tombstone", [
     INTAKE,
     "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",

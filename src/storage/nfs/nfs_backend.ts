@@ -49,7 +49,6 @@ export class NfsBackend implements Backend {
   readonly #retired: number[] = [];
   #lastTemp = 0;
   readonly #tempStem = `${Deno.pid}-${crypto.randomUUID()}`;
-
   readonly #staleMs: number;
   #swept: Promise<void> | null = null;
 
@@ -190,7 +189,9 @@ export class NfsBackend implements Backend {
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
     this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
-    return infoOf(await this.#run(path, () => this.#files.stat(this.#root, path)));
+    // One call says both, that it is absent and that the archive is there: a miss waits for it.
+    const look = () => this.#files.stat(this.#root, this.#dir, path);
+    return infoOf(await this.#run(path, look, true));
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
@@ -304,13 +305,14 @@ export class NfsBackend implements Backend {
     }
   }
 
-  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3). */
-  async #run<T>(path: string, call: () => Promise<T>): Promise<T> {
+  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3), here or by it. */
+  async #run<T>(path: string, call: () => Promise<T>, isProven = false): Promise<T> {
     try {
       return await call();
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
-      if (error.errno !== ENOENT && error.errno !== ESTALE) throw this.#failure(path, error);
+      const isDoubtful = error.errno === ESTALE || (error.errno === ENOENT && !isProven);
+      if (!isDoubtful) throw this.#failure(path, error);
       const reopened = await this.#proveRoot();
       if (!reopened) throw this.#failure(path, error);
     }

@@ -23,6 +23,8 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   readonly #events: KernelEvent[] = [];
   #barriers: number[] = [];
   #isLost = false;
+  /** Events were taken from the queue, and {@link next} has not been called since. */
+  #hasSome = true;
 
   /** Begins to watch. */
   constructor(life: ProcessLife, disk: Disk) {
@@ -44,7 +46,9 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   }
 
   *#nextSteps(): Steps<WatchRecord[]> {
+    this.#hasSome = false;
     yield () => this.#events.length > 0 || this.#barriers.length > 0 || this.#isLost;
+    this.#hasSome = true;
     let barriers = this.#barriers.length;
     const gathered = new Map<string, KernelEvent>();
     this.#drain(gathered);
@@ -89,6 +93,10 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
 
   barrier(id: number): void {
     this.#life.call(() => this.#barriers.push(id));
+  }
+
+  isQuiet(): boolean {
+    return this.#life.call(() => this.#events.length === 0 && !this.#isLost && !this.#hasSome);
   }
 
   stop(): void {}

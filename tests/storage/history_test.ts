@@ -247,6 +247,35 @@ Deno.test({
   },
 });
 
+Deno.test("a GCS generation that ended a moment after its successor began was replaced, not deleted", async () => {
+  const at = (ms: number) => new Date(ms).toISOString();
+  const item = (generation: number, storedMs: number, goneMs: number | null) => ({
+    name: "depot/file,v",
+    size: "3",
+    generation: `${generation}`,
+    timeCreated: at(storedMs),
+    ...(goneMs === null ? {} : { timeDeleted: at(goneMs) }),
+  });
+  const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, (request) => {
+    const isEscaped = new URL(request.url).searchParams.get("prefix")!.includes(".p4cache");
+    // Replaced, deleted, and stored again.
+    const items = isEscaped ? [] : [item(1, 1000, 2001), item(2, 2000, 3000), item(3, 4000, null)];
+    return Response.json({ kind: "storage#objects", items });
+  });
+  const config = gcsConfig(`http://127.0.0.1:${server.addr.port}`, { prefix: "depot" });
+  const history = await openHistory(config);
+  try {
+    const found = await Promise.all(
+      [999, 1000, 1999, 2000, 2001, 2999, 3000, 3999, 4000].map((ms) => names(history, ms)),
+    );
+    const versions = ["", "1", "1", "2", "2", "2", "", "", "3"];
+    assertEquals(found, versions.map((v) => v === "" ? [] : [`file,v ${v}`]));
+  } finally {
+    await history.close();
+    await server.shutdown();
+  }
+});
+
 Deno.test("Azure's versions are read as its documentation shows them", async () => {
   const asked: string[] = [];
   const blob = (name: string, time: string, isCurrent: boolean) =>

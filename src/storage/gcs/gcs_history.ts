@@ -122,17 +122,22 @@ function parsePage(text: string, doing: string): Page {
   throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
 }
 
-/** The generations of one name; the end of each is told like a deletion, before what followed it. */
+/**
+ * The generations of one name. The end of each is told like a deletion, but not where the next one replaced
+ * it: that the service may say to have been a moment later than the next one began.
+ */
 function newestFirst(group: readonly Generation[], doing: string): KeyVersion[] {
-  const found: KeyVersion[] = [];
-  for (const { name, size, generation, timeCreated, timeDeleted } of group) {
-    const storedMs = Date.parse(timeCreated ?? ""), goneMs = Date.parse(timeDeleted ?? "");
+  const generations = group.map(({ name, size, generation, timeCreated, timeDeleted }) => {
+    const storedMs = Date.parse(timeCreated ?? "");
     if (name === undefined || generation === undefined || Number.isNaN(storedMs)) {
       throw new StorageError("corrupt", `Cannot ${doing}: an entry lacks name, version or time`);
     }
-    const version = { key: keyFromText(name), version: generation, size: Number(size) };
-    found.push({ ...version, storedMs, isDeleted: false });
-    if (!Number.isNaN(goneMs)) found.push({ ...version, storedMs: goneMs, isDeleted: true });
-  }
-  return found.sort((a, b) => b.storedMs - a.storedMs || Number(a.isDeleted) - Number(b.isDeleted));
+    const version = { key: keyFromText(name), version: generation, size: Number(size), storedMs };
+    return { ...version, goneMs: Date.parse(timeDeleted ?? "") };
+  }).sort((a, b) => b.storedMs - a.storedMs);
+  return generations.flatMap(({ goneMs, ...version }, i) => {
+    const nextMs = generations[i - 1]?.storedMs ?? Infinity;
+    const stored = { ...version, isDeleted: false };
+    return goneMs < nextMs ? [{ ...version, storedMs: goneMs, isDeleted: true }, stored] : [stored];
+  });
 }

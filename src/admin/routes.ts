@@ -90,8 +90,7 @@ const VERIFY = v.object({
 
 /** The routes over the running daemon's parts. */
 export function adminRoutes(parts: AdminParts): Routes {
-  const { config, files, manifest, activity, uploader, restorer, scanner, maintenance, pins } =
-    parts;
+  const { config, files, manifest, activity, restorer, scanner, maintenance, pins } = parts;
   const backend: Backend = parts.primary;
   const readWriteOnly = () => {
     if (config.readOnly) throw new Error("this is a replica: it uploads nothing");
@@ -100,7 +99,7 @@ export function adminRoutes(parts: AdminParts): Routes {
     status: () => readStatus(parts),
     flush: (parameters, signal) => {
       readWriteOnly();
-      return flush(uploader, manifest, parse(FLUSH, parameters).timeoutMs, signal);
+      return flush(parts, parse(FLUSH, parameters).timeoutMs, signal);
     },
     drain: async (parameters) => {
       maintenance.hold(parse(DRAIN, parameters).reason);

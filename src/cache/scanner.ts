@@ -75,6 +75,9 @@ export class Scanner {
   #again = false;
   #toldOthers = false;
   #stopped = false;
+  /** Walks for what no event told, asked for or under way. */
+  #searches = 0;
+  #lostEvents = false;
   /** Walks of directories that appeared, one after another. */
   #trees: Promise<void> = Promise.resolve();
 
@@ -85,6 +88,11 @@ export class Scanner {
   /** Whether walks end before they are through. */
   get isStopped(): boolean {
     return this.#stopped;
+  }
+
+  /** Whether files may be there, or have changed, that no event told of and no walk came to yet. */
+  get isSearching(): boolean {
+    return this.#searches > 0 || this.#lostEvents;
   }
 
   /** Ends running walks at their next step, and waits for that. */
@@ -101,6 +109,7 @@ export class Scanner {
     const { log, health } = this.#parts;
     if (!isRoutine) {
       health.raise("events_lost", reason);
+      this.#lostEvents = true;
       // A rename may be among what was lost.
       this.#parts.findRenames();
     }
@@ -124,7 +133,10 @@ export class Scanner {
         const { files, changed, dropped } = await this.scanAll(paced);
         if (this.#stopped) return;
         log.info(`Compared: ${files} files, ${changed} to upload, ${dropped} no longer there`);
-        if (!this.#again) return health.clear("events_lost");
+        if (!this.#again) {
+          this.#lostEvents = false;
+          return health.clear("events_lost");
+        }
         waitMs = RECONCILE_DELAY_MS;
       } catch (error) {
         log.error(`The comparison failed, and is made again: ${describeError(error)}`);
@@ -140,19 +152,25 @@ export class Scanner {
    */
   async scanAll(paced = false): Promise<ScanResult> {
     const begun = performance.now();
-    const result = await this.#walk("" as DepotPath, paced);
-    if (this.#stopped) return result;
-    await this.#dropMissing(result, paced);
-    this.#parts.engineMetrics.reconciled({
-      ...result,
-      seconds: (performance.now() - begun) / 1000,
-    });
-    return result;
+    if (!paced) this.#searches++;
+    try {
+      const result = await this.#walk("" as DepotPath, paced);
+      if (this.#stopped) return result;
+      await this.#dropMissing(result, paced);
+      const seconds = (performance.now() - begun) / 1000;
+      this.#parts.engineMetrics.reconciled({ ...result, seconds });
+      return result;
+    } finally {
+      if (!paced) this.#searches--;
+    }
   }
 
   /** Walks a directory that appeared, soon: the events after its own do not wait for that. */
   requestTree(dir: DepotPath): void {
-    this.#trees = this.#trees.then(() => this.scanTree(dir)).catch((error) => {
+    this.#searches++;
+    this.#trees = this.#trees.then(() => this.scanTree(dir)).finally(() => {
+      this.#searches--;
+    }).catch((error) => {
       this.#parts.log.error(`Cannot walk ${displayPath(dir)}: ${describeError(error)}`);
       this.requestReconcile("a directory that appeared could not be walked");
     });

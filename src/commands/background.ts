@@ -47,7 +47,10 @@ export function startBackground(
       );
       if (isRestored && !scanner.isStopped) await trustRestored(engine);
     })
-    .catch((error) => log.error(`The startup scan failed: ${describeError(error)}`));
+    .catch((error) => {
+      log.error(`The startup scan failed: ${describeError(error)}`);
+      scanner.requestReconcile("the startup scan failed");
+    });
   return {
     done,
     stop: () => {

@@ -21,7 +21,7 @@ export function addFlushCommand(
     .description("upload every dirty file now; exit 1 while one is left")
     .option("--wait", "wait until nothing is dirty")
     .option("--timeout <seconds>", "wait no longer than this", wholeNumber)
-    .option("--json", 'as JSON: {"dirty": files left}')
+    .option("--json", 'as JSON: {"dirty": files left, "searching": whether more may be found}')
     .addHelpText(
       "before",
       "Examples:\n  p4-cache flush --wait\n  p4-cache flush --wait --timeout 600 && echo safe\n",
@@ -44,9 +44,11 @@ export function addFlushCommand(
     } finally {
       progress.stop();
     }
+    const { dirty, searching } = state;
     if (options.json) terminal.out(JSON.stringify(state) + "\n");
-    else if (state.dirty === 0) terminal.out("Every file is uploaded\n");
-    else terminal.out(`${state.dirty} files are still dirty\n`);
-    setExitCode(state.dirty === 0 ? 0 : 1);
+    else if (dirty > 0) terminal.out(`${dirty} files are still dirty\n`);
+    else if (searching) terminal.out("The depot is still searched for files that changed\n");
+    else terminal.out("Every file is uploaded\n");
+    setExitCode(dirty === 0 && !searching ? 0 : 1);
   });
 }

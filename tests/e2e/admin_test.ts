@@ -103,6 +103,24 @@ adminTest("flush does not call it done while a file is dirty", async (place) => 
   assertEquals(Deno.readTextFileSync(`${store}/a`), "1");
 });
 
+adminTest(
+  "flush waits for what was there before, and for what was written just now",
+  async (place) => {
+    const { depot, store, args, p4cache } = place;
+    const FILES = 3000;
+    for (let i = 0; i < FILES; i++) Deno.writeTextFileSync(`${depot}/f${i}`, "1");
+    await using _daemon = await DaemonProcess.start(depot, args);
+    const stored = () => Array.from(Deno.readDirSync(store)).filter(({ name }) => /^f/.test(name));
+    assertEquals((await p4cache("flush", "--wait")).stdout, "Every file is uploaded\n");
+    assertEquals(stored().length, FILES);
+    for (let i = 0; i < 10; i++) {
+      Deno.writeTextFileSync(`${depot}/f${i}`, "again");
+      assertEquals((await p4cache("flush", "--wait")).code, 0);
+      assertEquals(Deno.readTextFileSync(`${store}/f${i}`), "again");
+    }
+  },
+);
+
 adminTest("ls tells what is local, dirty and remote, below a path", async (place) => {
   const { depot, store, args, p4cache } = place;
   Deno.mkdirSync(`${depot}/d`);

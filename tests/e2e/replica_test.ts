@@ -148,11 +148,11 @@ Deno.test(
     const newPrimary = () => startDaemon(dir.path, "primary", { change_feed: true, primary });
     const first = await newPrimary();
     write(first, "one\n");
-    assertEquals((await command(first, "flush")).code, 0);
+    assertEquals((await command(first, "flush", "--wait")).code, 0);
     await until("the feed is followed", () => replica.log().includes("Following the change feed"));
     assertEquals(await read(replica), "one\n");
     write(first, "two\n");
-    assertEquals((await command(first, "flush")).code, 0);
+    assertEquals((await command(first, "flush", "--wait")).code, 0);
     await until("the old copy goes", () => !has(replica));
     assertEquals(await read(replica), "two\n");
     // Nothing of the feed is a depot file.

@@ -134,6 +134,24 @@ Deno.test("P2: an object that does not agree with its digest is never delivered"
   assert(!engine.has("a"));
 });
 
+Deno.test("P2: slices of two versions of an object are never put together", async () => {
+  await using engine = new Engine();
+  const version = (byte: number) => new Uint8Array(2 * SLICE_BYTES).fill(byte);
+  // As the C++ implementation stores it, without a digest: only the tag tells the versions apart.
+  const info = { size: 2 * SLICE_BYTES, digest: null, mode: null, mtimeNs: null };
+  engine.primary.objects.set("a", { info: { ...info, etag: '"old"' }, bytes: version(1) });
+  let requests = 0;
+  engine.primary.fault = (operation) => {
+    if (operation !== "getRange" || ++requests !== 2) return;
+    engine.primary.objects.set("a", { info: { ...info, etag: '"new"' }, bytes: version(2) });
+  };
+  const answer = await engine.restorer.fetch("a");
+  assertStringIncludes(answer.kind === "error" ? answer.why : answer.kind, "it changed");
+  assert(!engine.has("a"));
+  assertEquals((await engine.restorer.fetch("a")).kind, "ok");
+  assertEquals(Deno.readFileSync(`${engine.dir}/a`), version(2));
+});
+
 Deno.test("P2: a file written during its restore is not overwritten", async () => {
   await using engine = new Engine();
   engine.write("a", "old");

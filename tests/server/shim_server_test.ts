@@ -162,6 +162,28 @@ Deno.test("idle connections give way once all are taken", () =>
     assertEquals([await readAll(one), await readAll(two)], ["", ""]);
   }, SMALL));
 
+Deno.test("P5: of more clients than there may be, one is read when another has gone", async () => {
+  const asked: string[] = [];
+  const answers = new Map<string, PromiseWithResolvers<FetchAnswer>>();
+  const handler: Handler = (name) => {
+    asked.push(name);
+    const answer = Promise.withResolvers<FetchAnswer>();
+    answers.set(name, answer);
+    return answer.promise;
+  };
+  await withServer(handler, async (path) => {
+    const asking = ["a", "b", "c"].map((name) => ask(path, `FETCH ${name}\n`));
+    while (asked.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    // Time enough for a third one, were it let in.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    assertEquals(asked.length, 2);
+    answers.get(asked[0]!)!.resolve({ kind: "ok", size: 1 });
+    while (asked.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const name of asked) answers.get(name)!.resolve({ kind: "ok", size: 1 });
+    assertEquals(await Promise.all(asking), ["OK 1\n", "OK 1\n", "OK 1\n"]);
+  }, SMALL);
+});
+
 Deno.test("a client whose answer takes long is not taken for idle", () =>
   withServer(async () => {
     await new Promise((resolve) => setTimeout(resolve, 100));

@@ -1,4 +1,4 @@
-/* The kernel-level eviction protocol (shim/helper/evict.h, src/cache/evictor.ts) against one program
+/* The kernel-level eviction protocol (shim/helper/evict.h, src/cache/evict_batch.ts) against one program
  * that opens the file, appends to it and closes it, at any moment.
  *
  * One inode. `name` says where it can be found; an open has two halves, as in the kernel: the lookup

@@ -1,15 +1,6 @@
 /**
- * Deletes the coldest files when the cache is full, never losing a byte that is only local (P1).
- *
- * One batch of files goes through these steps (the kernel's side: `shim/helper/evict.h`):
- *
- *   1. trash entries for the batch, durable                     crash: nothing moved yet
- *   2. write lease, same version, rename into the trash         crash: entry → put back at start
- *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
- *   4. lease whole, version same, no event came → let go; else put back
- *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
- *   6. unlink, or put back over nothing; leases dropped
- *   7. trash entries of the others removed
+ * Deletes the coldest files when the cache is full: chooses them here, in batches that
+ * `evict_batch.ts` carries out, some of them at once.
  *
  * A file is a candidate only when it is clean with a verified version (M2), not pinned, and no request of
  * unknown outcome may still replace its object. None is one while another daemon may be writing to the
@@ -22,34 +13,26 @@
  * @module
  */
 
-import type { EvictionCandidate, EvictionOutcome } from "../../ffi/evict.ts";
-import type { DepotFiles } from "../../ffi/files.ts";
-import type { Logger } from "@logtape/logtape";
-import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
-import { accessed, type FileRecord } from "../manifest/transitions.ts";
-import type { EngineMetrics, SkipReason } from "../observe/engine_metrics.ts";
-import type { EventFeed } from "../observe/event_feed.ts";
+import type { FileRecord } from "../manifest/transitions.ts";
+import type { SkipReason } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
-import type { Metrics } from "../observe/metrics.ts";
-import type { Activity, Eviction } from "./activity.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DepotPath } from "./depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
-import type { Intake } from "./intake.ts";
+import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
 import type { Pins } from "./pins.ts";
 import type { Reserve } from "./reserve.ts";
-import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
 import type { Unsettled } from "./unsettled.ts";
 
 /** Files leased at once; each holds a descriptor. */
 const BATCH_FILES = 512;
 
-/** Least time between lease and second look: what an opener needs from lookup to lease check, ms. */
-const GRACE_MS = 2;
-
-/** Longest wait for a commit while files are in the trash, ms: whoever opens one waits too. */
-const COMMIT_MS = 5000;
+/**
+ * Batches on their way at once. With two the disk waits for commits, and commits for the disk; a third
+ * fills both. Each opener of a file that is leaving waits for its batch, so that more would cost him more.
+ */
+const BATCHES = 3;
 
 /** Share of the low watermark at which eviction stops (contract). */
 const TARGET_SHARE = 0.9;
@@ -61,23 +44,14 @@ const FLOOR_TARGET_SHARE = 1.1;
 const RETRY_MS = 2000;
 
 /** Parts the evictor works on, and its limits. */
-export interface EvictorParts {
-  readonly files: DepotFiles;
-  readonly manifest: Manifest;
-  readonly activity: Activity;
-  readonly intake: Intake;
+export interface EvictorParts extends EvictBatchesParts {
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   /** Whether nobody else writes to the storage: else an object may not be the file's any more. */
   readonly mayWrite: () => boolean;
   readonly identities: Pick<DirectoryIdentities, "find" | "remember">;
   readonly reserve: Pick<Reserve, "hold" | "neededBytes">;
-  readonly metrics: Metrics;
-  readonly feed: EventFeed;
-  readonly engineMetrics: EngineMetrics;
   readonly health: Health;
-  readonly log: Logger;
-  readonly nowSeconds: () => number;
   readonly lowWatermarkBytes: number;
   /** Free bytes and inodes that the depot's filesystem keeps; 0 for no floor. */
   readonly minFreeBytes: number;
@@ -93,25 +67,10 @@ interface Goal {
   readonly condition: "cache_over" | "disk_low";
 }
 
-/** So many bytes in so many files. */
-interface Amount {
-  readonly bytes: number;
-  readonly files: number;
-}
-
-const NOTHING: Amount = { bytes: 0, files: 0 };
-
-interface Chosen extends EvictionCandidate {
-  readonly path: DepotPath;
-  readonly record: FileRecord;
-  readonly eviction: Eviction;
-  readonly dir: Found;
-  readonly end: () => void;
-}
-
 /** See the module's description. */
 export class Evictor {
   readonly #parts: EvictorParts;
+  readonly #batches: EvictBatches;
   #running: Promise<void> | null = null;
   /** Evictions that somebody asked for by name. */
   readonly #asked = new Set<Promise<unknown>>();
@@ -121,6 +80,7 @@ export class Evictor {
 
   constructor(parts: EvictorParts) {
     this.#parts = parts;
+    this.#batches = new EvictBatches(parts);
   }
 
   /** Why the watermark is not kept at the moment, where an operator said so. */
@@ -174,7 +134,7 @@ export class Evictor {
       return reason;
     });
     if (chosen.length === 0) return reasons;
-    const work = this.#evict(chosen);
+    const work = this.#batches.evict(chosen);
     this.#asked.add(work);
     try {
       await work;
@@ -236,19 +196,17 @@ export class Evictor {
     await manifest.commit(); // the order below is read from what is committed
     // What is still wanted beside what is on its way, and what comes short of that.
     let { bytes, files } = goal;
-    let onItsWay = Promise.resolve(NOTHING);
-    const settle = async (next: Promise<Amount>) => {
-      const before = onItsWay;
-      onItsWay = next;
-      next.catch(() => {}); // thrown when it is waited for
-      const missed = await before;
+    const onTheirWay: Promise<Amount>[] = [];
+    const isEnough = () => this.#stopping || (bytes <= 0 && files <= 0);
+    const settleFirst = async () => {
+      const missed = await onTheirWay.shift()!;
       bytes += missed.bytes;
       files += missed.files;
     };
     try {
       for (let after = "";;) {
-        if (this.#stopping || (bytes <= 0 && files <= 0)) await settle(Promise.resolve(NOTHING));
-        if (this.#stopping || (bytes <= 0 && files <= 0)) return;
+        while (isEnough() && onTheirWay.length > 0) await settleFirst();
+        if (isEnough()) return;
         const page = await manifest.coldestAfter(after);
         manifest.preload(page.map(({ path }) => path));
         const chosen = this.#choose(page, bytes, files);
@@ -256,12 +214,16 @@ export class Evictor {
         if (chosen.files.length > 0) {
           bytes -= chosen.files.reduce((sum, { size }) => sum + size, 0);
           files -= chosen.files.length;
-          // The next batch is leased while this one is being let go.
-          await settle(this.#evict(chosen.files));
+          const evicted = this.#batches.evict(chosen.files);
+          evicted.catch(() => {}); // thrown when it is waited for
+          onTheirWay.push(evicted);
+          if (onTheirWay.length === BATCHES) await settleFirst();
         } else if (after === "") break;
       }
+      while (onTheirWay.length > 0) await settleFirst();
     } finally {
-      await onItsWay;
+      // One failed: the others still come to their end.
+      await Promise.allSettled(onTheirWay);
     }
     if (this.#stopping) return;
     this.#retryAtMs = Date.now() + RETRY_MS;
@@ -303,7 +265,7 @@ export class Evictor {
   }
 
   /**
-   * Begins the eviction of a file that may go; {@link #evict} ends it.
+   * Begins the eviction of a file that may go; {@link EvictBatches.evict} ends it.
    * @param found What was found just now: of neighbours the directory is looked at once.
    */
   #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
@@ -330,132 +292,4 @@ export class Evictor {
     intake.changed(path, record.row.size);
     return "unverified";
   }
-
-  /** Returns how much of it stayed. */
-  async #evict(files: readonly Chosen[]): Promise<Amount> {
-    const { manifest, metrics, feed, activity, intake, identities } = this.#parts;
-    const begun = performance.now();
-    let settled = false;
-    try {
-      await manifest.commit();
-      const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
-      await Promise.all([intake.barrier(), pause(GRACE_MS)]);
-      const checked = await batch.check();
-      // From here to finish no event can be taken in between the decision and its record.
-      // What p4d has replaced, and then removed, is not put back: it would be there again.
-      const letGo = files.map(({ eviction, dir }, i) =>
-        checked[i] === "taken" && (!eviction.touched || eviction.isGone) &&
-        identities.remember(dir)
-      );
-      let evictedFiles = 0, evictedBytes = 0;
-      for (const [i, file] of files.entries()) {
-        if (!letGo[i]) continue;
-        manifest.set(file.path, null);
-        manifest.removeTrash(file.trashId);
-        evictedFiles++;
-        evictedBytes += file.size;
-      }
-      if (evictedFiles > 0 && !await this.#isDurable()) {
-        this.#takeBack(files, letGo);
-        evictedFiles = evictedBytes = 0;
-      }
-      const outcomes = await batch.finish(letGo);
-      settled = true;
-      for (const [i, file] of files.entries()) {
-        if (!letGo[i]) this.#kept(file, outcomes[i]!);
-        else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
-        // A new file came to the path after the decision, and may have gone again.
-        else if (file.eviction.touched) this.#recordTouched(file);
-        else feed.note("evicted", file.path, { bytes: file.size });
-      }
-      metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
-      const bytes = files.reduce((sum, { size }) => sum + size, 0);
-      return { files: files.length - evictedFiles, bytes: bytes - evictedBytes };
-    } finally {
-      for (const file of files) {
-        activity.evictions.delete(file.path);
-        if (!settled && file.eviction.touched) this.#recordTouched(file);
-        file.end();
-      }
-    }
-  }
-
-  /** Commits what was decided; false when that takes so long that openers must not wait for it. */
-  async #isDurable(): Promise<boolean> {
-    let timer = 0;
-    const late = new Promise<false>((resolve) => timer = setTimeout(resolve, COMMIT_MS, false));
-    const done = await Promise.race([this.#parts.manifest.commit().then(() => true), late]);
-    clearTimeout(timer);
-    return done;
-  }
-
-  /**
-   * Nothing is let go after all. Should the commit still succeed, a crash before the next one leaves the
-   * files at their paths and unknown: the scan uploads them again.
-   */
-  #takeBack(files: readonly Chosen[], letGo: boolean[]): void {
-    const { manifest } = this.#parts;
-    for (const [i, { path, record }] of files.entries()) {
-      // A record there is of a newer file, whose event came meanwhile.
-      if (letGo[i] && manifest.get(path) === null) manifest.set(path, record);
-      letGo[i] = false;
-    }
-  }
-
-  /** The file stays: records why, so that it is not the first candidate again at once. */
-  #kept(file: Chosen, outcome: EvictionOutcome): void {
-    const { manifest, intake, log, nowSeconds, files } = this.#parts;
-    const { path, trashId } = file;
-    if (outcome === "conflict") this.#keepConflict(file);
-    manifest.removeTrash(trashId);
-    const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
-    this.#parts.engineMetrics.evictionSkipped(reason);
-    if (file.eviction.touched) return this.#recordTouched(file);
-    const record = manifest.get(path);
-    if (record === null || record.row.state !== CLEAN) return;
-    const there = files.stat(path);
-    // Gone: its event is on its way, and records that.
-    if (there === null) return;
-    if (outcome === "changed") {
-      intake.changed(path, there.size);
-    } else {
-      if (outcome === "failed" || outcome === "denied") {
-        log.warning(`Cannot evict ${displayPath(path)}: ${outcome}`);
-      }
-      manifest.set(path, accessed(record, nowSeconds()));
-    }
-  }
-
-  /** Opened after it was let go: it is back at its path, unrecorded. */
-  #cameBack(file: Chosen, outcome: EvictionOutcome): void {
-    if (outcome === "conflict") this.#keepConflict(file);
-    this.#recordTouched(file);
-  }
-
-  /** Its path was taken by a newer file: its content is kept aside. */
-  #keepConflict({ path, trashId }: Chosen): void {
-    const kept = conflictName(trashId, path);
-    this.#parts.files.rename(`${TRASH_DIR}/${trashId}`, `${CONFLICTS_DIR}/${kept}`);
-    this.#parts.log.warning(
-      `${displayPath(path)} was written anew while it was evicted; ` +
-        `its earlier content is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
-    );
-  }
-
-  /** An event came for the path during the eviction: what is there now is what counts. */
-  #recordTouched({ path, eviction }: Chosen): void {
-    const { files, intake, activity } = this.#parts;
-    activity.evictions.delete(path);
-    const there = files.stat(path);
-    if (there !== null) intake.changed(path, there.size);
-    else if (eviction.isGone) intake.removed(path);
-    else intake.gone(path);
-    if (eviction.path === path) return;
-    const moved = files.stat(eviction.path);
-    if (moved !== null) intake.changed(eviction.path, moved.size);
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

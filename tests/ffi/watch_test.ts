@@ -185,7 +185,7 @@ watchTest(
   "what others write among many renames of our own is told, and barriers come",
   async (depot) => {
     const expected: string[] = [], found: string[] = [];
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 5; round++) {
       const ours = async () => {
         for (let i = 0; i < 200; i++) {
           Deno.writeTextFileSync(`${depot.dir}/own`, "x");

@@ -21,7 +21,7 @@ export interface PlantedBug {
   readonly edits: readonly Edit[];
 }
 
-const EVICTOR = "src/cache/evictor.ts";
+const EVICT_BATCH = "src/cache/evict_batch.ts";
 const FETCH = "src/cache/object_fetch.ts";
 const GARBAGE = "src/cache/garbage.ts";
 const IDENTITIES = "src/cache/directory_identities.ts";
@@ -112,7 +112,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "",
   ], [KERNEL_EVICTION, "else if (now.nlink !== 1) outcomes", "else if (false) outcomes"]),
   bug("events during an eviction are ignored", [
-    EVICTOR,
+    EVICT_BATCH,
     'checked[i] === "taken" && (!eviction.touched || eviction.isGone)',
     'checked[i] === "taken"',
   ]),
@@ -158,7 +158,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "    if (!isRemoved && manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
   ]),
   bug("an eviction leaves a tombstone", [
-    EVICTOR,
+    EVICT_BATCH,
     "        manifest.set(file.path, null);\n",
     "        manifest.set(file.path, null);\n" +
     "        manifest.setTombstone(file.path, { deletedAtSeconds: 1, collected: false });\n",

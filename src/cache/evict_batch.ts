@@ -1,0 +1,209 @@
+/**
+ * Carries out the eviction of a batch of chosen files, never losing a byte that is only local (P1).
+ *
+ * One batch of files goes through these steps (the kernel's side: `shim/helper/evict.h`):
+ *
+ *   1. trash entries for the batch, durable                     crash: nothing moved yet
+ *   2. write lease, same version, rename into the trash         crash: entry → put back at start
+ *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
+ *   4. lease whole, version same, no event came → let go; else put back
+ *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
+ *   6. unlink, or put back over nothing; leases dropped
+ *   7. trash entries of the others removed
+ *
+ * Batches overlap. Nothing is shared between two of them but the manifest and the barrier: a path is in
+ * one batch at most (`activity.evictions`), each has its leases, its trash names and its own grace, and a
+ * commit that two of them wait for ends after the changes of both.
+ *
+ * @module
+ */
+
+import type { EvictionCandidate, EvictionOutcome } from "../../ffi/evict.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
+import type { Logger } from "@logtape/logtape";
+import type { Manifest } from "../manifest/manifest.ts";
+import { CLEAN } from "../manifest/schema.ts";
+import { accessed, type FileRecord } from "../manifest/transitions.ts";
+import type { EngineMetrics } from "../observe/engine_metrics.ts";
+import type { EventFeed } from "../observe/event_feed.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Activity, Eviction } from "./activity.ts";
+import { type DepotPath, displayPath } from "./depot_path.ts";
+import type { DirectoryIdentities, Found } from "./directory_identities.ts";
+import type { Intake } from "./intake.ts";
+import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
+
+/** Least time between lease and second look: what an opener needs from lookup to lease check, ms. */
+const GRACE_MS = 2;
+
+/** Longest wait for a commit while files are in the trash, ms: whoever opens one waits too. */
+const COMMIT_MS = 5000;
+
+/** Parts it works on. */
+export interface EvictBatchesParts {
+  readonly files: DepotFiles;
+  readonly manifest: Manifest;
+  readonly activity: Activity;
+  readonly intake: Intake;
+  readonly identities: Pick<DirectoryIdentities, "remember">;
+  readonly metrics: Metrics;
+  readonly feed: EventFeed;
+  readonly engineMetrics: EngineMetrics;
+  readonly log: Logger;
+  readonly nowSeconds: () => number;
+}
+
+/** So many bytes in so many files. */
+export interface Amount {
+  readonly bytes: number;
+  readonly files: number;
+}
+
+/** A file that may go: its trash entry is staged, and it is noted in `activity`. */
+export interface Chosen extends EvictionCandidate {
+  readonly path: DepotPath;
+  readonly record: FileRecord;
+  readonly eviction: Eviction;
+  readonly dir: Found;
+  readonly end: () => void;
+}
+
+/** See the module's description. */
+export class EvictBatches {
+  readonly #parts: EvictBatchesParts;
+
+  constructor(parts: EvictBatchesParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Evicts them, as far as each may go. Several batches may be on their way at once.
+   * @returns How much of it stayed.
+   */
+  async evict(files: readonly Chosen[]): Promise<Amount> {
+    const { manifest, metrics, feed, activity, intake, identities } = this.#parts;
+    const begun = performance.now();
+    let settled = false;
+    try {
+      await manifest.commit();
+      const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
+      await Promise.all([intake.barrier(), pause(GRACE_MS)]);
+      const checked = await batch.check();
+      // From here to finish no event can be taken in between the decision and its record.
+      // What p4d has replaced, and then removed, is not put back: it would be there again.
+      const letGo = files.map(({ eviction, dir }, i) =>
+        checked[i] === "taken" && (!eviction.touched || eviction.isGone) &&
+        identities.remember(dir)
+      );
+      let evictedFiles = 0, evictedBytes = 0;
+      for (const [i, file] of files.entries()) {
+        if (!letGo[i]) continue;
+        manifest.set(file.path, null);
+        manifest.removeTrash(file.trashId);
+        evictedFiles++;
+        evictedBytes += file.size;
+      }
+      if (evictedFiles > 0 && !await this.#isDurable()) {
+        this.#takeBack(files, letGo);
+        evictedFiles = evictedBytes = 0;
+      }
+      const outcomes = await batch.finish(letGo);
+      settled = true;
+      for (const [i, file] of files.entries()) {
+        if (!letGo[i]) this.#kept(file, outcomes[i]!);
+        else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
+        // A new file came to the path after the decision, and may have gone again.
+        else if (file.eviction.touched) this.#recordTouched(file);
+        else feed.note("evicted", file.path, { bytes: file.size });
+      }
+      metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
+      const bytes = files.reduce((sum, { size }) => sum + size, 0);
+      return { files: files.length - evictedFiles, bytes: bytes - evictedBytes };
+    } finally {
+      for (const file of files) {
+        activity.evictions.delete(file.path);
+        if (!settled && file.eviction.touched) this.#recordTouched(file);
+        file.end();
+      }
+    }
+  }
+
+  /** Commits what was decided; false when that takes so long that openers must not wait for it. */
+  async #isDurable(): Promise<boolean> {
+    let timer = 0;
+    const late = new Promise<false>((resolve) => timer = setTimeout(resolve, COMMIT_MS, false));
+    const done = await Promise.race([this.#parts.manifest.commit().then(() => true), late]);
+    clearTimeout(timer);
+    return done;
+  }
+
+  /**
+   * Nothing is let go after all. Should the commit still succeed, a crash before the next one leaves the
+   * files at their paths and unknown: the scan uploads them again.
+   */
+  #takeBack(files: readonly Chosen[], letGo: boolean[]): void {
+    const { manifest } = this.#parts;
+    for (const [i, { path, record }] of files.entries()) {
+      // A record there is of a newer file, whose event came meanwhile.
+      if (letGo[i] && manifest.get(path) === null) manifest.set(path, record);
+      letGo[i] = false;
+    }
+  }
+
+  /** The file stays: records why, so that it is not the first candidate again at once. */
+  #kept(file: Chosen, outcome: EvictionOutcome): void {
+    const { manifest, intake, log, nowSeconds, files } = this.#parts;
+    const { path, trashId } = file;
+    if (outcome === "conflict") this.#keepConflict(file);
+    manifest.removeTrash(trashId);
+    const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
+    this.#parts.engineMetrics.evictionSkipped(reason);
+    if (file.eviction.touched) return this.#recordTouched(file);
+    const record = manifest.get(path);
+    if (record === null || record.row.state !== CLEAN) return;
+    const there = files.stat(path);
+    // Gone: its event is on its way, and records that.
+    if (there === null) return;
+    if (outcome === "changed") {
+      intake.changed(path, there.size);
+    } else {
+      if (outcome === "failed" || outcome === "denied") {
+        log.warning(`Cannot evict ${displayPath(path)}: ${outcome}`);
+      }
+      manifest.set(path, accessed(record, nowSeconds()));
+    }
+  }
+
+  /** Opened after it was let go: it is back at its path, unrecorded. */
+  #cameBack(file: Chosen, outcome: EvictionOutcome): void {
+    if (outcome === "conflict") this.#keepConflict(file);
+    this.#recordTouched(file);
+  }
+
+  /** Its path was taken by a newer file: its content is kept aside. */
+  #keepConflict({ path, trashId }: Chosen): void {
+    const kept = conflictName(trashId, path);
+    this.#parts.files.rename(`${TRASH_DIR}/${trashId}`, `${CONFLICTS_DIR}/${kept}`);
+    this.#parts.log.warning(
+      `${displayPath(path)} was written anew while it was evicted; ` +
+        `its earlier content is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
+    );
+  }
+
+  /** An event came for the path during the eviction: what is there now is what counts. */
+  #recordTouched({ path, eviction }: Chosen): void {
+    const { files, intake, activity } = this.#parts;
+    activity.evictions.delete(path);
+    const there = files.stat(path);
+    if (there !== null) intake.changed(path, there.size);
+    else if (eviction.isGone) intake.removed(path);
+    else intake.gone(path);
+    if (eviction.path === path) return;
+    const moved = files.stat(eviction.path);
+    if (moved !== null) intake.changed(eviction.path, moved.size);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -12,6 +12,21 @@ export function changed(doing: string): StorageError {
   return new StorageError("corrupt", `Cannot ${doing}: it changed while it was read`);
 }
 
+/**
+ * The part, where it is of the version that was asked for: some servers do not know the condition, and
+ * answer with what they have.
+ * @param ifMatch The version's tag; missing: any.
+ * @throws StorageError corrupt
+ */
+export function partOfVersion(
+  part: ObjectPart | null,
+  ifMatch: string | undefined,
+  doing: string,
+): ObjectPart {
+  if (part !== null && (ifMatch === undefined || part.info.etag === ifMatch)) return part;
+  throw changed(doing);
+}
+
 /** The header that asks for a range. */
 export function rangeHeader(offset: number, length: number): [string, string] {
   return ["range", `bytes=${offset}-${offset + length - 1}`];

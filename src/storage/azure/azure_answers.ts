@@ -8,6 +8,7 @@
 
 import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
+import { rangeHeader } from "../http_range.ts";
 import {
   metadataEntries,
   readMetadata,
@@ -62,4 +63,9 @@ export function infoOf(answer: HttpAnswer, size: number, doing: string): ObjectI
 
 function headerOf(name: string): string {
   return "x-ms-meta-p4cache_" + name.replaceAll("-", "_");
+}
+
+/** The header that asks for a range; the service prefers it to `range`. */
+export function msRange(offset: number, length: number): [string, string] {
+  return ["x-ms-range", rangeHeader(offset, length)[1]];
 }

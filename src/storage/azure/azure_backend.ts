@@ -19,12 +19,12 @@ import {
   StorageError,
 } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { changed, partOf, sizeOf } from "../http_range.ts";
+import { partOf, partOfVersion, sizeOf } from "../http_range.ts";
 import { readContent } from "../operation.ts";
 import { keyFromText } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
 import type { StoredMetadata } from "../stored_metadata.ts";
-import { etagOf, infoOf, metadataHeaders } from "./azure_answers.ts";
+import { etagOf, infoOf, metadataHeaders, msRange } from "./azure_answers.ts";
 import { putBlocks } from "./azure_blocks.ts";
 import { copyBlob } from "./azure_copy.ts";
 import { AzureListing } from "./azure_listing.ts";
@@ -147,8 +147,7 @@ export class AzureBackend implements Backend {
     const doing = this.#doing("read", path);
     const condition: [string, string][] = ifMatch === undefined ? [] : [["if-match", ifMatch]];
     const part = await this.#read(path, offset, length, condition, doing, signal);
-    if (part !== null && (ifMatch === undefined || part.info.etag === ifMatch)) return part;
-    throw changed(doing);
+    return partOfVersion(part, ifMatch, doing);
   }
 
   async getIfChanged(
@@ -229,7 +228,7 @@ export class AzureBackend implements Backend {
     const answer = await this.#requests.send({
       method: "GET",
       blob: this.#name(path, doing),
-      headers: [["x-ms-range", `bytes=${offset}-${offset + length - 1}`], ...condition],
+      headers: [msRange(offset, length), ...condition],
       doing,
       signal,
       expects: [304, 416],

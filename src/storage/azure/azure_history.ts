@@ -7,34 +7,23 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
-import { type ObjectInfo, type ObjectPart, StorageError } from "../backend.ts";
-import type { History, ObjectVersion } from "../history.ts";
-import { partOf, sizeOf } from "../http_range.ts";
+import type { DepotPath } from "../../cache/depot_path.ts";
+import { StorageError } from "../backend.ts";
+import { BucketHistory, type VersionRequests } from "../bucket_history.ts";
+import type { ObjectVersion } from "../history.ts";
+import { sizeOf } from "../http_range.ts";
 import { ESCAPED_DIR, keyFromText } from "../object_keys.ts";
 import { isProbeObject } from "../probe.ts";
-import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
-import { infoOf } from "./azure_answers.ts";
+import { xmlElements, xmlText } from "../xml.ts";
+import { infoOf, msRange } from "./azure_answers.ts";
+import { listingPage } from "./azure_listing.ts";
 import { escapeStart, isPlainName, isPlainStart, nameOfPath, pathOfName } from "./azure_names.ts";
 import type { AzureRequests } from "./azure_requests.ts";
 
 /** See the module. */
-export class AzureHistory implements History {
-  readonly label: string;
-  readonly #requests: AzureRequests;
-  readonly #prefix: string;
-  readonly #close: () => Promise<void>;
-
-  /** @param prefix One character per byte, without slashes at its ends. */
-  constructor(requests: AzureRequests, prefix: string, label: string, close: () => Promise<void>) {
-    this.#requests = requests;
-    this.#prefix = prefix;
-    this.label = label;
-    this.#close = close;
-  }
-
+export class AzureHistory extends BucketHistory<AzureRequests> {
   async *versions(prefix: string, signal: AbortSignal): AsyncIterable<ObjectVersion> {
-    const under = this.#prefix === "" ? "" : this.#prefix + "/";
+    const under = this.prefix === "" ? "" : this.prefix + "/";
     let plain = prefix;
     while (!isPlainStart(plain)) plain = plain.slice(0, -1);
     for (
@@ -49,36 +38,30 @@ export class AzureHistory implements History {
     }
   }
 
-  async read(
+  protected requestsFor(
     path: DepotPath,
     version: string,
-    offset: number,
-    length: number,
+    doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectPart> {
-    const doing = `read ${displayPath(path)} in ${this.label}`;
+  ): VersionRequests {
     const request = {
-      blob: nameOfPath(this.#prefix, path),
+      blob: nameOfPath(this.prefix, path),
       query: { versionid: keyFromText(version) },
       doing,
       signal,
     };
-    const head = async (): Promise<ObjectInfo> => {
-      const answer = await this.#requests.send({ ...request, method: "HEAD" });
-      await answer.cancel();
-      return infoOf(answer, sizeOf(answer, doing), doing);
+    return {
+      infoOf,
+      range: (offset, length) => {
+        const headers = [msRange(offset, length)];
+        return this.requests.send({ ...request, method: "GET", headers, expects: [416] });
+      },
+      head: async () => {
+        const answer = await this.requests.send({ ...request, method: "HEAD" });
+        await answer.cancel();
+        return infoOf(answer, sizeOf(answer, doing), doing);
+      },
     };
-    const answer = await this.#requests.send({
-      ...request,
-      method: "GET",
-      headers: [["x-ms-range", `bytes=${offset}-${offset + length - 1}`]],
-      expects: [416],
-    });
-    return (await partOf(answer, { offset, length, doing, infoOf, head }))!;
-  }
-
-  close(): Promise<void> {
-    return this.#close();
   }
 
   async *#list(prefix: string, signal: AbortSignal): AsyncIterable<ObjectVersion> {
@@ -93,23 +76,8 @@ export class AzureHistory implements History {
       return [...gone, ...group];
     };
     for (let marker = "";;) {
-      const answer = await this.#requests.send({
-        method: "GET",
-        blob: null,
-        query: {
-          restype: "container",
-          comp: "list",
-          include: "versions",
-          prefix,
-          ...(marker === "" ? {} : { marker }),
-        },
-        doing,
-        signal,
-      });
-      const page = await answer.text();
-      if (!xmlRootIs(page, "EnumerationResults") || !page.includes("</EnumerationResults>")) {
-        throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
-      }
+      const query = { include: "versions", prefix };
+      const page = await listingPage(this.requests, query, marker, doing, signal);
       for (const xml of xmlElements(page, "Blob")) {
         const version = this.#version(xml, doing);
         if (version === null) continue;
@@ -138,7 +106,7 @@ export class AzureHistory implements History {
         `Cannot ${doing}: an entry has no version; turn on blob versioning of the account`,
       );
     }
-    const path = pathOfName(this.#prefix, keyFromText(name));
+    const path = pathOfName(this.prefix, keyFromText(name));
     return path === null ? null : { path, version, size: Number(size), storedMs, isDeleted: false };
   }
 }

@@ -93,25 +93,7 @@ export class AzureListing {
     signal: AbortSignal,
   ): AsyncIterable<{ marker: string; objects: ListedObject[] }> {
     for (;;) {
-      const answer = await this.#requests.send({
-        method: "GET",
-        blob: null,
-        query: {
-          restype: "container",
-          comp: "list",
-          prefix,
-          ...(marker === "" ? {} : { marker }),
-        },
-        doing: this.#doing,
-        signal,
-      });
-      const page = await answer.text();
-      if (!xmlRootIs(page, "EnumerationResults") || !page.includes("</EnumerationResults>")) {
-        throw new StorageError(
-          "transient",
-          `Cannot ${this.#doing}: the answer is no whole listing`,
-        );
-      }
+      const page = await listingPage(this.#requests, { prefix }, marker, this.#doing, signal);
       const objects: ListedObject[] = [];
       for (const element of xmlElements(page, "Blob")) {
         const object = this.#object(element);
@@ -151,6 +133,30 @@ export class AzureListing {
         "account without hierarchical namespace",
     );
   }
+}
+
+/**
+ * One page of a container's listing ("List Blobs").
+ * @param marker Leads to it; "" to the first.
+ * @throws StorageError transient when it did not come whole
+ */
+export async function listingPage(
+  requests: AzureRequests,
+  query: Readonly<Record<string, string>>,
+  marker: string,
+  doing: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const answer = await requests.send({
+    method: "GET",
+    blob: null,
+    query: { restype: "container", comp: "list", ...query, ...(marker === "" ? {} : { marker }) },
+    doing,
+    signal,
+  });
+  const page = await answer.text();
+  if (xmlRootIs(page, "EnumerationResults") && page.includes("</EnumerationResults>")) return page;
+  throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
 }
 
 function lastFirst(a: ListedObject, b: ListedObject): number {

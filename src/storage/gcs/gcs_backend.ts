@@ -21,7 +21,7 @@ import {
   type PutCondition,
   StorageError,
 } from "../backend.ts";
-import { changed, partOf, rangeHeader } from "../http_range.ts";
+import { partOf, partOfVersion, rangeHeader } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
@@ -135,9 +135,7 @@ export class GcsBackend implements Backend {
       ? [["x-goog-if-generation-match", ifMatch]]
       : [];
     const part = await this.#read(path, offset, length, condition, doing, signal);
-    // Servers that do not know the condition answer with what they have.
-    if (part !== null && (ifMatch === undefined || part.info.etag === ifMatch)) return part;
-    throw changed(doing);
+    return partOfVersion(part, ifMatch, doing);
   }
 
   async getIfChanged(

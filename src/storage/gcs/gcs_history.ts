@@ -4,42 +4,30 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
-import { type ObjectPart, StorageError } from "../backend.ts";
-import { type History, type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";
-import { partOf, rangeHeader } from "../http_range.ts";
+import type { DepotPath } from "../../cache/depot_path.ts";
+import { StorageError } from "../backend.ts";
+import { BucketHistory, type VersionRequests } from "../bucket_history.ts";
+import { type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";
+import { rangeHeader } from "../http_range.ts";
 import { keyFromText, keyOfPath } from "../object_keys.ts";
-import { checkResource, infoOfHeaders, infoOfResource } from "./gcs_objects.ts";
+import { parsePage } from "./gcs_listing.ts";
+import { infoOfHeaders, infoOfResource, parseResource } from "./gcs_objects.ts";
 import type { GcsRequests } from "./gcs_requests.ts";
 
 /** See the module. */
-export class GcsHistory implements History {
-  readonly label: string;
-  readonly #requests: GcsRequests;
-  readonly #prefix: string;
-  readonly #close: () => Promise<void>;
-
-  /** @param prefix One character per byte, without slashes at its ends. */
-  constructor(requests: GcsRequests, prefix: string, label: string, close: () => Promise<void>) {
-    this.#requests = requests;
-    this.#prefix = prefix;
-    this.label = label;
-    this.#close = close;
-  }
-
+export class GcsHistory extends BucketHistory<GcsRequests> {
   versions(prefix: string, signal: AbortSignal): AsyncIterable<ObjectVersion> {
-    return versionsByPath((start) => this.#list(start, signal), this.#prefix, prefix);
+    return versionsByPath((start) => this.#list(start, signal), this.prefix, prefix);
   }
 
-  async read(
+  protected requestsFor(
     path: DepotPath,
     version: string,
-    offset: number,
-    length: number,
+    doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectPart> {
-    const doing = `read ${displayPath(path)} in ${this.label}`;
-    const key = keyOfPath(this.#prefix, path);
+  ): VersionRequests {
+    const { paths } = this.requests;
+    const key = keyOfPath(this.prefix, path);
     const request = {
       method: "GET",
       query: { generation: version },
@@ -47,22 +35,17 @@ export class GcsHistory implements History {
       doing,
       signal,
     } as const;
-    const answer = await this.#requests.send({
-      ...request,
-      path: this.#requests.paths.media(key),
-      headers: [rangeHeader(offset, length)],
-      expects: [416],
-    });
-    const head = async () => {
-      const path = this.#requests.paths.object(key);
-      const resource = await (await this.#requests.send({ ...request, path })).text();
-      return infoOfResource(checkResource(JSON.parse(resource)), doing);
+    return {
+      infoOf: infoOfHeaders,
+      range: (offset, length) => {
+        const headers = [rangeHeader(offset, length)];
+        return this.requests.send({ ...request, path: paths.media(key), headers, expects: [416] });
+      },
+      head: async () => {
+        const answer = await this.requests.send({ ...request, path: paths.object(key) });
+        return infoOfResource(parseResource(await answer.text(), doing), doing);
+      },
     };
-    return (await partOf(answer, { offset, length, doing, infoOf: infoOfHeaders, head }))!;
-  }
-
-  close(): Promise<void> {
-    return this.#close();
   }
 
   async *#list(prefix: string, signal: AbortSignal): AsyncIterable<KeyVersion> {
@@ -74,15 +57,15 @@ export class GcsHistory implements History {
     };
     let group: Generation[] = [];
     for (;;) {
-      const answer = await this.#requests.send({
+      const answer = await this.requests.send({
         method: "GET",
-        path: this.#requests.paths.objects,
+        path: this.requests.paths.objects,
         query,
         permission: "storage.objects.list",
         doing,
         signal,
       });
-      const page = parsePage(await answer.text(), doing);
+      const page = parsePage<Generation>(await answer.text(), doing);
       for (const item of page.items ?? []) {
         if (group.length > 0 && group[0]!.name !== item.name) {
           yield* newestFirst(group, doing);
@@ -105,21 +88,6 @@ interface Generation {
   readonly timeCreated?: string;
   /** When it was replaced or deleted. */
   readonly timeDeleted?: string;
-}
-
-interface Page {
-  readonly items?: readonly Generation[];
-  readonly nextPageToken?: string;
-}
-
-function parsePage(text: string, doing: string): Page {
-  try {
-    const page = JSON.parse(text);
-    if (page?.kind === "storage#objects" && Array.isArray(page.items ?? [])) return page;
-  } catch {
-    // A page that was cut, or a proxy's.
-  }
-  throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
 }
 
 /**

@@ -35,20 +35,21 @@ export async function* listKeys(
       doing,
       signal,
     });
-    const page = parsePage(await answer.text(), doing);
+    const page = parsePage<Record<string, unknown>>(await answer.text(), doing);
     for (const item of page.items ?? []) yield listedKey(item, doing);
     if (!page.nextPageToken) return;
     query.pageToken = keyFromText(page.nextPageToken);
   }
 }
 
-/** A page as it comes; nothing in it is sure. */
-interface Page {
-  readonly items?: readonly Record<string, unknown>[];
+/** A page as it comes; nothing in its items is sure. */
+interface Page<Item> {
+  readonly items?: readonly Item[];
   readonly nextPageToken?: string;
 }
 
-function parsePage(text: string, doing: string): Page {
+/** @throws StorageError transient when it did not come whole */
+export function parsePage<Item>(text: string, doing: string): Page<Item> {
   try {
     const page = JSON.parse(text);
     if (page?.kind === "storage#objects" && Array.isArray(page.items ?? [])) return page;

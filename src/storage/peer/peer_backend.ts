@@ -23,7 +23,7 @@ import {
   type Limits,
   retryAfterMs,
 } from "../http_exchange.ts";
-import { changed, partOf, rangeHeader, sizeOf } from "../http_range.ts";
+import { changed, partOf, partOfVersion, rangeHeader, sizeOf } from "../http_range.ts";
 import { escapePath, unescapePath, uriEncode } from "../object_keys.ts";
 import { readMetadata } from "../stored_metadata.ts";
 import {
@@ -106,8 +106,7 @@ export class PeerBackend implements Backend {
       : [[IF_TAG, uriEncode(ifMatch, false)]];
     const doing = this.#doing("read", path);
     const part = await this.#read(path, offset, length, condition, doing, signal);
-    if (part !== null && (ifMatch === undefined || part.info.etag === ifMatch)) return part;
-    throw changed(doing);
+    return partOfVersion(part, ifMatch, doing);
   }
 
   getIfChanged(

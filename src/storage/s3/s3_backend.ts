@@ -26,7 +26,7 @@ import {
   StorageError,
 } from "../backend.ts";
 import { hex, sliceDigest } from "../content_digest.ts";
-import { changed, partOf, rangeHeader, sizeOf } from "../http_range.ts";
+import { partOf, partOfVersion, rangeHeader, sizeOf } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
 import { readContent } from "../operation.ts";
@@ -143,11 +143,7 @@ export class S3Backend implements Backend {
     const doing = this.#doing("read", path);
     const condition: [string, string][] = ifMatch === undefined ? [] : [["if-match", ifMatch]];
     const part = await this.#read(path, offset, length, condition, doing, signal);
-    // Servers that do not know the condition answer with what they have.
-    if (part === null || (ifMatch !== undefined && part.info.etag !== ifMatch)) {
-      throw changed(doing);
-    }
-    return part;
+    return partOfVersion(part, ifMatch, doing);
   }
 
   async getIfChanged(

@@ -5,67 +5,48 @@
  */
 
 import type { DepotPath } from "../../cache/depot_path.ts";
-import { displayPath } from "../../cache/depot_path.ts";
-import { type ObjectInfo, type ObjectPart, StorageError } from "../backend.ts";
-import { type History, type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";
-import { partOf, rangeHeader, sizeOf } from "../http_range.ts";
+import { StorageError } from "../backend.ts";
+import { BucketHistory, type VersionRequests } from "../bucket_history.ts";
+import { type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";
+import { rangeHeader, sizeOf } from "../http_range.ts";
 import { keyFromText, keyOfPath } from "../object_keys.ts";
-import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
+import { xmlElements, xmlText } from "../xml.ts";
 import { infoOf } from "./s3_answers.ts";
-import { decodedKey } from "./s3_listing.ts";
+import { decodedKey, listingPage } from "./s3_listing.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
 /** See the module. */
-export class S3History implements History {
-  readonly label: string;
-  readonly #requests: S3Requests;
-  readonly #prefix: string;
-  readonly #close: () => Promise<void>;
-
-  /** @param prefix One character per byte, without slashes at its ends. */
-  constructor(requests: S3Requests, prefix: string, label: string, close: () => Promise<void>) {
-    this.#requests = requests;
-    this.#prefix = prefix;
-    this.label = label;
-    this.#close = close;
-  }
-
+export class S3History extends BucketHistory<S3Requests> {
   versions(prefix: string, signal: AbortSignal): AsyncIterable<ObjectVersion> {
-    return versionsByPath((start) => this.#list(start, signal), this.#prefix, prefix);
+    return versionsByPath((start) => this.#list(start, signal), this.prefix, prefix);
   }
 
-  async read(
+  protected requestsFor(
     path: DepotPath,
     version: string,
-    offset: number,
-    length: number,
+    doing: string,
     signal: AbortSignal,
-  ): Promise<ObjectPart> {
-    const doing = `read ${displayPath(path)} in ${this.label}`;
+  ): VersionRequests {
     const request = {
-      key: keyOfPath(this.#prefix, path),
+      key: keyOfPath(this.prefix, path),
       query: { versionId: keyFromText(version) },
       payloadDigest: EMPTY_DIGEST,
       doing,
       signal,
     };
-    const head = async (): Promise<ObjectInfo> => {
-      const answer = await this.#requests.send({ ...request, method: "HEAD" });
-      await answer.cancel();
-      return infoOf(answer, sizeOf(answer, doing), doing);
+    return {
+      infoOf,
+      range: (offset, length) => {
+        const headers = [rangeHeader(offset, length)];
+        return this.requests.send({ ...request, method: "GET", headers, expects: [416] });
+      },
+      head: async () => {
+        const answer = await this.requests.send({ ...request, method: "HEAD" });
+        await answer.cancel();
+        return infoOf(answer, sizeOf(answer, doing), doing);
+      },
     };
-    const answer = await this.#requests.send({
-      ...request,
-      method: "GET",
-      headers: [rangeHeader(offset, length)],
-      expects: [416],
-    });
-    return (await partOf(answer, { offset, length, doing, infoOf, head }))!;
-  }
-
-  close(): Promise<void> {
-    return this.#close();
   }
 
   /** A page's versions and deletions come apart on some servers: sorted before they are told. */
@@ -74,18 +55,7 @@ export class S3History implements History {
     let query: Record<string, string> = { versions: "", "encoding-type": "url", prefix };
     let kept: Found[] = [];
     for (;;) {
-      const answer = await this.#requests.send({
-        method: "GET",
-        key: null,
-        query,
-        payloadDigest: EMPTY_DIGEST,
-        doing,
-        signal,
-      });
-      const page = await answer.text();
-      if (!xmlRootIs(page, "ListVersionsResult") || !page.includes("</ListVersionsResult>")) {
-        throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
-      }
+      const page = await listingPage(this.requests, "ListVersionsResult", query, doing, signal);
       const isUrl = xmlText(page, "EncodingType") === "url";
       const found = [
         ...kept,

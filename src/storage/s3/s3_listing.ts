@@ -22,18 +22,7 @@ export async function* listKeys(
   let query: Record<string, string> = { "list-type": "2", "encoding-type": "url", prefix };
   if (start !== "") query["start-after"] = start;
   for (;;) {
-    const answer = await requests.send({
-      method: "GET",
-      key: null,
-      query,
-      payloadDigest: EMPTY_DIGEST,
-      doing,
-      signal,
-    });
-    const page = await answer.text();
-    if (!xmlRootIs(page, "ListBucketResult") || !page.includes("</ListBucketResult>")) {
-      throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
-    }
+    const page = await listingPage(requests, "ListBucketResult", query, doing, signal);
     const encoded = xmlText(page, "EncodingType") === "url";
     for (const element of xmlElements(page, "Contents")) yield listedKey(element, encoded, doing);
     if (xmlText(page, "IsTruncated") !== "true") return;
@@ -42,6 +31,24 @@ export async function* listKeys(
     query = { ...query, "continuation-token": keyFromText(token) };
     delete query["start-after"];
   }
+}
+
+/**
+ * One page of any listing of a bucket.
+ * @param root Name of the XML element that it is.
+ * @throws StorageError transient when it did not come whole
+ */
+export async function listingPage(
+  requests: S3Requests,
+  root: string,
+  query: Readonly<Record<string, string>>,
+  doing: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const request = { key: null, query, payloadDigest: EMPTY_DIGEST, doing, signal };
+  const page = await (await requests.send({ ...request, method: "GET" })).text();
+  if (xmlRootIs(page, root) && page.includes(`</${root}>`)) return page;
+  throw new StorageError("transient", `Cannot ${doing}: the answer is no whole listing`);
 }
 
 function listedKey(element: string, encoded: boolean, doing: string): ListedKey {

@@ -9,8 +9,8 @@
  */
 
 import { StorageError } from "../backend.ts";
-import { xmlElements, xmlRootIs, xmlText } from "../xml.ts";
-import { decodedKey } from "./s3_listing.ts";
+import { xmlElements, xmlText } from "../xml.ts";
+import { decodedKey, listingPage } from "./s3_listing.ts";
 import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 
@@ -32,18 +32,7 @@ export async function* listUploads(
 ): AsyncIterable<UnfinishedUpload> {
   let query: Record<string, string> = { uploads: "", "encoding-type": "url", prefix };
   for (;;) {
-    const answer = await requests.send({
-      method: "GET",
-      key: null,
-      query,
-      payloadDigest: EMPTY_DIGEST,
-      doing,
-      signal,
-    });
-    const page = await answer.text();
-    if (!xmlRootIs(page, "ListMultipartUploadsResult")) {
-      throw new StorageError("transient", `Cannot ${doing}: the answer is no listing`);
-    }
+    const page = await listingPage(requests, "ListMultipartUploadsResult", query, doing, signal);
     const encoded = xmlText(page, "EncodingType") === "url";
     for (const element of xmlElements(page, "Upload")) yield uploadOf(element, encoded, doing);
     if (xmlText(page, "IsTruncated") !== "true") return;

@@ -8,31 +8,19 @@ import { openAzure } from "../../../src/storage/azure/azure_open.ts";
 import { azureConfig } from "../azurite.ts";
 import { fails, paths } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
+import { IMPATIENT, PATIENT, withFaultServer } from "../fault_server.ts";
 
 const PATH = textPath("a/b,v");
-const LIMITS = { idleMs: 300, slowestBytesPerSecond: 1024 * 1024 };
 const LARGE = contentOf(someBytes(20 * 1024 * 1024));
 
 /** Runs a test against a server that answers each request with `answer`. */
-async function withServer(
+function withServer(
   answer: (request: Request, body: Uint8Array) => Response | Promise<Response>,
   test: (backend: Backend) => Promise<void>,
   changes: Partial<AzureConfig> = {},
+  limits = PATIENT,
 ): Promise<void> {
-  const stop = new AbortController();
-  const server = Deno.serve(
-    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
-    async (request) => await answer(request, await request.bytes()),
-  );
-  const endpoint = `http://127.0.0.1:${server.addr.port}`;
-  const backend = await openAzure(azureConfig(endpoint, changes), LIMITS);
-  try {
-    await test(backend);
-  } finally {
-    await backend.close();
-    stop.abort();
-    await server.finished;
-  }
+  return withFaultServer(answer, (origin) => openAzure(azureConfig(origin, changes), limits), test);
 }
 
 function refusal(status: number, code: string, detail = "", headers: Record<string, string> = {}) {
@@ -140,10 +128,15 @@ Deno.test("azure: a redirect is not followed", () =>
 Deno.test("azure: an answer that never comes is transient", async () => {
   let release = () => {};
   const held = new Promise<void>((resolve) => release = resolve);
-  await withServer(async () => (await held, new Response()), async (backend) => {
-    assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
-    release();
-  });
+  await withServer(
+    async () => (await held, new Response()),
+    async (backend) => {
+      assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
+      release();
+    },
+    {},
+    IMPATIENT,
+  );
 });
 
 Deno.test("azure: a page with status 200 is not taken for a blob", () =>

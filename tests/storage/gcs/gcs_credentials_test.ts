@@ -10,7 +10,8 @@ import { openHttpClient } from "../../../src/storage/http_client.ts";
 import { fails } from "../conformance.ts";
 import { never, textPath } from "../contents.ts";
 import { gcsConfig } from "../fake_gcs.ts";
-import { LIMITS, refusal } from "./fault_server.ts";
+import { IMPATIENT } from "../fault_server.ts";
+import { refusal } from "./gcs_faults.ts";
 
 const NOW = Date.now();
 
@@ -73,7 +74,7 @@ async function withBackend(
     client: http,
     tokens,
     userProject: null,
-    limits: LIMITS,
+    limits: IMPATIENT,
   });
   const options = { ...config, wholeBytes: 1, chunkBytes: 1, chunksInFlight: 1 };
   const backend = new GcsBackend(requests, options, close);

@@ -3,9 +3,12 @@
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { createHash } from "node:crypto";
 import type { Backend } from "../../../src/storage/backend.ts";
+import { openGcs } from "../../../src/storage/gcs/gcs_open.ts";
 import { fails, paths } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
-import { objectHeaders, refusal, type Seen, withRawServer, withServer } from "./fault_server.ts";
+import { gcsConfig } from "../fake_gcs.ts";
+import { IMPATIENT, PATIENT, withRawServer } from "../fault_server.ts";
+import { objectHeaders, refusal, type Seen, withServer } from "./gcs_faults.ts";
 
 const PATH = textPath("a/b,v");
 const MISSING = "No such object: depot-bucket/depot/a/b,v";
@@ -127,16 +130,22 @@ Deno.test("gcs: a body that is cut is transient", () =>
   withRawServer(
     "HTTP/1.1 206 Partial Content\r\nx-goog-generation: 1\r\nContent-Range: bytes 0-9/10\r\n" +
       "Content-Length: 10\r\n\r\nabc",
+    (origin) => openGcs(gcsConfig(origin), PATIENT),
     async (backend) => void await fails("transient", () => get(backend)),
   ));
 
 Deno.test("gcs: an answer that never comes is transient", async () => {
   let release = () => {};
   const held = new Promise<void>((resolve) => release = resolve);
-  await withServer(async () => (await held, new Response()), async (backend) => {
-    assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
-    release();
-  });
+  await withServer(
+    async () => (await held, new Response()),
+    async (backend) => {
+      assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
+      release();
+    },
+    {},
+    IMPATIENT,
+  );
 });
 
 Deno.test("gcs: a page with status 200 is not taken for an object", () =>

@@ -5,7 +5,7 @@ import { createHash } from "node:crypto";
 import { SLICE_BYTES } from "../../../src/storage/backend.ts";
 import { fails } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
-import { refusal, type Seen, withServer } from "./fault_server.ts";
+import { refusal, type Seen, withServer } from "./gcs_faults.ts";
 
 const PATH = textPath("large");
 /** As the test's configuration says. */

@@ -7,57 +7,19 @@ import { sliceDigest } from "../../../src/storage/content_digest.ts";
 import { openS3 } from "../../../src/storage/s3/s3_open.ts";
 import { fails, paths } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
+import { IMPATIENT, PATIENT, withFaultServer, withRawServer } from "../fault_server.ts";
 import { s3Config } from "../versitygw.ts";
 
 const PATH = textPath("a/b,v");
-const LIMITS = { idleMs: 300, slowestBytesPerSecond: 1024 * 1024 };
 
 /** Runs a test against a server that answers each request with `answer`. */
-async function withServer(
+function withServer(
   answer: (request: Request) => Response | Promise<Response>,
   test: (backend: Backend) => Promise<void>,
   changes: Partial<S3Config> = {},
+  limits = PATIENT,
 ): Promise<void> {
-  const stop = new AbortController();
-  const server = Deno.serve(
-    { port: 0, hostname: "127.0.0.1", signal: stop.signal, onListen: () => {} },
-    async (request) => {
-      await request.arrayBuffer();
-      return await answer(request);
-    },
-  );
-  const backend = await openS3(s3Config(`http://127.0.0.1:${server.addr.port}`, changes), LIMITS);
-  try {
-    await test(backend);
-  } finally {
-    await backend.close();
-    stop.abort();
-    await server.finished;
-  }
-}
-
-/** Runs a test against a server that sends these raw bytes to whoever asks. */
-async function withRawServer(
-  raw: string,
-  test: (backend: Backend) => Promise<void>,
-): Promise<void> {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const serving = (async () => {
-    for await (const connection of listener) {
-      await connection.read(new Uint8Array(65536));
-      await connection.write(new TextEncoder().encode(raw));
-      connection.close();
-    }
-  })();
-  const { port } = listener.addr as Deno.NetAddr;
-  const backend = await openS3(s3Config(`http://127.0.0.1:${port}`), LIMITS);
-  try {
-    await test(backend);
-  } finally {
-    await backend.close();
-    listener.close();
-    await serving;
-  }
+  return withFaultServer(answer, (origin) => openS3(s3Config(origin, changes), limits), test);
 }
 
 function refusal(status: number, code: string, more = "", headers: Record<string, string> = {}) {
@@ -191,25 +153,36 @@ Deno.test("s3: a body that is cut is transient", () =>
   withRawServer(
     'HTTP/1.1 206 Partial Content\r\nETag: "e"\r\nContent-Range: bytes 0-9/10\r\n' +
       "Content-Length: 10\r\n\r\nabc",
+    (origin) => openS3(s3Config(origin), PATIENT),
     async (backend) => void await fails("transient", () => get(backend)),
   ));
 
 Deno.test("s3: an answer that never comes, and a body that stops, are transient", async () => {
   let release = () => {};
   const held = new Promise<void>((resolve) => release = resolve);
-  await withServer(async () => (await held, new Response()), async (backend) => {
-    assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
-    release();
-  });
+  await withServer(
+    async () => (await held, new Response()),
+    async (backend) => {
+      assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
+      release();
+    },
+    {},
+    IMPATIENT,
+  );
   const stalled = () =>
     new Response(
       new ReadableStream({ start: (stream) => stream.enqueue(someBytes(400_000)) }),
       { status: 206, headers: { etag: '"e"', "content-range": "bytes 0-999999/1000000" } },
     );
-  await withServer(stalled, async (backend) => {
-    const call = () => backend.getRange(PATH, 0, 1_000_000, { signal: never });
-    assertStringIncludes((await fails("transient", call)).message, "no progress");
-  });
+  await withServer(
+    stalled,
+    async (backend) => {
+      const call = () => backend.getRange(PATH, 0, 1_000_000, { signal: never });
+      assertStringIncludes((await fails("transient", call)).message, "no progress");
+    },
+    {},
+    IMPATIENT,
+  );
 });
 
 Deno.test("s3: a page with status 200 is not taken for an object", () =>

@@ -539,7 +539,7 @@ LIST
         DIRTY=$(say "$FILES" | sed -n 's/.*"dirty":\([0-9]*\).*/\1/p')
         UPLOADING=$(say "$FILES" | sed -n 's/.*"uploading":\([0-9]*\).*/\1/p')
         [ "$DIRTY$UPLOADING" != 00 ] || return 0
-        warn "Cannot uninstall: of the depot of $1, ${DIRTY:-unknown} files are dirty, ${UPLOADING:-unknown} being uploaded"
+        warn "Cannot uninstall: in the depot of $1 files are dirty (${DIRTY:-unknown}) or being uploaded (${UPLOADING:-unknown})"
         die "Run 'p4-cache flush --wait --config $1' first; --force uninstalls all the same"
     }
     # A depot whose daemon does not answer may only be forgotten if it cannot have dirty files.

@@ -12,6 +12,7 @@ import { delay } from "deno-std/async/delay.js";
 import type { Logger } from "@logtape/logtape";
 import { Counter, Gauge, type Registry } from "prom-client";
 import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
+import { counted } from "../counted.ts";
 import { describeError } from "../observe/logging.ts";
 import { verify, type VerifyParts } from "./verify.ts";
 
@@ -120,7 +121,7 @@ export class Scrubber {
       }
       if (signal.aborted) return;
       this.#remember();
-      this.#log.info(`Scrub: ${files} files compared, ${findings} findings`);
+      this.#log.info(`Scrub: ${counted(files, "file")} compared, ${counted(findings, "finding")}`);
     } catch (error) {
       if (!signal.aborted) this.#log.error(`The scrub did not end: ${describeError(error)}`);
     }

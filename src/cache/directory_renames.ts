@@ -31,6 +31,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
+import { counted } from "../counted.ts";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { Tombstone } from "../manifest/schema.ts";
@@ -287,7 +288,7 @@ export class DirectoryRenames {
       if (failure !== null) throw failure;
     }
     await this.#forget(rename);
-    log.info(`Carried out ${describe(rename)}: ${objects} objects looked at`);
+    log.info(`Carried out ${describe(rename)}: ${counted(objects, "object")} looked at`);
     onDirty(rename.to as DepotPath);
   }
 

@@ -13,6 +13,7 @@
  * @module
  */
 
+import { counted } from "../counted.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import type { FileRecord } from "../manifest/transitions.ts";
 import type { SkipReason } from "../observe/engine_metrics.ts";
@@ -230,7 +231,9 @@ export class Evictor {
     const { bytes: cached, dirty } = manifest.counters;
     health.raise(
       goal.condition,
-      `cannot evict enough: ${cached} bytes stay, since they are dirty (${dirty} files), pinned, in ` +
+      `cannot evict enough: ${cached} bytes stay, since they are dirty (${
+        counted(dirty, "file")
+      }), pinned, in ` +
         `use or too young`,
     );
   }

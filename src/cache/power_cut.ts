@@ -18,6 +18,7 @@
 import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
+import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type Backend, nullIfAbsent } from "../storage/backend.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
@@ -102,7 +103,9 @@ export class PowerCut {
       if (await this.#verify(path as DepotPath)) away++;
     }
     log.warning(
-      `The machine stopped while a daemon ran: of ${looked} files that may not have reached the disk, ` +
+      `The machine stopped while a daemon ran: of ${
+        counted(looked, "file")
+      } that may not have reached the disk, ` +
         `${away} had not, and are restored when they are opened`,
     );
   }

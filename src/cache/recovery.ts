@@ -8,6 +8,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
+import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { recount } from "../manifest/recount.ts";
 import type { DepotPath } from "./depot_path.ts";
@@ -36,7 +37,9 @@ export async function recover(
     const cutOff = await recount(manifest);
     // A file may have been written at a deleted path, stored and evicted since: its object is all there is.
     manifest.forgetDeletions();
-    log.info(`Another program wrote to the manifest: counted anew, ${cutOff} files to upload`);
+    log.info(
+      `Another program wrote to the manifest: counted anew, ${counted(cutOff, "file")} to upload`,
+    );
   }
   await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
   await manifest.settleOrder();

@@ -16,6 +16,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { WalkStep } from "../../ffi/kv.ts";
 import type { Walk, WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
+import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
 import { CLEAN } from "../manifest/schema.ts";
@@ -132,7 +133,9 @@ export class Scanner {
       try {
         const { files, changed, dropped } = await this.scanAll(paced);
         if (this.#stopped) return;
-        log.info(`Compared: ${files} files, ${changed} to upload, ${dropped} no longer there`);
+        log.info(
+          `Compared: ${counted(files, "file")}, ${changed} to upload, ${dropped} no longer there`,
+        );
         if (!this.#again) {
           this.#lostEvents = false;
           return health.clear("events_lost");

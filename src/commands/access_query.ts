@@ -66,7 +66,7 @@ function logDirectory(options: QueryOptions): string {
   if (options.db !== undefined) return resolve(Deno.cwd(), options.db);
   const config = chosenConfig(options);
   if (config !== null) {
-    const document = readDocument(config, Deno.readTextFileSync);
+    const document = readDocument(config, Deno.readTextFileSync).value;
     const path = (document as { access_db_path?: unknown } | null)?.access_db_path;
     if (typeof path === "string") return resolve(Deno.cwd(), path);
   }

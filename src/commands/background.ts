@@ -7,6 +7,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import type { Config } from "../config/config.ts";
+import { counted } from "../counted.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Engine } from "./engine.ts";
 
@@ -42,7 +43,9 @@ export function startBackground(
   const done = !scans ? Promise.resolve() : scanner.scanAll()
     .then(async (r) => {
       log.info(
-        `Startup scan: ${r.files} files, ${r.changed} to upload, ${r.dropped} no longer there, ` +
+        `Startup scan: ${
+          counted(r.files, "file")
+        }, ${r.changed} to upload, ${r.dropped} no longer there, ` +
           `${r.problems} unreadable`,
       );
       if (isRestored && !scanner.isStopped) await trustRestored(engine);

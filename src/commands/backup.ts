@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import { isAbsolute, resolve } from "node:path/posix";
 import type { Backup } from "../backup/backup_set.ts";
 import type { Config } from "../config/config.ts";
+import { counted } from "../counted.ts";
 import type { Backend } from "../storage/backend.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
@@ -137,5 +138,5 @@ function absolute(place: string): string {
 function line({ name, info }: Backup): string {
   const bytes = info.files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const age = ageText(Math.max(0, (Date.now() - Date.parse(info.madeAt)) / 1000));
-  return `${name}  ${sizeText(bytes)}, ${info.tracked} files tracked, ${age} ago\n`;
+  return `${name}  ${sizeText(bytes)}, ${counted(info.tracked, "file")} tracked, ${age} ago\n`;
 }

@@ -6,6 +6,7 @@
  */
 
 import { type Command, Option } from "commander";
+import { counted } from "../counted.ts";
 import { ConfigError, EnvironmentError } from "../errors.ts";
 import type { BenchResult } from "../storage/bench.ts";
 import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
@@ -82,7 +83,9 @@ async function measure(
       ? `${JSON.stringify({ place: bench.place, results }, null, 2)}\n`
       : results.map(resultLine).join(""),
   );
-  const leftText = left === 0 ? "" : `; ${left} objects are left as ${bench.place}…: remove them`;
+  const leftText = left === 0
+    ? ""
+    : `; ${counted(left, "object")} left as ${bench.place}…, to be removed`;
   if (stopping.signal.aborted) throw new EnvironmentError(`Stopped${leftText}`);
   if (failure !== null) {
     const why = failure instanceof Error ? failure.message : String(failure);

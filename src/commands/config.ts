@@ -26,7 +26,8 @@ export function addConfigCommand(program: Command, terminal: Terminal): void {
     );
   addDaemonFlags(check);
   check.action(async () => {
-    const { flags } = await load(program, check);
+    const { value, flags } = await load(program, check);
+    for (const warning of value.warnings) terminal.err(`p4-cache: warning: ${warning}\n`);
     const file = flags.get(CONFIG_FLAG);
     terminal.out(file === undefined ? "Configuration is valid\n" : `${file} is valid\n`);
   });

@@ -115,7 +115,7 @@ function namesOf(files: readonly DepotFile[]): string {
 
 /** @throws ConfigError when the file names no depot. */
 export function depotOfConfig(path: string): string {
-  const document = readDocument(path, Deno.readTextFileSync);
+  const document = readDocument(path, Deno.readTextFileSync).value;
   const depot = (document as { depot_path?: unknown } | null)?.depot_path;
   if (typeof depot === "string") return resolve(Deno.cwd(), depot);
   throw new ConfigError(`Cannot find the depot in ${path}: it has no depot_path`);

@@ -29,6 +29,7 @@ import { openLease } from "../cluster/open_lease.ts";
 import { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
+import { counted } from "../counted.ts";
 import { EnvironmentError } from "../errors.ts";
 import { isDiskFull, migrateManifest, openManifest } from "../manifest/open_manifest.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
@@ -96,6 +97,7 @@ export async function runDaemon(
     health.raise("manifest_unwritable", describeError(error));
     if (isDiskFull(error)) reserve.release();
   }, config.evictPolicy);
+  for (const warning of config.warnings) log.warning(warning);
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
   const right = new WriteRight({ clock: machineClock(), health, log: getLog("lease") });
@@ -282,7 +284,7 @@ export async function runDaemon(
   manager.close();
   if (config.readOnly) log.info("Stopped");
   else if (dirty === 0) log.info("Stopped; every file is uploaded");
-  else log.info(`Stopped; ${dirty} files still dirty`);
+  else log.info(`Stopped; ${counted(dirty, "file")} still dirty`);
   return 0;
 }
 

@@ -5,6 +5,7 @@
  */
 
 import { type Command, Option } from "commander";
+import { counted } from "../counted.ts";
 import { EVENT_KINDS, type FileEvent } from "../observe/event_feed.ts";
 import { sizeText } from "./amounts.ts";
 import { wholeNumber } from "./arguments.ts";
@@ -29,7 +30,7 @@ export function addEventsCommand(program: Command, terminal: Terminal): void {
     await askDaemon(findDepot(choice), "events", { follow, last }, (value) => {
       const { events, missed } = value as { events: FileEvent[]; missed: number };
       if (missed > 0) {
-        terminal.err(`p4-cache: ${missed} events came too quickly and are left out\n`);
+        terminal.err(`p4-cache: ${counted(missed, "event")} left out: they came too quickly\n`);
       }
       for (const event of events) {
         if (only !== undefined && event.kind !== only) continue;

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { EvictState } from "../admin/evicting.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeOf, sizeText } from "./amounts.ts";
 import { depotPathOf } from "./arguments.ts";
@@ -52,7 +53,7 @@ export function addEvictCommand(
     try {
       state = await askDaemon<EvictState>(depot, "evict", { ...wish, dryRun }, (value) => {
         const { bytes: done, evicted } = value as EvictState;
-        progress.update(done, Math.max(bytes ?? 0, done), `${evicted} files`);
+        progress.update(done, Math.max(bytes ?? 0, done), counted(evicted, "file"));
       });
     } finally {
       progress.stop();
@@ -69,5 +70,5 @@ function tell({ dryRun, evicted, bytes, stayed, reasons }: EvictState, terminal:
   }
   const did = dryRun ? "would be evicted" : "evicted";
   const more = stayed === 0 ? "" : `, ${stayed} ${dryRun ? "would stay" : "stayed"}`;
-  terminal.out(`${evicted} files (${sizeText(bytes)}) ${did}${more}\n`);
+  terminal.out(`${counted(evicted, "file")} (${sizeText(bytes)}) ${did}${more}\n`);
 }

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { FlushState } from "../admin/flush.ts";
+import { counted } from "../counted.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { wholeNumber } from "./arguments.ts";
 import { startProgress } from "./progress.ts";
@@ -46,7 +47,7 @@ export function addFlushCommand(
     }
     const { dirty, searching } = state;
     if (options.json) terminal.out(JSON.stringify(state) + "\n");
-    else if (dirty > 0) terminal.out(`${dirty} files are still dirty\n`);
+    else if (dirty > 0) terminal.out(`${counted(dirty, "file is", "files are")} still dirty\n`);
     else if (searching) terminal.out("The depot is still searched for files that changed\n");
     else terminal.out("Every file is uploaded\n");
     setExitCode(dirty === 0 && !searching ? 0 : 1);

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { GarbageObject, GarbageReport } from "../admin/garbage.ts";
+import { counted } from "../counted.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -40,8 +41,9 @@ export function addGcCommand(
 
 function summary({ policy, dryRun, objects, waiting, failed }: GarbageReport): string {
   if (policy === "keep") return "Nothing is removed: delete_policy is keep\n";
-  if (dryRun) return `${objects} objects are due\n`;
-  const more = (waiting > 0 ? `, ${waiting} wait for something under way` : "") +
+  if (dryRun) return `${counted(objects, "object is", "objects are")} due\n`;
+  const more =
+    (waiting > 0 ? `, ${counted(waiting, "waits", "wait")} for something under way` : "") +
     (failed > 0 ? `, ${failed} failed` : "");
-  return `${objects} objects removed${more}\n`;
+  return `${counted(objects, "object")} removed${more}\n`;
 }

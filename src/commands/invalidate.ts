@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { InvalidateState } from "../admin/invalidating.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { momentOf } from "./access_options.ts";
 import { depotPathOf } from "./arguments.ts";
@@ -46,6 +47,10 @@ export function addInvalidateCommand(program: Command, terminal: Terminal): void
     for (const { path, reason } of state.reasons) {
       terminal.err(`p4-cache: ${path.replaceAll("\n", "\\n")} stays on the disk: ${reason}\n`);
     }
-    terminal.out(`${state.dropped} copies dropped, ${state.stayed} to be compared when opened\n`);
+    terminal.out(
+      `${
+        counted(state.dropped, "copy", "copies")
+      } dropped, ${state.stayed} to be compared when opened\n`,
+    );
   });
 }

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { ListedFile, Place, QueuedFile } from "../admin/listing.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import { depotPathOf, wholeNumber } from "./arguments.ts";
@@ -83,6 +84,6 @@ export function addQueueCommand(program: Command, terminal: Terminal): void {
       const age = (uploading ? "uploading" : ageText(dirtySeconds)).padEnd(10);
       terminal.out(`${age} ${sizeText(size).padStart(10)} ${path}\n`);
     }
-    terminal.out(`${queue.total} files are dirty\n`);
+    terminal.out(`${counted(queue.total, "file is", "files are")} dirty\n`);
   });
 }

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { MigrationState } from "../admin/migration.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { wholeNumber } from "./arguments.ts";
@@ -84,13 +85,15 @@ export function addMigrateCommand(
 
 function report(state: MigrationState): string {
   const { objects, missing, missingBytes, copied, copiedBytes, deleted, waiting, failed } = state;
-  const compared = `${objects} objects of the secondary compared: the primary lacks ${missing} ` +
-    `(${sizeText(missingBytes)}), ${deleted} are of deleted files\n`;
+  const compared =
+    `${counted(objects, "object")} of the secondary compared: the primary lacks ${missing} ` +
+    `(${sizeText(missingBytes)}), of deleted files: ${deleted}\n`;
   if (state.dryRun) return compared;
-  const lines = compared + `${copied} copied (${sizeText(copiedBytes)}), ${waiting} wait for ` +
+  const lines = compared +
+    `${copied} copied (${sizeText(copiedBytes)}), ${counted(waiting, "waits", "wait")} for ` +
     `something under way, ${failed} failed\n`;
   if (state.left !== 0 || failed > 0) {
-    return lines + `${state.left ?? "Some"} are left: run it again\n`;
+    return lines + `Left: ${state.left ?? "some"}; run it again\n`;
   }
   return lines + "The primary has everything: the secondary can be removed\n";
 }

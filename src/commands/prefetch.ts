@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { PrefetchState } from "../admin/prefetch.ts";
+import { counted } from "../counted.ts";
 import { ConfigError, reasonOf } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { depotPathOf } from "./arguments.ts";
@@ -30,7 +31,7 @@ export function addPrefetchCommands(
     if (options.json) terminal.out(JSON.stringify(state) + "\n");
     else {
       for (const problem of state.problems) terminal.err(`p4-cache: Cannot restore ${problem}\n`);
-      terminal.out(`${state.files} files (${sizeText(state.bytes)}) are on the disk`);
+      terminal.out(`On the disk: ${counted(state.files, "file")} (${sizeText(state.bytes)})`);
       terminal.out(state.failed === 0 ? "\n" : `, ${state.failed} failed\n`);
     }
     setExitCode(state.failed === 0 ? 0 : 1);
@@ -87,7 +88,11 @@ async function fetchAll(depot: string, typed: readonly string[]): Promise<Prefet
         // Most lists are of files. Where they are of directories, the lot's last path waits for it.
         const most = Math.min(PATHS_AT_ONCE, paths.length - at) - 1;
         const done = at + Math.min(state.files + state.failed, most);
-        progress.update(isOne ? files : done, null, isOne ? bytes : `${files} files, ${bytes}`);
+        progress.update(
+          isOne ? files : done,
+          null,
+          isOne ? bytes : `${counted(files, "file")}, ${bytes}`,
+        );
       };
       const state = await askDaemon<PrefetchState>(
         depot,

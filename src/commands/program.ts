@@ -92,7 +92,8 @@ export function buildProgram(
     refuseUnknownCommand(program);
     if (options.checkConfig === true) {
       const { loadConfig } = await import("../config/load.ts");
-      loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+      const { warnings } = loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+      for (const warning of warnings) terminal.err(`p4-cache: warning: ${warning}\n`);
       return terminal.out("Configuration is valid\n");
     }
     setExitCode(await runFlags(args, program, options.takeOver === true));

@@ -70,6 +70,7 @@ export class Reloader {
   async #apply(): Promise<string> {
     const { config, load, storage, log, onChanged } = this.#parts;
     const next = load();
+    for (const warning of next.warnings) log.warning(warning);
     const changes = changesOf(config, next);
     const prepared: Prepared[] = [];
     try {

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { RestoreReport } from "../backup/restore_manifest.ts";
+import { counted } from "../counted.ts";
 import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import { timeOf } from "./moments.ts";
 import type { Terminal } from "./terminal.ts";
@@ -48,7 +49,9 @@ export function addRestoreManifestCommand(program: Command, terminal: Terminal):
       const backup = await chooseBackup(place, at, signal);
       const isDry = options.dryRun === true;
       if (!options.json) {
-        terminal.out(`Backup ${backup.name} of ${place.label}, ${backup.info.tracked} files\n`);
+        terminal.out(
+          `Backup ${backup.name} of ${place.label}, ${counted(backup.info.tracked, "file")}\n`,
+        );
       }
       const put = await putManifestBack(
         { config, place, backup, tell: options.json ? () => {} : terminal.err },
@@ -70,14 +73,20 @@ export function addRestoreManifestCommand(program: Command, terminal: Terminal):
 
 function summary(report: RestoreReport, isDry: boolean): string {
   const lines = [
-    `${report.known} files are here as it knows them`,
-    `${report.changed} files here are new or were touched since: they are uploaded again`,
-    `${report.missing} files are not here: evicted since, or deleted; asked for, they are restored`,
-    `${report.tombstonesKept} deletions still hold; ${report.tombstonesDropped} may be out of date ` +
+    `${counted(report.known, "file is", "files are")} here as it knows them`,
+    `${counted(report.changed, "file")} here, new or touched since: to be uploaded again`,
+    `${
+      counted(report.missing, "file")
+    } not here, evicted since or deleted: restored when asked for`,
+    `${
+      counted(report.tombstonesKept, "deletion still holds", "deletions still hold")
+    }; ${report.tombstonesDropped} may be out of date ` +
     "and are forgotten",
   ];
   if (report.trash > 0) {
-    lines.push(`${report.trash} files of evictions that did not end go to .p4cache/conflicts/`);
+    lines.push(
+      `Into .p4cache/conflicts/: ${counted(report.trash, "file")} of evictions that did not end`,
+    );
   }
   for (const dir of report.ambiguous) {
     lines.push(`${dir} was renamed since, and another directory has its name: look at it`);

@@ -7,6 +7,7 @@
 import type { Command } from "commander";
 import type { ReuploadState } from "../admin/reupload.ts";
 import type { Status } from "../admin/status.ts";
+import { counted } from "../counted.ts";
 import { sizeText } from "./amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";
@@ -40,7 +41,9 @@ export function addReuploadCommand(program: Command, terminal: Terminal): void {
     if (options.json) return terminal.out(JSON.stringify(state) + "\n");
     const { lacking, lackingBytes } = state;
     terminal.out(
-      `${state.files} files compared: the storage lacks ${lacking} (${sizeText(lackingBytes)})\n` +
+      `${counted(state.files, "file")} compared: the storage lacks ${lacking} (${
+        sizeText(lackingBytes)
+      })\n` +
         (state.dryRun || lacking === 0
           ? ""
           : "They are uploaded now; 'p4-cache flush --wait' waits for it\n"),

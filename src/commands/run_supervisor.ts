@@ -10,6 +10,7 @@
  */
 
 import type { ListenAddress } from "../config/listen_address.ts";
+import { counted } from "../counted.ts";
 import { writeAll } from "../observe/log_file.ts";
 import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
@@ -103,7 +104,7 @@ export function statusLine(depots: readonly Pick<DepotProcess, "name" | "state">
     if (names.length === 0) return null;
     return `${names.length} ${state}` + (state === "serving" ? "" : ` (${names.join(", ")})`);
   });
-  return `${depots.length} depots: ${counts.filter((each) => each !== null).join(", ")}`;
+  return `${counted(depots.length, "depot")}: ${counts.filter((each) => each !== null).join(", ")}`;
 }
 
 /** A line of a depot's log, with the depot's name. */

@@ -7,6 +7,7 @@
 import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
+import { counted } from "../counted.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import {
   addDepotOptions,
@@ -94,8 +95,10 @@ export function allText(all: readonly OneOfAll[]): string {
     const { files, cache, depot, state, totals } = status;
     const share = cache.maxBytes === 0 ? 0 : Math.round(100 * cache.bytes / cache.maxBytes);
     const failed = totals.uploadsFailed + totals.restoresFailed;
-    return `${name.padEnd(width)}${state}, ${files.total} files, ${files.dirty} dirty, cache ` +
-      `${sizeText(cache.bytes)} (${share} %), ${failed} transfers failed, ${depot}\n`;
+    return `${name.padEnd(width)}${state}, ${
+      counted(files.total, "file")
+    }, ${files.dirty} dirty, cache ` +
+      `${sizeText(cache.bytes)} (${share} %), ${failed} failed, ${depot}\n`;
   }).join("");
 }
 
@@ -134,8 +137,10 @@ export function statusText(status: Status): string {
     ["Disk", `${sizeText(disk.freeBytes)} free of ${sizeText(disk.totalBytes)}`],
     [
       "Since start",
-      `${totals.uploadsOk} uploads (${totals.uploadsFailed} failed), ${totals.restoresOk} restores ` +
-      `(${totals.restoresFailed} failed), ${totals.evictions} evictions`,
+      `${counted(totals.uploadsOk, "upload")} (${totals.uploadsFailed} failed), ${
+        counted(totals.restoresOk, "restore")
+      } ` +
+      `(${totals.restoresFailed} failed), ${counted(totals.evictions, "eviction")}`,
     ],
   );
   for (const { condition, reason, seconds } of status.degraded) {

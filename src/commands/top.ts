@@ -7,6 +7,7 @@
 import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
+import { counted } from "../counted.ts";
 import { ageText, sizeText } from "./amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
@@ -54,7 +55,7 @@ export function topText(status: Status): string {
     `cache ${sizeText(cache.bytes)} of ${sizeText(cache.maxBytes)}   disk ${
       sizeText(disk.freeBytes)
     } free   hits ${hits}`,
-    `dirty ${files.dirty + files.uploading} files${oldest}${drain}`,
+    `dirty ${counted(files.dirty + files.uploading, "file")}${oldest}${drain}`,
     "",
     row("up", rates.uploads, rates.uploadBytes) + "   " +
     row("down", rates.restores, rates.restoreBytes),

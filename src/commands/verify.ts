@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import type { VerifyProgress, VerifyState } from "../admin/verify.ts";
 import { displayPath } from "../cache/depot_path.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
 import { depotPathOf, wholeNumber } from "./arguments.ts";
@@ -73,7 +74,7 @@ export function addVerifyCommand(
               : `${finding.kind}  ${finding.path.replaceAll("\n", "\\n")}: ${finding.what}\n`,
           );
         }
-        const note = `${now.findings} findings, ${sizeText(now.bytes)} read`;
+        const note = `${counted(now.findings, "finding")}, ${sizeText(now.bytes)} read`;
         progress.update(now.files, Math.max(files.total, now.files), note);
       });
     } finally {
@@ -83,8 +84,10 @@ export function addVerifyCommand(
     terminal.out(
       options.json
         ? JSON.stringify(state) + "\n"
-        : `${state.files} files compared, ${state.read} read (${sizeText(state.bytes)}), ` +
-          `${state.findings} findings\n`,
+        : `${counted(state.files, "file")} compared, ${state.read} read (${
+          sizeText(state.bytes)
+        }), ` +
+          `${counted(state.findings, "finding")}\n`,
     );
     setExitCode(state.findings === 0 ? 0 : 1);
   });

@@ -8,6 +8,7 @@ import type { Command } from "commander";
 import type { PrefetchState } from "../admin/prefetch.ts";
 import type { Status } from "../admin/status.ts";
 import type { RecentFile } from "../access/most_recent.ts";
+import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeOf, sizeText } from "./amounts.ts";
 import { askDaemon, findDepot } from "./control_client.ts";
@@ -66,9 +67,8 @@ export async function warm(
     for (const problem of state.problems) terminal.err(`p4-cache: Cannot restore ${problem}\n`);
     const failed = state.failed === 0 ? "" : `, ${state.failed} failed`;
     terminal.out(
-      `${state.files} files (${
-        sizeText(state.bytes)
-      }) of those opened last are on the disk${failed}\n`,
+      `On the disk: ${counted(state.files, "file")} (${sizeText(state.bytes)}) of those opened ` +
+        `last${failed}\n`,
     );
   }
   setExitCode(state.failed === 0 ? 0 : 1);
@@ -102,7 +102,7 @@ async function fetchUntil(
       const problems = state.problems.filter((text) => !text.includes("no such file"));
       all.failed += problems.length;
       all.problems.push(...problems);
-      progress.update(Math.min(all.bytes, wanted), null, `${all.files} files`);
+      progress.update(Math.min(all.bytes, wanted), null, counted(all.files, "file"));
     }
   } finally {
     progress.stop();

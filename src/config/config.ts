@@ -122,6 +122,8 @@ export interface Config {
   readonly shutdownTimeoutSeconds: number;
   /** Permission bits of the sockets. */
   readonly socketMode: number;
+  /** About the file itself: what is allowed, but hardly meant; one line each. */
+  readonly warnings: readonly string[];
 }
 
 /** One place that keeps objects. */

@@ -1,19 +1,27 @@
 /**
- * Reads the JSON configuration file and tells where its syntax is wrong.
+ * Reads the JSON configuration file and tells where its syntax is wrong, or odd.
  *
  * @module
  */
 
 import { ConfigError, reasonOf } from "../errors.ts";
+import { repeatedKeys } from "./repeated_keys.ts";
 
 /** Reads one file's text; throws as `Deno.readTextFileSync` does. */
 export type ReadText = (path: string) => string;
+
+/** What a file holds. */
+export interface Document {
+  readonly value: unknown;
+  /** What is allowed, but hardly meant; one line each. */
+  readonly warnings: readonly string[];
+}
 
 /**
  * Parses the file as JSON.
  * @throws ConfigError naming the file, and line and column of a syntax error.
  */
-export function readDocument(path: string, readText: ReadText): unknown {
+export function readDocument(path: string, readText: ReadText): Document {
   let text: string;
   try {
     text = readText(path);
@@ -22,7 +30,7 @@ export function readDocument(path: string, readText: ReadText): unknown {
   }
   if (text.startsWith("\uFEFF")) text = text.slice(1);
   try {
-    return JSON.parse(text);
+    return { value: JSON.parse(text), warnings: warningsOf(path, text) };
   } catch (error) {
     const { line, column } = lineAndColumn(text, errorOffset(text, (error as Error).message));
     throw new ConfigError(
@@ -30,6 +38,14 @@ export function readDocument(path: string, readText: ReadText): unknown {
         "; the file must be JSON without comments",
     );
   }
+}
+
+function warningsOf(path: string, text: string): string[] {
+  return repeatedKeys(text).map((key) => {
+    const { line, column } = lineAndColumn(text, key.offset);
+    return `${path} has ${key.path} once more at line ${line}, column ${column}: the last one counts; ` +
+      "remove the others";
+  });
 }
 
 function readProblem(error: unknown): string {

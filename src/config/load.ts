@@ -15,6 +15,7 @@ import { GIB, valueOfText } from "./kinds.ts";
 import { isLocal, parseListenAddress } from "./listen_address.ts";
 import { checkPeer, settlePeerListen } from "./peer_checks.ts";
 import { settleS3 } from "./s3_checks.ts";
+import { refuseSameStorage } from "./same_storage.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import { BACKEND_SETTINGS } from "./backend_settings.ts";
 import { DAEMON_SETTINGS } from "./daemon_settings.ts";
@@ -66,9 +67,8 @@ export function loadConfig(
   files: ConfigFiles = Deno,
 ): Config {
   const file = flags.get(CONFIG_FLAG);
-  const document = typeof file === "string"
-    ? checkDocument(readDocument(file, files.readTextFileSync), file)
-    : {};
+  const read = typeof file === "string" ? readDocument(file, files.readTextFileSync) : null;
+  const document = read === null ? {} : checkDocument(read.value, String(file));
   const sources: Sources = { flags, env, document, file: String(file) };
   const given = collect(DAEMON_SETTINGS, null, sources);
   const values = settle(DAEMON_SETTINGS, given, null, files.cwd());
@@ -82,7 +82,10 @@ export function loadConfig(
     );
   }
   values.primary = primary;
-  values.secondary = loadBackend("secondary", sources, depotPath, files);
+  const secondary = loadBackend("secondary", sources, depotPath, files);
+  refuseSameStorage(primary, secondary, files.realPathSync);
+  values.secondary = secondary;
+  values.warnings = read?.warnings ?? [];
   values.accessDbPath ??= join(depotPath, STATE_DIR, "access");
   checkAccessPath(values.accessDbPath as string, given.get("accessDbPath")?.from ?? "", depotPath);
   settleWatermark(values, given);

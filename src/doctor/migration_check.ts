@@ -7,6 +7,7 @@
 import { readMigration } from "../admin/migration_record.ts";
 import { STATE_DIR } from "../cache/depot_path.ts";
 import type { Config } from "../config/config.ts";
+import { counted } from "../counted.ts";
 import { type Finding, ok, skip } from "./finding.ts";
 
 /** Tells from the latest migration; `migrate --dry-run` compares anew. */
@@ -19,7 +20,9 @@ export function checkMigration({ depotPath, primary, secondary }: Config): Findi
   }
   return [ok(
     name,
-    `the primary has all ${record.objects} objects of the secondary since ${record.completedAt}: ` +
+    `the primary has all of the ${
+      counted(record.objects, "object")
+    } of the secondary since ${record.completedAt}: ` +
       "take secondary out of the configuration; 'p4-cache migrate --dry-run' compares once more",
   )];
 }

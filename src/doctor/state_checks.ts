@@ -10,6 +10,7 @@ import { pathFromText, STATE_DIR } from "../cache/depot_path.ts";
 import { CONFLICTS_DIR } from "../cache/trash.ts";
 import type { Config } from "../config/config.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
+import { counted } from "../counted.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
 
@@ -31,6 +32,7 @@ export function checkConfig(file: string | null, loaded: Config | string | null)
     return [fail(name, loaded, `correct ${file}; p4-cache config schema lists all keys`)];
   }
   const findings = [ok(name, `${file} is valid`)];
+  findings.push(...loaded.warnings.map((warning) => warn(name, warning, `correct ${file}`)));
   const mode = Deno.statSync(file).mode ?? 0;
   if ((mode & WORLD_READABLE) !== 0 && hasSecret(file)) {
     findings.push(warn(
@@ -73,12 +75,13 @@ export function checkPutAside(depot: string): Finding {
       bytes += Deno.lstatSync(`${dir}/${entry.name}`).size;
     }
   } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return skip(name, "there is no state directory");
     return skip(name, `cannot look into ${dir}: ${describeError(error)}`);
   }
   if (files === 0) return ok(name, "nothing");
   return warn(
     name,
-    `${files} files, ${
+    `${counted(files, "file")}, ${
       Math.ceil(bytes / 1024 / 1024)
     } MiB, in ${dir}: earlier contents of files that ` +
       `were replaced in the moment of their eviction, or torn by a power cut`,
@@ -105,7 +108,9 @@ export function checkDatabases(depot: string, accessDir: string, daemon: Status 
       const mapBytes = name === "manifest" && daemon !== null
         ? daemon.manifest.mapBytes
         : info.mapBytes;
-      const what = `${info.entries} entries, ${Math.ceil(info.usedBytes / 1024 / 1024)} MiB in use`;
+      const what = `${counted(info.entries, "entry", "entries")}, ${
+        Math.ceil(info.usedBytes / 1024 / 1024)
+      } MiB in use`;
       if (info.usedBytes < mapBytes * FULL_SHARE) return ok(name, what);
       return warn(
         name,

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { counted } from "../counted.ts";
 import type { Condition } from "./health.ts";
 import type { GaugeSnapshot, Totals } from "./metrics.ts";
 
@@ -25,6 +26,6 @@ export function statsLine(totals: Readonly<Totals>, now: GaugeSnapshot): string 
 export function stateLine(now: GaugeSnapshot, conditions: readonly Condition[]): string {
   const gib = (bytes: number) => (bytes / GIB).toFixed(1);
   const wrong = conditions.map((condition) => condition.name).join(", ");
-  return `Serving ${now.total} files, ${now.uploadPending} dirty, ` +
+  return `Serving ${counted(now.total, "file")}, ${now.uploadPending} dirty, ` +
     `cache ${gib(now.cacheBytes)}/${gib(now.cacheMaxBytes)} GB${wrong && `; degraded: ${wrong}`}`;
 }

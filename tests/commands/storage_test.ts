@@ -10,7 +10,11 @@ Deno.test("storage: a server whose certificate is not checked is warned of, and 
   const depot = await Deno.makeTempDir();
   const file = `${depot}/config.json`;
   const s3 = { type: "s3", bucket: "b", endpoint: "https://127.0.0.1:1" };
-  const document = { depot_path: depot, primary: s3, secondary: { ...s3, verify_ssl: false } };
+  const document = {
+    depot_path: depot,
+    primary: s3,
+    secondary: { ...s3, bucket: "c", verify_ssl: false },
+  };
   await Deno.writeTextFile(file, JSON.stringify(document));
   const config = loadConfig(new Map([["--config", file]]), () => undefined);
   const warnings: string[] = [];

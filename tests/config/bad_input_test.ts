@@ -195,6 +195,19 @@ const CASES: Record<string, Case> = {
     message: "Cannot use secondary.type peer without read_only: only replicas read from other " +
       "daemons",
   },
+  "a secondary that is the primary": {
+    json: { secondary: { type: "nfs", path: "DIR/store/../store" } },
+    message: "Cannot use the secondary storage: it is the primary's place (nfs DIR/store); " +
+      "take it out, or name another one",
+  },
+  "a secondary that is the primary, with another region and key": {
+    json: {
+      primary: { ...s3, path_prefix: "depot" },
+      secondary: { ...s3, region: "eu-west-1", access_key: "a", secret_key: "b" },
+    },
+    message: "Cannot use the secondary storage: it is the primary's place (s3 b/depot); " +
+      "take it out, or name another one",
+  },
   "peers served without TLS": {
     json: { peer_listen: "127.0.0.1:0" },
     message: "Cannot use peer_listen without peer_cert_path: peers are served over TLS, and to " +

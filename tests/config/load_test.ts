@@ -93,6 +93,7 @@ Deno.test("the contract's defaults hold where nothing is given", () => {
       logKeep: 5,
       shutdownTimeoutSeconds: 30,
       socketMode: 0o666,
+      warnings: [],
       statsIntervalSeconds: 60,
       metricsFile: null,
       metricsIntervalSeconds: 15,
@@ -371,5 +372,28 @@ Deno.test("levels of modules are known modules and levels, each once", () => {
     for (const text of ["upload", "upload=loud", "uploads=debug", "upload=info,upload=debug", ""]) {
       assertThrows(() => load(dir, json(text)), ConfigError, "not such levels");
     }
+  });
+});
+
+Deno.test("a key that is there twice counts as the last one says, with a warning that says where", () => {
+  inFolder((dir) => {
+    const file = `${dir}/config.json`;
+    Deno.writeTextFileSync(
+      file,
+      `{
+  "depot_path": "${dir}/depot", "max_cache_gb": 1, "low_watermark_gb": 1,
+  "primary": { "type": "s3", "bucket": "a", "region": "r", "buck\\u0065t": "b" },
+  "secondary": { "type": "s3", "bucket": "\\"bucket\\": {" },
+  "exclude": ["exclude", "exclude"],
+  "max_cache_gb": 2
+}`,
+    );
+    const config = loadConfig(new Map([["--config", file]]), () => undefined);
+    assertEquals([config.maxCacheBytes, (config.primary as S3Config).bucket], [2 * GIB, "b"]);
+    const rest = "the last one counts; remove the others";
+    assertEquals(config.warnings, [
+      `${file} has primary.bucket once more at line 3, column 60: ${rest}`,
+      `${file} has max_cache_gb once more at line 6, column 3: ${rest}`,
+    ]);
   });
 });

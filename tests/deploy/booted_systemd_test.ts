@@ -179,7 +179,7 @@ Deno.test("under a real systemd the installed units do what they say", {
     await system.must("systemctl", "reload", unit);
     await writeOutside(more, "e.c,v");
     const all = await system.must("p4-cache", "status", "--all");
-    assertMatch(all, /^more +healthy, 1 files.*\nprojects +healthy/);
+    assertMatch(all, /^more +healthy, 1 file,.*\nprojects +healthy/);
     const one = await system.must("p4-cache", "status", "--depot", "more");
     assertStringIncludes(one, `${more}/depot (read-write)`);
     const { stdout } = await system.run("p4-cache", "doctor", "--depot-path", `${more}/depot`);

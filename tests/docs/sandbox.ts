@@ -62,6 +62,7 @@ WARN health: Degraded (backend_down): no answer
 WARN upload: Upload failed (transient), will be tried again: main/a.c,v
 ERROR restore: Restore failed: main/a.c,v: no answer
 INFO scan: Comparing the whole depot with the manifest: regular
+WARN replica: Cannot revalidate, the copy here is served: main/a.c,v: no answer
 WARN access: Cannot keep the access log, accesses are lost: no space
 ERROR scrub: missing_in_storage: main/a.c,v: it was uploaded, and is not there
 END`,

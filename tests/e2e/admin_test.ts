@@ -93,7 +93,7 @@ adminTest("flush does not call it done while a file is dirty", async (place) => 
   const accept = refuseUpload(store, "a");
   Deno.writeTextFileSync(`${depot}/a`, "1");
   const late = await p4cache("flush", "--wait", "--timeout", "1");
-  assertEquals([late.code, late.stdout], [1, "1 files are still dirty\n"]);
+  assertEquals([late.code, late.stdout], [1, "1 file is still dirty\n"]);
   const queue = JSON.parse((await p4cache("queue", "--json")).stdout);
   assertEquals(queue.total, 1);
   assertEquals([queue.files[0].path, queue.files[0].size], ["a", 1]);
@@ -160,7 +160,7 @@ adminTest(
     await using _daemon = await DaemonProcess.start(depot, args);
     const { code, stdout, stderr } = await p4cache("prefetch", "one", `${depot}/d`, "nowhere");
     assertEquals(code, 1);
-    assertMatch(stdout, /^3 files \([^)]+\) are on the disk, 1 failed\n$/);
+    assertMatch(stdout, /^On the disk: 3 files \([^)]+\), 1 failed\n$/);
     assertStringIncludes(stderr, "Cannot restore nowhere: no such file or directory");
     for (const name of ["one", "d/two", "d/e/three"]) {
       assertEquals(Deno.readTextFileSync(`${depot}/${name}`), name);

@@ -57,7 +57,7 @@ Deno.test({
     assertEquals((await asked("verify")).code, 0);
     assertEquals((await read("backup", "verify")).code, 0);
     const list = await read("backup", "list");
-    assertMatch(list.stdout, new RegExp(`^${name}  .*, 1 files tracked, .* ago\n$`));
+    assertMatch(list.stdout, new RegExp(`^${name}  .*, 1 file tracked, .* ago\n$`));
 
     const elsewhere = await asked("backup", "--to", other, "--json");
     const second = JSON.parse(elsewhere.stdout) as Backup;
@@ -145,7 +145,7 @@ Deno.test({
     assertEquals(Deno.readTextFileSync(`${depot}/.p4cache/manifest/data.mdb`), "no LMDB");
     const put = await restore();
     assertEquals(put.code, 0, put.stderr);
-    assertMatch(put.stdout, /1 deletions still hold; 1 may be out of date/);
+    assertMatch(put.stdout, /1 deletion still holds; 1 may be out of date/);
     assertMatch(put.stdout, /kept as .*\/manifest\.replaced-/);
 
     await using daemon = await DaemonProcess.start(depot, [...storage, "--skip-startup-scan"]);

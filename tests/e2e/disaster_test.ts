@@ -71,7 +71,7 @@ Deno.test({
     if (Deno.uid() === 0) Deno.chownSync(depot, NOBODY, NOBODY);
     const put = await run(BINARY, ["restore-manifest", "--config", config]);
     assertEquals(put.code, 0, put.stderr);
-    assertMatch(put.stdout, /21 files are not here.*\n.*\n.*\nThe access log came with it\n$/s);
+    assertMatch(put.stdout, /21 files not here.*\n.*\n.*\nThe access log came with it\n$/s);
     for (const name of ["manifest/data.mdb", "access/data.mdb", "daemon.lock", "trash", ""]) {
       const { uid } = Deno.statSync(`${depot}/.p4cache/${name}`);
       assertEquals(uid, Deno.statSync(depot).uid, `the daemon's user can use ${name}`);

@@ -126,5 +126,5 @@ doctorTest("what was put aside is told, with how much it is", async ({ depot, do
   Deno.writeTextFileSync(`${dir}/7-file,v`, "earlier");
   const [finding] = (await doctor()).of("put aside");
   assertEquals(finding!.level, "WARN");
-  assertStringIncludes(JSON.stringify(finding), "1 files, 1 MiB");
+  assertStringIncludes(JSON.stringify(finding), "1 file, 1 MiB");
 });

@@ -66,7 +66,7 @@ evictTest("pinned files and files that somebody has open stay, with the reason",
   assertEquals((await p4cache("pin", "old/a")).code, 0);
   using _open = Deno.openSync(`${depot}/old/b`);
   const { code, stdout, stderr } = await p4cache("evict", "old", "new");
-  assertEquals([code, stdout], [1, "1 files (3 B) evicted, 2 stayed\n"]);
+  assertEquals([code, stdout], [1, "1 file (3 B) evicted, 2 stayed\n"]);
   assertStringIncludes(stderr, "old/a stays: pinned\n");
   assertStringIncludes(stderr, "old/b stays: in_use\n");
   assertEquals([...filesBelow(depot).keys()].sort(), ["old/a", "old/b"]);

@@ -50,7 +50,7 @@ Deno.test({
       assertEquals([dry.code, arrived()], [0, 0]);
       assertMatch(
         dry.stdout,
-        /^40 objects .*: the primary lacks 40 \(.*\), 0 are of deleted files\n$/,
+        /^40 objects .*: the primary lacks 40 \(.*\), of deleted files: 0\n$/,
       );
       // Interrupted by the operator, then by a crash of the daemon: slow enough to be in the middle.
       const slow = [

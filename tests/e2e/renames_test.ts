@@ -159,7 +159,7 @@ Deno.test({
     });
     await until("its grace is over", async () => {
       const { stdout } = await p4cache("gc", "--dry-run");
-      return /^\S+Z {2}f39\n1 objects are due\n$/.test(stdout) || stdout.startsWith("0 objects");
+      return /^\S+Z {2}f39\n1 object is due\n$/.test(stdout) || stdout.startsWith("0 objects");
     });
     await p4cache("gc");
     await until("its object is removed", () => !filesBelow(store).has("f39"));

@@ -55,7 +55,7 @@ Deno.test({
     await until("the others are recorded", () => logged(500));
     const { code, stdout } = await p4cache("warm", "--hot", "150KB");
     assertEquals(code, 0);
-    assertMatch(stdout, /^200 files \([^)]+\) of those opened last are on the disk\n$/);
+    assertMatch(stdout, /^On the disk: 200 files \([^)]+\) of those opened last\n$/);
     const back = [...filesBelow(depot).keys()];
     assertEquals(back.length, 200);
     assertEquals(back.every((name) => Number(name.slice(1)) >= 250), true);

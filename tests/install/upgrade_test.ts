@@ -77,7 +77,7 @@ Deno.test("uninstalling is refused while a file is dirty, and while nobody can t
   });
   const dirty = await machine.install(server.url, VERSION, ["--uninstall"]);
   assertEquals(dirty.code, 1, dirty.stdout);
-  assertMatch(dirty.stderr, /Cannot uninstall: .* (1 files are dirty|1 being uploaded)/);
+  assertMatch(dirty.stderr, /Cannot uninstall: .* (dirty \(1\)|uploaded \(1\))/);
   await machine.systemctl("disable");
   const down = await machine.install(server.url, VERSION, ["--uninstall"]);
   assertEquals(down.code, 1, down.stdout);

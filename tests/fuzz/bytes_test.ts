@@ -17,6 +17,7 @@ import {
   splitTimeKey,
   timeKey,
 } from "../../src/manifest/schema.ts";
+import { AccessReceiver } from "../../src/server/access_receiver.ts";
 import { ShimServer } from "../../src/server/shim_server.ts";
 
 const RUNS = 5_000;
@@ -142,6 +143,40 @@ Deno.test("requests of any bytes get one line each, and end nothing", async () =
     assert(asked.length > 0);
   } finally {
     await server.close();
+    Deno.removeSync(dir, { recursive: true });
+  }
+});
+
+Deno.test("P6: datagrams of any bytes name files of the depot only, and end nothing", async () => {
+  const dir = Deno.makeTempDirSync();
+  const path = `${dir}/access.sock`;
+  let told: string[] = [];
+  let marked = Promise.withResolvers<void>();
+  const receiver = AccessReceiver.listen(path, 0o600, (paths) => {
+    told.push(...paths);
+    if (paths.includes("mark")) marked.resolve();
+  });
+  const socket = Deno.listenDatagram({ transport: "unixpacket", path: `${dir}/sender.sock` });
+  const to = { transport: "unixpacket", path } as const;
+  const name = fc.constantFrom("a/b,v", "../x", "/etc/passwd", ".p4cache/manifest", "a\0b", "");
+  const line = fc.oneof(name.map(pathToBytes), bytes(300));
+  try {
+    await fc.assert(
+      fc.asyncProperty(fc.array(line, { maxLength: 6 }), async (lines) => {
+        told = [];
+        marked = Promise.withResolvers();
+        await socket.send(Uint8Array.from(lines.flatMap((each) => [...each, 0x0a])), to);
+        await socket.send(pathToBytes("mark\n"), to);
+        await marked.promise;
+        for (const each of told) assertEquals(pathProblem(each), null);
+        const asked = lines.flatMap((each) => pathFromBytes(each).split("\n"));
+        assertEquals(told, [...asked.filter((each) => pathProblem(each) === null), "mark"]);
+      }),
+      { numRuns: 500 },
+    );
+  } finally {
+    socket.close();
+    await receiver.close();
     Deno.removeSync(dir, { recursive: true });
   }
 });

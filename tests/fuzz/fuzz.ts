@@ -21,6 +21,7 @@ const FLAGS = [
   // By this name gcc says it, and the library reads no further than it is told to.
   "-D__SANITIZE_ADDRESS__",
   '-DP4_VERSION="fuzzed"',
+  "-Inode_modules/lmdb/dependencies/lmdb-data-v1/libraries/liblmdb",
 ];
 
 /** A program of `c/`, and what it is linked with: it has the rest itself. */
@@ -37,6 +38,7 @@ function preloadBut(...own: string[]): string[] {
 
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   { name: "records", sources: ["shim/helper/dir_table.c", "shim/helper/files.c"] },
+  { name: "values", sources: [] },
   { name: "answers", sources: preloadBut("client.c", "list.c") },
   { name: "accesses", sources: preloadBut("start.c", "access_log.c") },
 ];

@@ -1,7 +1,8 @@
 /**
- * `deno task sim:mutations [--only TEXT] [--steps M]`: plants each bug in a copy of the program, runs the
- * simulation until it breaks a promise, and writes the table into docs/explanation/simulation.md. Fails
- * when a bug is not found, or can no longer be planted.
+ * `deno task sim:mutations [--only TEXT] [--part K/N] [--steps M] [--write]`: plants each bug in a copy of
+ * the program, and runs the simulation until it breaks a promise. Fails when a bug is not found, or can no
+ * longer be planted. With `--write` its row in docs/explanation/simulation.md is written anew; those of
+ * bugs that were not chosen stay.
  *
  * @module
  */
@@ -24,7 +25,7 @@ const AT_ONCE = 2;
 /** Clusters that are run for a bug of several hosts. */
 const CLUSTERS = 60;
 
-const flags = parseArgs(Deno.args, { string: ["only", "steps"] });
+const flags = parseArgs(Deno.args, { string: ["only", "part", "steps"], boolean: ["write"] });
 const steps = Number(flags.steps ?? 6_000_000);
 
 /** How a bug was found. */
@@ -90,24 +91,38 @@ async function find(bug: PlantedBug): Promise<Found | null> {
   }
 }
 
-function writeTable(found: readonly Found[]): void {
-  const rows = found.map(({ bug, promise, steps, seed }) =>
-    `| ${bug.name} | ${promise} | ${steps} | ${seed} |`
+const rowOf = ({ bug, promise, steps, seed }: Found) =>
+  `| ${bug.name} | ${promise} | ${steps} | ${seed} |`;
+
+/** @param results By bug; a bug without one keeps its row, if it has one. */
+function writeTable(results: ReadonlyMap<PlantedBug, Found | null>): void {
+  const page = Deno.readTextFileSync(PAGE);
+  const [before, after] = [page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END)];
+  const old = new Map(
+    page.slice(before, after).split("\n").map((row) => {
+      const [, name = ""] = row.split("|");
+      return [name.trim(), row] as const;
+    }),
   );
+  const rows = BUGS.map((bug) => {
+    const result = results.get(bug);
+    return result === undefined ? old.get(bug.name) : result === null ? undefined : rowOf(result);
+  });
   const table = [
     "| planted bug | breaks | steps until found | seed |",
     "| --- | --- | --: | --: |",
+    ...rows.filter((row) => row !== undefined),
   ];
-  const page = Deno.readTextFileSync(PAGE);
-  const [before, after] = [page.indexOf(BEGIN) + BEGIN.length, page.indexOf(END)];
   Deno.writeTextFileSync(
     PAGE,
-    `${page.slice(0, before)}\n\n${[...table, ...rows].join("\n")}\n\n${page.slice(after)}`,
+    `${page.slice(0, before)}\n\n${table.join("\n")}\n\n${page.slice(after)}`,
   );
 }
 
-const waiting = [...PLANTED_BUGS, ...PLANTED_HOST_BUGS].filter(({ name }) =>
-  name.includes(flags.only ?? "")
+const BUGS = [...PLANTED_BUGS, ...PLANTED_HOST_BUGS];
+const [part, parts] = (flags.part ?? "1/1").split("/").map(Number);
+const waiting = BUGS.filter(({ name }, i) =>
+  name.includes(flags.only ?? "") && i % parts! === part! - 1
 );
 const results = new Map<PlantedBug, Found | null>();
 const queue = [...waiting];
@@ -121,7 +136,7 @@ await Promise.all(Array.from({ length: AT_ONCE }, async () => {
     console.log(`${bug.name}: ${how}`);
   }
 }));
-const found = waiting.map((bug) => results.get(bug)).filter((each) => each != null);
+const found = [...results.values()].filter((each) => each !== null);
 console.log(`${found.length} of ${waiting.length} planted bugs found`);
-if (flags.only === undefined && found.length === waiting.length) writeTable(found);
+if (flags.write) writeTable(results);
 Deno.exit(found.length === waiting.length ? 0 : 1);

@@ -230,6 +230,24 @@ Deno.test("what p4d writes while the new version is fetched stays", async () => 
   assertEquals(replica.results, ["local"]);
 });
 
+Deno.test("what p4d writes in the moment of the replacement goes back in its place", async () => {
+  await using replica = new Replica();
+  const { files, dir } = replica.engine;
+  await replica.store("one");
+  await replica.open();
+  await replica.store("two");
+  replica.nowMs += PERIOD_MS;
+  const exchange = files.exchange.bind(files);
+  files.exchange = (aside, path) => {
+    files.exchange = exchange;
+    Deno.writeTextFileSync(`${dir}/${PATH}.tmp`, "pulled");
+    Deno.renameSync(`${dir}/${PATH}.tmp`, `${dir}/${PATH}`);
+    exchange(aside, path);
+  };
+  assertEquals(await replica.open(), "pulled");
+  assertEquals(replica.results, ["local"]);
+});
+
 Deno.test("the same content under another tag is no change", async () => {
   await using replica = new Replica(true);
   await replica.store("one");

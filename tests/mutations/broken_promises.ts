@@ -297,7 +297,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "src/cluster/revalidator.ts",
     "      if (!isFile(files.stat(temp), version)) {",
     "      if (files.stat(temp) === null) {",
-  ], ["cluster/revalidator_test.ts", "what p4d writes while the new version is fetched stays"]),
+  ], ["cluster/revalidator_test.ts", "what p4d writes in the moment of the replacement goes back"]),
   broken("hosts", "a gap in the feed goes unnoticed", [
     "src/cluster/feed_follower.ts",
     '    if (first > at.last + 1) return this.#gap(last, "older records were removed");',
@@ -325,7 +325,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "src/commands/run_shares.ts",
     "    const more = Math.max(0, Math.min(target - held[i]!, free));",
     "    const more = Math.max(0, target - held[i]!);",
-  ], ["commands/run_shares_test.ts", "shares together are never more than the total"]),
+  ], ["commands/run_shares_test.ts", "more is given only from what others have given back"]),
   broken("operating", "a name of a file can forge a line of the log", [
     "src/observe/logging.ts",
     '  return text.replaceAll(/\\s*\\n\\s*/g, " ").replaceAll(',

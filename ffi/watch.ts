@@ -32,7 +32,7 @@ export interface WatchRecord {
 }
 
 /** Why watching is not possible: one line for people. */
-export class WatchError extends Error {
+class WatchError extends Error {
   override readonly name = "WatchError";
   constructor(readonly errno: number, message: string) {
     super(message);

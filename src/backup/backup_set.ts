@@ -133,7 +133,7 @@ export async function chooseBackup(
 }
 
 /** Removes a backup; its description goes first, so that no part of one is taken for a whole. */
-export async function removeBackup(
+async function removeBackup(
   place: Backend,
   name: string,
   { paths }: Folders,

@@ -45,7 +45,7 @@ export function pathToBytes(path: string): Uint8Array<ArrayBuffer> {
 }
 
 /** Writes a depot path's bytes into `target` at `offset`; returns the offset after them. */
-export function writePath(path: string, target: Uint8Array, offset: number): number {
+function writePath(path: string, target: Uint8Array, offset: number): number {
   for (let i = 0; i < path.length; i++) target[offset + i] = path.charCodeAt(i);
   return offset + path.length;
 }

@@ -153,7 +153,7 @@ function encodeTime(seconds: number): Uint8Array {
 }
 
 /** Whether the object holds the version, as far as the backend can tell. */
-export function isObjectOf(version: Version, info: ObjectInfo): boolean {
+function isObjectOf(version: Version, info: ObjectInfo): boolean {
   if (info.size !== version.size) return false;
   // The same bytes with a mode or time from before a chmod(2) or touch(1) are another version.
   if (info.mode !== null && info.mode !== version.mode) return false;

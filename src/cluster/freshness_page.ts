@@ -10,7 +10,7 @@
 import { type FreshnessPage, PAGE_BYTES } from "./freshness.ts";
 
 /** Its name in the state directory. */
-export const FRESHNESS_FILE = "fresh";
+const FRESHNESS_FILE = "fresh";
 
 /** p4d may run as another user. */
 const MODE = 0o644;

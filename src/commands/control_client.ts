@@ -13,7 +13,7 @@ import { ConfigError, EnvironmentError } from "../errors.ts";
 import { type DepotFile, depotFiles, DEPOTS_DIR } from "./depot_files.ts";
 
 /** Where a package or the installer puts the configuration. */
-export const SYSTEM_CONFIG = "/etc/p4-cache/config.json";
+const SYSTEM_CONFIG = "/etc/p4-cache/config.json";
 
 /** The flags by which a command says which depot it means. */
 export interface DepotChoice {

@@ -88,7 +88,7 @@ function readAll({ configDir, json }: Options): () => Promise<string> {
 }
 
 /** One depot a line. */
-export function allText(all: readonly OneOfAll[]): string {
+function allText(all: readonly OneOfAll[]): string {
   const width = Math.max(0, ...all.map(({ name }) => name.length)) + 2;
   return all.map(({ name, status, why }) => {
     if (status === null) return `${name.padEnd(width)}${why}\n`;

@@ -16,7 +16,7 @@ import { NO_LIMIT, type Shares } from "./run_shares.ts";
 export const SUPERVISED = "P4CACHE_SUPERVISED";
 
 /** Time between two reports, ms. */
-export const REPORT_MS = 1000;
+const REPORT_MS = 1000;
 
 /** Whether this process is a supervised daemon. */
 export function isSupervised(): boolean {

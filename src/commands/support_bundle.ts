@@ -102,7 +102,7 @@ async function collect(patient: Patient): Promise<Map<string, string>> {
 }
 
 /** Whatever secret the configuration has is taken out of every text, wherever it got in. */
-export function redact(
+function redact(
   parts: ReadonlyMap<string, string>,
   config: Config | null,
 ): Map<string, string> {

@@ -37,7 +37,7 @@ export function addTopCommand(program: Command, terminal: Terminal): void {
 }
 
 /** The whole screen. */
-export function topText(status: Status): string {
+function topText(status: Status): string {
   const { files, cache, disk, activity, recent } = status;
   const { rates } = activity;
   const hits = activity.hitRatio === null ? "–" : `${(activity.hitRatio * 100).toFixed(1)} %`;

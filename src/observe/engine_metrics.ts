@@ -9,7 +9,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import { CONDITIONS, type Health } from "./health.ts";
 
 /** Why a file that eviction came upon stays. */
-export const SKIP_REASONS = [
+const SKIP_REASONS = [
   "dirty",
   "pinned",
   "unsettled",

@@ -121,7 +121,7 @@ function remember(recent: RecentLine[], record: LogRecord): void {
 }
 
 /** One line for a record. Messages are literal text but for control characters, see {@link oneLine}. */
-export function formatRecord(record: LogRecord): string {
+function formatRecord(record: LogRecord): string {
   const { time, module, message } = parts(record);
   return `${time} ${LEVELS[record.level]} ${module}: ${message}`;
 }

@@ -8,7 +8,7 @@
 import { SLICE_BYTES } from "./backend.ts";
 
 /** Bytes of parts that one backend holds in memory at a time. */
-export const BYTES_IN_FLIGHT = 6 * SLICE_BYTES;
+const BYTES_IN_FLIGHT = 6 * SLICE_BYTES;
 
 interface Waiter {
   readonly bytes: number;

@@ -14,7 +14,7 @@ export interface Access {
 }
 
 export const FILES = 20_000;
-export const DAYS = 6;
+const DAYS = 6;
 const READS_A_DAY = 40_000;
 const DAY = 86_400;
 

@@ -1,3 +1,9 @@
+/**
+ * What the engine does when it was not told everything: rows of another program, lost events.
+ *
+ * @module
+ */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";

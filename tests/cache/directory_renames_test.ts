@@ -1,3 +1,5 @@
+/** P1, P3: renamed directories whose files are partly evicted; one subject, however long. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { Remover } from "../../src/cache/remover.ts";

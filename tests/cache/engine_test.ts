@@ -1,3 +1,9 @@
+/**
+ * The life of single files in the whole engine: written, uploaded, evicted, restored, deleted.
+ *
+ * @module
+ */
+
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { emptyTrash } from "../../src/cache/trash.ts";

@@ -1,3 +1,5 @@
+/** When the objects of deleted files are removed, and when never. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { StorageError } from "../../src/storage/backend.ts";

@@ -1,3 +1,5 @@
+/** P1, P2: what is believed of files after the machine went down. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { PlatterSync } from "../../src/cache/platter_sync.ts";

@@ -1,3 +1,9 @@
+/**
+ * What the storage has from before the manifest knew the depot is not sent again, and nothing else.
+ *
+ * @module
+ */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { createHash } from "node:crypto";
 import type { DepotPath } from "../../src/cache/depot_path.ts";

@@ -1,3 +1,5 @@
+/** Who an installation is, to the others on its storage. @module */
+
 import { assertEquals, assertNotEquals, assertThrows } from "deno-std/assert/mod.js";
 import { readHolder } from "../../src/cluster/holder.ts";
 import { EnvironmentError } from "../../src/errors.ts";

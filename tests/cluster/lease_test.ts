@@ -1,3 +1,9 @@
+/**
+ * One writer: leases that are taken, kept, lost and taken over, with clocks and storage that misbehave.
+ *
+ * @module
+ */
+
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { LEASE_PATH } from "../../src/cluster/lease_record.ts";
 import type { Certain } from "../../src/cluster/lease_store.ts";

@@ -128,7 +128,7 @@ export interface DaemonOptions {
 }
 
 /** One daemon. */
-export class DaemonSide {
+class DaemonSide {
   readonly right: WriteRight;
   readonly lease: Lease;
   readonly line: Line;
@@ -183,7 +183,7 @@ export class DaemonSide {
 }
 
 /** A daemon's way to the storage, which gives equal bytes equal tags, as S3 does. */
-export class Line extends DecoratedBackend {
+class Line extends DecoratedBackend {
   #failure: StorageError | null = null;
   /** Whether a condition is answered with an error of its own (S3: 501 NotImplemented). */
   refusesConditions = false;

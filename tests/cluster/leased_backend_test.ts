@@ -1,3 +1,5 @@
+/** P1: nothing is written without the lease. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { LeasedBackend } from "../../src/cluster/leased_backend.ts";
 import { RETRY_DEFAULTS, RetryingBackend } from "../../src/storage/retrying.ts";

@@ -1,3 +1,5 @@
+/** `p4-cache rollback`. @module */
+
 import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { exchange } from "../../src/commands/rollback.ts";
 import { EnvironmentError } from "../../src/errors.ts";

@@ -1,3 +1,5 @@
+/** Which depots `p4-cache run` finds, and which it refuses to serve together. @module */
+
 import { assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
 import { depotFiles } from "../../src/commands/depot_files.ts";
 import { conflict, loadDepot } from "../../src/commands/run_configs.ts";

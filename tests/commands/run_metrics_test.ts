@@ -1,3 +1,5 @@
+/** The metrics of several depots as one page. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { mergeMetrics } from "../../src/commands/run_metrics.ts";
 

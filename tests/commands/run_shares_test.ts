@@ -1,3 +1,5 @@
+/** How depots share bandwidth and memory. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Budgets } from "../../src/commands/run_budgets.ts";
 import type { DepotProcess } from "../../src/commands/run_depot.ts";

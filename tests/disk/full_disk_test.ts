@@ -1,3 +1,5 @@
+/** Filesystems without room, without inodes, or without rights for a while. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Engine } from "../cache/engine.ts";
 import { run, until } from "../e2e/daemon_process.ts";

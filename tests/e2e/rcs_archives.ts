@@ -8,7 +8,10 @@
 import { run } from "./daemon_process.ts";
 
 /** Text files (RCS archives) and binary files (compressed revisions). */
-export const TEXT_FILES = 150, BINARY_FILES = 40, REVISIONS = 3;
+const TEXT_FILES = 150, BINARY_FILES = 40;
+
+/** Revisions of each. */
+export const REVISIONS = 3;
 
 const MAKE = String.raw`
 set -e

@@ -1,3 +1,5 @@
+/** P1: the kernel's side of eviction, file by file. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { EvictionBatch } from "../../ffi/evict.ts";
 import { DepotFiles } from "../../ffi/files.ts";

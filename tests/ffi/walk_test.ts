@@ -1,3 +1,5 @@
+/** Walks over a depot. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
 import { DepotWalk, type WalkRecord } from "../../ffi/walk.ts";

@@ -1,3 +1,5 @@
+/** What the watcher tells of what programs do, and in which order. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Watcher, type WatchRecord } from "../../ffi/watch.ts";
 

@@ -1,3 +1,5 @@
+/** P6: records of the kernel that are not what they say. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 
 const ROOT = new URL("../../", import.meta.url).pathname;

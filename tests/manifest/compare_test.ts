@@ -1,3 +1,5 @@
+/** The comparison of a walk with the manifest. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";

@@ -1,3 +1,5 @@
+/** A manifest that cannot be written, for a while or for good. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Kv, KV_PANIC, KvError } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";

@@ -1,3 +1,5 @@
+/** The invariants M1 to M4 of the manifest, and what it does after another program. @module */
+
 import { assert, assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { Kv } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";

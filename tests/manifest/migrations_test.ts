@@ -1,3 +1,5 @@
+/** States of other versions of the program. @module */
+
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { Kv } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";

@@ -1,3 +1,5 @@
+/** The bytes of rows, versions and keys (P7). @module */
+
 import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import fc from "fast-check";
 import {

@@ -1,3 +1,5 @@
+/** Log lines and log files. @module */
+
 import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
 import { LogFile } from "../../src/observe/log_file.ts";
 import {

@@ -1,3 +1,5 @@
+/** The metrics of the contract, and their reference. @module */
+
 import { metricsPage } from "../../src/observe/reference.ts";
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";

@@ -1,3 +1,5 @@
+/** The stats line. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import type { GaugeSnapshot, Totals } from "../../src/observe/metrics.ts";
 import { statsLine } from "../../src/observe/stats_line.ts";

@@ -1,3 +1,5 @@
+/** P3, P6: odd answers, odd names, odd programs under the preload library. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { hasProgram, run } from "../e2e/daemon_process.ts";
 import { FakeDaemon } from "./fake_daemon.ts";

@@ -1,3 +1,5 @@
+/** Each call that reaches a file by its name, under the preload library. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DaemonProcess, hasProgram, run, SHIM, shimEnv, TempDir } from "../e2e/daemon_process.ts";
 

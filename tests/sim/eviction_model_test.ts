@@ -1,3 +1,5 @@
+/** P1: a model of the eviction protocol, in every interleaving. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 
 const MODEL = new URL("../../docs/explanation/eviction.pml", import.meta.url).pathname;

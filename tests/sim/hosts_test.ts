@@ -1,3 +1,5 @@
+/** A short run of the simulated clusters. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 
 const HOSTS = new URL("./hosts.ts", import.meta.url).pathname;

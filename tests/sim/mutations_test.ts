@@ -1,3 +1,5 @@
+/** Planted bugs are found. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { PLANTED_BUGS } from "./planted_bugs.ts";
 import { PLANTED_HOST_BUGS } from "./planted_host_bugs.ts";

@@ -1,6 +1,6 @@
 /**
  * What programs do to the depot: p4d under the shim, and others without it. Each yield is a moment in
- * which anything else may happen.
+ * which anything else may happen. One class, however long: each of its methods is read alone.
  *
  * The shim's rules are those of `docs/explanation/shim.md`: "no such file" asks the daemon, a create
  * asks first, a writer compares what it opened with what is at the path.

@@ -156,7 +156,7 @@ export class Promises {
   }
 }
 
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a === b) return true;
   if (a.length !== b.length) return false;
   // Beyond this all contents are alike (programs.ts): a large file is told apart by its beginning.

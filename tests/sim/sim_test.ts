@@ -1,3 +1,5 @@
+/** A short run of the simulated worlds. @module */
+
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 
 const SIM = new URL("./sim.ts", import.meta.url).pathname;

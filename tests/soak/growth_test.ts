@@ -1,3 +1,5 @@
+/** When the soak says that a figure grows. @module */
+
 import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { courseOf } from "./growth.ts";
 

@@ -1,3 +1,5 @@
+/** P5: the memory of parts on their way is bounded. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import { PartBudget } from "../../src/storage/part_budget.ts";
 import { TransferMemory } from "../../src/storage/transfer_memory.ts";

@@ -1,3 +1,5 @@
+/** Hashing on a thread of its own. @module */
+
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { SLICE_BYTES } from "../../src/storage/backend.ts";
 import { hex, sliceDigest } from "../../src/storage/content_digest.ts";

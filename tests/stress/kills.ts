@@ -21,7 +21,7 @@ import { FaultyStorage } from "./faulty_storage.ts";
 import { StressDepot } from "./stress_depot.ts";
 
 /** Steps of the engine, by the calls that they are made of. */
-export const CRASH_POINTS: Readonly<Record<string, string>> = {
+const CRASH_POINTS: Readonly<Record<string, string>> = {
   "a file moves to the trash, or back": "renameat2",
   "a file is placed, an object published": "linkat",
   "an object takes the place of another": "renameat",

@@ -37,7 +37,7 @@ export interface CredentialSource {
 }
 
 /** A key or a signature, from the configuration or from a file. */
-export class SecretSource implements CredentialSource {
+class SecretSource implements CredentialSource {
   readonly #file: SecretFile | null;
   readonly #make: (secret: string) => Credentials;
   #secret: string;

@@ -36,7 +36,7 @@ export interface GcsRequest {
 }
 
 /** The paths of one bucket, below the endpoint. Keys have one character per byte. */
-export class GcsPaths {
+class GcsPaths {
   readonly #bucket: string;
 
   constructor(bucket: string) {

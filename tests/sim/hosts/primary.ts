@@ -24,7 +24,7 @@ import { HostBackend, type SharedBucket } from "./shared_bucket.ts";
 export const TTL_SECONDS = 60;
 
 /** Of the change feed, ms: between rounds, between heads, and how long records stay. */
-export const BATCH_MS = 1000, BEAT_MS = 10_000, RETENTION_MS = 40_000;
+const BATCH_MS = 1000, BEAT_MS = 10_000, RETENTION_MS = 40_000;
 
 /** Longest wait between two writes, ms. */
 const THINK_MS = 6000;

@@ -12,6 +12,7 @@
  * operation at a time work on one of its files. The plain directory is what counts: each operation must
  * end as it does there. With a preload library in the environment it is a program as p4d is; without,
  * it asks the daemon for files that are evicted, as a script would. Prints what differs and ends with 1.
+ * One file because it is compiled by itself, where it is used.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
+import { FEED_HEAD } from "../../src/cluster/feed_format.ts";
 import { makeCertificates } from "../storage/certificates.ts";
 import { freePort } from "../storage/versitygw.ts";
 import {
@@ -44,13 +45,15 @@ async function read(daemon: DaemonProcess, name = NAME): Promise<string> {
   return (await run("cat", [`${daemon.depot}/${name}`], { env })).stdout;
 }
 
-function has(daemon: DaemonProcess, name = NAME): boolean {
+function exists(path: string): boolean {
   try {
-    return Deno.lstatSync(`${daemon.depot}/${name}`).isFile;
+    return Deno.lstatSync(path).isFile;
   } catch {
     return false;
   }
 }
+
+const has = (daemon: DaemonProcess, name = NAME) => exists(`${daemon.depot}/${name}`);
 
 /** Writes as p4d does: beside the file, then renamed. */
 function write(daemon: DaemonProcess, content: string, name = NAME): void {
@@ -144,11 +147,13 @@ Deno.test(
     Deno.mkdirSync(store);
     const primary = { type: "nfs", path: store };
     const settings = { read_only: true, revalidate_after: 3600, feed_poll_interval: 1, primary };
-    await using replica = await startDaemon(dir.path, "replica", settings);
     const newPrimary = () => startDaemon(dir.path, "primary", { change_feed: true, primary });
     const first = await newPrimary();
     write(first, "one\n");
     assertEquals((await command(first, "flush", "--wait")).code, 0);
+    // Without a feed a replica looks for one only now and then.
+    await until("there is a feed", () => exists(`${store}/${FEED_HEAD}`));
+    await using replica = await startDaemon(dir.path, "replica", settings);
     await until("the feed is followed", () => replica.log().includes("Following the change feed"));
     assertEquals(await read(replica), "one\n");
     write(first, "two\n");

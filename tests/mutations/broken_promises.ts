@@ -73,7 +73,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "    if (fcntl(fd, F_SETLEASE, F_RDLCK)) return 0;",
   ], [ENGINE, "a file that somebody is writing waits, and goes when it is closed"]),
   broken("P1", "an event that comes during an eviction is not looked at", [
-    "src/cache/evictor.ts",
+    "src/cache/evict_batch.ts",
     "(!eviction.touched || eviction.isGone)",
     "(!eviction.isGone || eviction.isGone)",
   ], [ENGINE, "P1: a file whose event comes during its eviction goes back and is uploaded again"]),

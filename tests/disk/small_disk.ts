@@ -67,7 +67,19 @@ export class SmallDisk {
     }
   }
 
-  /** Removes what {@link fill} made. */
+  /** Takes every inode that is left; {@link empty} gives them back. */
+  fillInodes(): void {
+    for (;;) {
+      try {
+        Deno.writeFileSync(`${this.path}/ballast${this.#ballast++}`, new Uint8Array(0));
+      } catch (error) {
+        if ((error as { code?: string }).code !== "ENOSPC") throw error;
+        return;
+      }
+    }
+  }
+
+  /** Removes what {@link fill} and {@link fillInodes} made. */
   empty(): void {
     for (const { name } of [...Deno.readDirSync(this.path)]) {
       if (name.startsWith("ballast")) Deno.removeSync(`${this.path}/${name}`);

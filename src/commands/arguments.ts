@@ -6,7 +6,7 @@
 
 import { InvalidArgumentError } from "commander";
 import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, EnvironmentError } from "../errors.ts";
 
 /** A number of an option. @throws InvalidArgumentError for anything but a whole number from 0. */
 export function wholeNumber(text: string): number {
@@ -31,5 +31,12 @@ export function depotPathOf(typed: string, depot: string): string {
   if (problem === null) return path;
   throw new ConfigError(
     `Cannot use '${typed}': ${problem}; allowed is a path below ${depot}, or relative to it`,
+  );
+}
+
+/** For a path of which nothing is known: a slip of the pen must not pass for "all is well". */
+export function nothingAt(typed: string): EnvironmentError {
+  return new EnvironmentError(
+    `Cannot find '${typed}': there is no such file or directory, here or in storage`,
   );
 }

@@ -30,7 +30,7 @@ export function addCompletionCommand(program: Command, terminal: Terminal): void
 function shellOf(text: string): Shell {
   const shell = SHELLS.find((each) => each === text);
   if (shell !== undefined) return shell;
-  throw new InvalidArgumentError(`allowed is ${SHELLS.join(", ")}`);
+  throw new InvalidArgumentError("allowed is bash, zsh or fish");
 }
 
 /** The whole script. */

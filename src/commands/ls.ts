@@ -9,7 +9,7 @@ import type { ListedFile, Place, QueuedFile } from "../admin/listing.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { ageText, sizeText } from "./amounts.ts";
-import { depotPathOf, wholeNumber } from "./arguments.ts";
+import { depotPathOf, nothingAt, wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { AT_HELP } from "./moments.ts";
 import type { Terminal } from "./terminal.ts";
@@ -48,15 +48,20 @@ export function addLsCommand(program: Command, terminal: Terminal): void {
       only === undefined || (only === "local" ? file.place !== "remote" : file.place === only);
     const line = (file: ListedFile) =>
       options.json ? JSON.stringify(file) : options.long ? longLine(file) : file.path;
+    const path = depotPathOf(typed, depot);
+    const remote = only === undefined || only === "remote";
+    let isEmpty = true;
     await askDaemon(
       depot,
       "list",
-      { path: depotPathOf(typed, depot), remote: only === undefined || only === "remote" },
+      { path, remote },
       (page) => {
+        isEmpty &&= (page as ListedFile[]).length === 0;
         const lines = (page as ListedFile[]).filter(shown).map((file) => line(file) + "\n");
         terminal.out(lines.join(""));
       },
     );
+    if (isEmpty && remote && path !== "") throw nothingAt(typed);
   });
 }
 

@@ -61,7 +61,7 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
     await program.parseAsync(args, { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return reportUsage(error, program, terminal);
+    if (error instanceof CommanderError) return reportUsage(error, program, args, terminal);
     return reportFailure(error, terminal);
   }
 }
@@ -162,9 +162,14 @@ function refuseUnknownCommand(program: Command): void {
 }
 
 /** Help and version are no errors; the rest becomes one line. */
-function reportUsage(error: CommanderError, program: Command, terminal: Terminal): number {
+function reportUsage(
+  error: CommanderError,
+  program: Command,
+  args: readonly string[],
+  terminal: Terminal,
+): number {
   if (error.exitCode === 0) return 0;
-  terminal.err(`p4-cache: ${usageProblem(error, program)}\n`);
+  terminal.err(`p4-cache: ${usageProblem(error, program, args)}\n`);
   return 2;
 }
 

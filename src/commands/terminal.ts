@@ -4,6 +4,8 @@
  * @module
  */
 
+import { EnvironmentError, reasonOf } from "../errors.ts";
+
 /** The two streams; texts carry their own newlines. */
 export interface Terminal {
   out(text: string): void;
@@ -29,7 +31,8 @@ function writeAll(stream: { writeSync(bytes: Uint8Array): number }, text: string
   try {
     while (bytes.length > 0) bytes = bytes.subarray(stream.writeSync(bytes));
   } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-    if (stream === Deno.stdout) Deno.exit(EXIT_BROKEN_PIPE);
+    if (stream !== Deno.stdout) return; // nobody is left to be told
+    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(EXIT_BROKEN_PIPE);
+    throw new EnvironmentError(`Cannot write the output: ${reasonOf(error)}`);
   }
 }

@@ -6,6 +6,7 @@
 
 import type { Command, CommanderError } from "commander";
 import { nearest } from "../config/nearest.ts";
+import { PROGRAM_NAME } from "../version.ts";
 
 /** Commander's messages, by their codes, and what we say instead. */
 const RULES: readonly [
@@ -34,6 +35,11 @@ const RULES: readonly [
     ([name]) => `Cannot run this command without <${name}>; --help shows how`,
   ],
   [
+    "commander.missingMandatoryOptionValue",
+    /required option '(--\S+ <[^>]+>)' not specified/,
+    ([flag]) => `Cannot run this command without ${flag}; --help shows how`,
+  ],
+  [
     "commander.excessArguments",
     /too many arguments for '(\S+)'\. Expected (\d+)/,
     ([command, most]) =>
@@ -43,8 +49,15 @@ const RULES: readonly [
   ],
 ];
 
-/** The line for a command line that could not be understood. */
-export function usageProblem(error: CommanderError, program: Command): string {
+/**
+ * The line for a command line that could not be understood.
+ * @param args As typed.
+ */
+export function usageProblem(
+  error: CommanderError,
+  program: Command,
+  args: readonly string[],
+): string {
   if (error.code === "commander.help") {
     return "Cannot run this command: it needs a sub-command; --help lists them";
   }
@@ -52,8 +65,10 @@ export function usageProblem(error: CommanderError, program: Command): string {
   // The value after '=' may be a secret.
   const flag = /unknown option '([^'=]+)/.exec(message)?.[1];
   if (flag !== undefined) {
-    const meant = nearest(flag, flagNames(program));
-    const hint = meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`;
+    const command = commandOf(args, program);
+    const meant = nearest(flag, flagNames(command));
+    const typed = [PROGRAM_NAME, ...namesOf(command), "--help"].join(" ");
+    const hint = meant === null ? `'${typed}' lists all` : `did you mean ${meant}?`;
     return `Cannot use ${flag}: unknown flag; ${hint}`;
   }
   const [, command, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
@@ -76,7 +91,20 @@ function allowedOf(text: string): string {
   return `allowed is ${choices.replace(/, ([^,]*)$/, " or $1")}`;
 }
 
+/** The command that the words name; they may stand between daemon flags. */
+function commandOf(args: readonly string[], program: Command): Command {
+  let command = program;
+  for (const word of args) {
+    command = command.commands.find((each) => each.name() === word) ?? command;
+  }
+  return command;
+}
+
+function namesOf(command: Command): string[] {
+  return command.parent === null ? [] : [...namesOf(command.parent), command.name()];
+}
+
 function flagNames(command: Command): string[] {
   const own = command.options.map((option) => option.long).filter((name) => name !== undefined);
-  return [...new Set([...own, ...command.commands.flatMap(flagNames), "--help"])];
+  return [...own, "--help"];
 }

@@ -11,7 +11,7 @@ import { displayPath } from "../cache/depot_path.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
 import { sizeText } from "./amounts.ts";
-import { depotPathOf, wholeNumber } from "./arguments.ts";
+import { depotPathOf, nothingAt, wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";
@@ -81,6 +81,7 @@ export function addVerifyCommand(
       Deno.removeSignalListener("SIGINT", interrupted);
       progress.stop();
     }
+    if (state.files === 0 && parameters.path !== "" && after === "") throw nothingAt(typed);
     terminal.out(
       options.json
         ? JSON.stringify(state) + "\n"

@@ -26,7 +26,7 @@ export function readDocument(path: string, readText: ReadText): Document {
   try {
     text = readText(path);
   } catch (error) {
-    throw new ConfigError(`Cannot read ${path}: ${readProblem(error)}; --config takes a JSON file`);
+    throw new ConfigError(`Cannot read ${path}: ${readProblem(error)}`);
   }
   if (text.startsWith("\uFEFF")) text = text.slice(1);
   try {
@@ -49,9 +49,13 @@ function warningsOf(path: string, text: string): string[] {
 }
 
 function readProblem(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "no such file";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
+  if (error instanceof Deno.errors.NotFound) return "no such file; --config takes a JSON file";
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return "permission denied; run it as root or the daemon's user";
+  }
+  if (error instanceof Deno.errors.IsADirectory) {
+    return "it is a directory; --config takes a JSON file";
+  }
   return reasonOf(error);
 }
 

@@ -17,9 +17,11 @@ const P4D = /^p4d(_.*)?$/;
 export function checkDaemon(daemon: Status | null, why: string): Finding[] {
   const name = "daemon";
   if (daemon === null) {
-    return [
-      warn(name, why, "start it: systemctl start p4-cache; the rest is looked at without it"),
-    ];
+    // Whoever may not ask it cannot tell whether it runs either.
+    const fix = /may not be used/.test(why)
+      ? "run doctor as root or the daemon's user"
+      : "start it: systemctl start p4-cache; the rest is looked at without it";
+    return [warn(name, why, fix)];
   }
   const findings = [ok(name, `p4-cache ${daemon.version}, pid ${daemon.pid}, ${daemon.state}`)];
   if (daemon.version !== VERSION) {

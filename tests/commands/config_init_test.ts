@@ -43,5 +43,5 @@ Deno.test("--check-config refuses what the daemon would refuse, and starts nothi
 Deno.test("a mistyped sub-command or value is answered with what was probably meant", async () => {
   assertStringIncludes((await run("config", "chek")).err, "did you mean check?");
   assertStringIncludes((await run("access", "tpo")).err, "did you mean top?");
-  assertStringIncludes((await run("completion", "basch")).err, "allowed is bash, zsh, fish");
+  assertStringIncludes((await run("completion", "basch")).err, "allowed is bash, zsh or fish");
 });

@@ -57,6 +57,9 @@ const WRONG: [string[], string][] = [
     "Cannot use --secondary-buckt: unknown flag; did you mean --secondary-bucket?",
   ],
   [["--xyzzyxyzzy"], "Cannot use --xyzzyxyzzy: unknown flag; 'p4-cache --help' lists all"],
+  [["top", "--json"], "Cannot use --json: unknown flag; 'p4-cache top --help' lists all"],
+  [["backup", "list", "--jsn"], "Cannot use --jsn: unknown flag; did you mean --json?"],
+  [["access", "stale"], "Cannot run this command without --before <when>; --help shows how"],
   [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
   [["config", "chekc"], "Cannot run 'chekc': unknown command; did you mean check?"],
   [["config"], "Cannot run this command: it needs a sub-command; --help lists them"],
@@ -67,7 +70,7 @@ const WRONG: [string[], string][] = [
     ["config", "init", "--type", "foo"],
     "Cannot use --type 'foo': allowed is s3, azure, gcs or nfs",
   ],
-  [["completion", "tcsh"], "Cannot use shell 'tcsh': allowed is bash, zsh, fish"],
+  [["completion", "tcsh"], "Cannot use shell 'tcsh': allowed is bash, zsh or fish"],
   [["pin"], "Cannot run this command without <path>; --help shows how"],
   [
     ["drain", "tape", "change"],

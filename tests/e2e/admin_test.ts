@@ -144,6 +144,11 @@ adminTest("ls tells what is local, dirty and remote, below a path", async (place
   ]);
   assertEquals((await p4cache("ls", "--only", "elsewhere")).code, 2);
   assertEquals((await p4cache("ls", "../outside")).code, 2);
+  const slip = await p4cache("ls", "dd");
+  assertEquals([slip.code, slip.stderr], [
+    1,
+    "p4-cache: Cannot find 'dd': there is no such file or directory, here or in storage\n",
+  ]);
 });
 
 adminTest(

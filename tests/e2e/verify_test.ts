@@ -57,5 +57,8 @@ Deno.test({
     assertEquals(await findings("--deep", "fine"), []);
     assertEquals(await findings("--after", "lost"), ["other_version other"]);
     assertEquals((await p4cache("verify", "--sample", "0")).code, 2);
+    const slip = await p4cache("verify", "no/such");
+    assertEquals([slip.code, slip.stdout], [1, ""]);
+    assertMatch(slip.stderr, /^p4-cache: Cannot find 'no\/such': there is no such file/);
   },
 });

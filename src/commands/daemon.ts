@@ -52,7 +52,7 @@ import { TransferMemory } from "../storage/transfer_memory.ts";
 import { adjustEngine, startBackground } from "./background.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import { buildEngine, type Engine, gauges } from "./engine.ts";
-import { openPeerServer } from "./peers.ts";
+import { openPeerServer, openReaders } from "./peers.ts";
 import { Reloader } from "./reload.ts";
 import { openFreshness, startCluster } from "./replica.ts";
 import { startReporting } from "./reporting.ts";
@@ -101,7 +101,8 @@ export async function runDaemon(
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);
   const right = new WriteRight({ clock: machineClock(), health, log: getLog("lease") });
-  const storage = await openStorage(config, right, () => supervisor.shares);
+  const readers = openReaders(config, state.path);
+  const storage = await openStorage(config, right, () => supervisor.shares, readers);
   const { primary, secondary } = storage;
   // What another program wrote is counted only later.
   const hasState = manifest.counters.total > 0 || manifest.needsRecount;
@@ -138,7 +139,7 @@ export async function runDaemon(
   const cluster = startCluster(config, engine, freshness, backends, feedBackend);
   const requests = shimRequests(engine, backends, cluster.revalidator);
   const server = await ShimServer.listen(state.shimSocket, config.socketMode, requests);
-  const peers = openPeerServer(config, engine, backends, requests.revalidate);
+  const peers = openPeerServer(config, engine, backends, requests.revalidate, readers);
   const accesses = config.accessLogEnabled
     ? AccessReceiver.listen(
       state.accessSocket,

@@ -4,7 +4,9 @@
  * @module
  */
 
+import { readHolder } from "../cluster/holder.ts";
 import { PeerDepot } from "../cluster/peer_depot.ts";
+import { PeerReaders } from "../cluster/peer_readers.ts";
 import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { SecretFile } from "../config/secret_file.ts";
@@ -22,6 +24,12 @@ const WAIT_MS = 2000;
 /** Failures are told this often, ms. */
 const REPEAT_MS = 60_000;
 
+/** Null where nobody can read from here. @throws EnvironmentError when the state cannot be written. */
+export function openReaders({ peerListen }: Config, stateDir: string): PeerReaders | null {
+  if (peerListen === null) return null;
+  return new PeerReaders(readHolder(stateDir), () => performance.now());
+}
+
 /**
  * Null where it is off.
  * @param bring Makes sure that a file is here, and current.
@@ -32,10 +40,11 @@ export function openPeerServer(
   { files, manifest, metrics }: Engine,
   backends: readonly Backend[],
   bring: (path: string) => Promise<FetchAnswer>,
+  readers: PeerReaders | null,
 ): PeerServer | null {
   const { peerListen, peerCertPath, peerKeyPath, peerTokenFile } = config;
   const address = peerListen === null ? null : parseListenAddress(peerListen);
-  if (address?.kind !== "tcp") return null;
+  if (address?.kind !== "tcp" || readers === null) return null;
   const log = getLog("peer");
   const limited = createRepeatLimiter(REPEAT_MS);
   const counts = new PeerMetrics(metrics.registry);
@@ -47,6 +56,12 @@ export function openPeerServer(
   const server = new PeerServer(address, certificate, {
     objects: new PeerDepot({ files, manifest, backends, bring }),
     token: () => token.get(),
+    admits: (given) => {
+      if (readers.admits(given)) return true;
+      const line = limited("Refused a peer that this daemon reads from, itself or through others");
+      if (line !== null) log.warning(`${line}: peers must not read in a circle`);
+      return false;
+    },
     gate: new RateGate(() => config.peerMaxRequestsPerSecond),
     waitMs: WAIT_MS,
     onResult: (result, bytes) => counts.ended(result, bytes),

@@ -17,6 +17,7 @@ import { EnvironmentError } from "../errors.ts";
 import { BackendMetrics } from "../observe/backend_metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import { LeasedBackend } from "../cluster/leased_backend.ts";
+import type { PeerReaders } from "../cluster/peer_readers.ts";
 import type { WriteRight } from "../cluster/write_right.ts";
 import type { Backend } from "../storage/backend.ts";
 import { LimitedBackend, type Limits } from "../storage/limited.ts";
@@ -67,13 +68,16 @@ export interface Storage {
  * @param config Its live settings are read when they are needed (`live.ts`).
  * @param right Without it nothing is written to the primary; null where no lease is kept.
  * @param shares What is left to this daemon of what several share, now.
+ * @param readers Who reads from this daemon; null: nobody can.
  * @throws EnvironmentError when one cannot be used as configured.
  */
 export async function openStorage(
   config: Config,
   right: WriteRight | null = null,
   shares: () => Shares = () => NO_LIMIT,
+  readers: PeerReaders | null = null,
 ): Promise<Storage> {
+  const named = readers === null ? null : () => readers.text;
   const metrics = new BackendMetrics();
   const up = bandwidthGate(() => config.uploadBandwidth, () => shares().up);
   const down = bandwidthGate(() => config.downloadBandwidth, () => shares().down);
@@ -85,7 +89,7 @@ export async function openStorage(
     const leased = role === "primary" ? right : null;
     const { replaceable: inner, backend: opened } = await openOne(
       role,
-      backend,
+      () => openBackend(backend, named),
       limits,
       metrics,
       leased,
@@ -103,7 +107,7 @@ export async function openStorage(
     await secondary?.close();
   };
   const prepare = async (role: Role, backend: BackendConfig) => {
-    const opened = await openTried(role, backend, config);
+    const opened = await openTried(role, () => openBackend(backend, named), config);
     const use = () => {
       replaceable.get(role)!.replace(opened);
       metrics.setUnverified(role, isUnverified(backend));
@@ -116,10 +120,14 @@ export async function openStorage(
   return { primary, secondary, forLease, metrics, up, down, memory, prepare, close };
 }
 
-async function openTried(role: Role, backend: BackendConfig, config: Config): Promise<Backend> {
+async function openTried(
+  role: Role,
+  open: () => Promise<Backend>,
+  config: Config,
+): Promise<Backend> {
   let opened: Backend;
   try {
-    opened = await openBackend(backend);
+    opened = await open();
   } catch (error) {
     throw new EnvironmentError(`Cannot use the ${role} storage: ${describeError(error)}`);
   }
@@ -210,14 +218,14 @@ export function checkSecretFiles(
 
 async function openOne(
   role: Role,
-  config: BackendConfig,
+  open: () => Promise<Backend>,
   limits: Limits,
   metrics: BackendMetrics,
   right: WriteRight | null,
   isOnlyRead: boolean,
 ): Promise<{ replaceable: ReplaceableBackend; backend: RetryingBackend }> {
   try {
-    const replaceable = new ReplaceableBackend(await openBackend(config));
+    const replaceable = new ReplaceableBackend(await open());
     const measured = new MeasuredBackend(replaceable, metrics.recorder(role));
     let allowed: Backend = measured;
     if (right !== null) {

@@ -23,6 +23,7 @@ import { uriEncode } from "../storage/object_keys.ts";
 import { PartBudget } from "../storage/part_budget.ts";
 import { listedLine } from "../storage/peer/peer_backend.ts";
 import {
+  CIRCLE,
   IF_TAG,
   LIST_ENTRIES,
   LIST_PAGE,
@@ -31,6 +32,7 @@ import {
   OBJECT_PAGE,
   PEER_HEADER,
   PEER_VERSION,
+  READERS,
   STORED_MS,
   TAG,
   UNLESS_TAG,
@@ -70,6 +72,8 @@ export interface PeerServerParts {
   readonly objects: PeerObjects;
   /** The token as it is now. @throws Error when it cannot be read. */
   readonly token: () => string;
+  /** Whether a request that names its readers so is answered, see `peer_readers.ts`. */
+  readonly admits: (readers: string | null) => boolean;
   readonly gate: RateGate;
   /** Longest wait at the gate, ms. */
   readonly waitMs: number;
@@ -130,6 +134,10 @@ export class PeerServer {
       if (request.method !== "GET" && request.method !== "HEAD") {
         onResult("refused", 0);
         return refusal(405, "only GET and HEAD are allowed");
+      }
+      if (!this.#parts.admits(request.headers.get(READERS))) {
+        onResult("refused", 0);
+        return refusal(CIRCLE, "peers read from one another in a circle");
       }
       return await this.#serve(request);
     } catch (error) {

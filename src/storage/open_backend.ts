@@ -9,9 +9,13 @@ import type { Backend } from "./backend.ts";
 
 /**
  * Opens a backend, without retries; see {@link RetryingBackend}.
+ * @param readers What a peer is told of who reads there through us; null: nobody can.
  * @throws StorageError when it cannot be used as configured.
  */
-export async function openBackend(config: BackendConfig): Promise<Backend> {
+export async function openBackend(
+  config: BackendConfig,
+  readers: (() => string) | null = null,
+): Promise<Backend> {
   switch (config.type) {
     case "nfs": {
       const { NfsBackend } = await import("./nfs/nfs_backend.ts");
@@ -19,7 +23,7 @@ export async function openBackend(config: BackendConfig): Promise<Backend> {
     }
     case "peer": {
       const { openPeer } = await import("./peer/peer_open.ts");
-      return await openPeer(config);
+      return await openPeer(config, readers);
     }
     case "s3": {
       const { openS3 } = await import("./s3/s3_open.ts");

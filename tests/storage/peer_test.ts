@@ -6,6 +6,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
+import { PeerReaders } from "../../src/cluster/peer_readers.ts";
 import { type PeerObjects, type PeerResult, PeerServer } from "../../src/server/peer_server.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { RESERVED_KEYS } from "../../src/storage/object_keys.ts";
@@ -49,6 +50,7 @@ class Site {
   readonly memory = new MemoryBackend();
   readonly results: PeerResult[] = [];
   token = TOKEN;
+  readonly readers = new PeerReaders("here", () => performance.now());
   rate = Infinity;
   readonly server = new PeerServer(
     { kind: "tcp", host: "127.0.0.1", port: 0 },
@@ -59,6 +61,7 @@ class Site {
     {
       objects: objectsOf(this.memory),
       token: () => this.token,
+      admits: (readers) => this.readers.admits(readers),
       // Nobody who has to wait is let in later: that is the gate's own matter.
       gate: new RateGate(() => this.rate, { nowMs: () => performance.now(), after: () => {} }),
       waitMs: 50,
@@ -71,10 +74,11 @@ class Site {
     return `https://127.0.0.1:${this.server.port}`;
   }
 
-  backend(token = TOKEN): Promise<PeerBackend> {
+  backend(token = TOKEN, readers: PeerReaders | null = null): Promise<PeerBackend> {
     return PeerBackend.open({
       endpoint: this.endpoint,
       token: () => token,
+      readers: readers === null ? null : () => readers.text,
       caCertPath: `${certificates}/ca.pem`,
       clientCertPath: null,
       clientKeyPath: null,
@@ -190,6 +194,7 @@ onPeer("plain HTTP gets nothing, and a stranger's certificate is not believed", 
   const backend = await PeerBackend.open({
     endpoint: site.endpoint,
     token: () => TOKEN,
+    readers: null,
     caCertPath: null,
     clientCertPath: null,
     clientKeyPath: null,
@@ -266,6 +271,7 @@ onPeer("another server's refusal is never taken for absence", async () => {
     const backend = await PeerBackend.open({
       endpoint: `https://127.0.0.1:${other.addr.port}`,
       token: () => TOKEN,
+      readers: null,
       caCertPath: `${certificates}/ca.pem`,
       clientCertPath: null,
       clientKeyPath: null,
@@ -280,4 +286,27 @@ onPeer("another server's refusal is never taken for absence", async () => {
     assertStringIncludes(error?.message ?? "", "no p4-cache answers there");
     await backend.close();
   }
+});
+
+onPeer("who reads from itself in the end is refused, others are not", async (site) => {
+  await site.memory.put(PATH, contentOf(someBytes(100)), never);
+  const there = new PeerReaders("there", () => performance.now());
+  const backend = await site.backend(TOKEN, there);
+  assertEquals((await backend.head(PATH, never)).size, 100);
+  // Here is asked by there, so there must not be asked by here.
+  assertEquals(there.admits(site.readers.text), false);
+  // What "here" reads from a third one, the third one reads from there.
+  assert(there.admits("third,here"));
+  for (
+    const call of [
+      () => backend.head(PATH, never),
+      () => backend.getRange(PATH, 0, 10, { signal: never }),
+    ]
+  ) {
+    const error = await call().then(() => null, (error) => error as StorageError);
+    assertEquals(error?.kind, "permanent");
+    assertStringIncludes(error?.message ?? "", "take one of the peers out of the circle");
+  }
+  assertEquals(site.results, ["served", "refused", "refused"]);
+  await backend.close();
 });

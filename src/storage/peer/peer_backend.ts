@@ -27,12 +27,14 @@ import { changed, partOf, partOfVersion, rangeHeader, sizeOf } from "../http_ran
 import { escapePath, unescapePath, uriEncode } from "../object_keys.ts";
 import { readMetadata } from "../stored_metadata.ts";
 import {
+  CIRCLE,
   IF_TAG,
   LIST_PAGE,
   META,
   MORE,
   OBJECT_PAGE,
   PEER_HEADER,
+  READERS,
   STORED_MS,
   TAG,
   UNLESS_TAG,
@@ -44,6 +46,8 @@ export interface PeerOptions {
   readonly endpoint: string;
   /** The token as it is now. */
   readonly token: () => string;
+  /** Who reads there through us (`peer_readers.ts`); null: nobody can. */
+  readonly readers: (() => string) | null;
   readonly caCertPath: string | null;
   readonly clientCertPath: string | null;
   readonly clientKeyPath: string | null;
@@ -68,13 +72,15 @@ export class PeerBackend implements Backend {
   readonly label: string;
   readonly #client: BackendClient;
   readonly #token: () => string;
+  readonly #readers: (() => string) | null;
   readonly #limits: Limits;
 
-  private constructor(client: BackendClient, { endpoint, token, idleTimeoutSeconds }: PeerOptions) {
-    this.label = `peer ${endpoint}`;
+  private constructor(client: BackendClient, options: PeerOptions) {
+    this.label = `peer ${options.endpoint}`;
     this.#client = client;
-    this.#token = token;
-    this.#limits = { ...DEFAULT_LIMITS, idleMs: idleTimeoutSeconds * 1000 };
+    this.#token = options.token;
+    this.#readers = options.readers;
+    this.#limits = { ...DEFAULT_LIMITS, idleMs: options.idleTimeoutSeconds * 1000 };
   }
 
   /** @throws StorageError when a certificate cannot be read. */
@@ -174,7 +180,7 @@ export class PeerBackend implements Backend {
       this.#client.origin + page,
       {
         method,
-        headers: [["authorization", `Bearer ${this.#token()}`], ...headers],
+        headers: [["authorization", `Bearer ${this.#token()}`], ...this.#named(), ...headers],
         body: null,
         client: this.#client.http,
       },
@@ -191,6 +197,8 @@ export class PeerBackend implements Backend {
     const kind = isPeer && status === 404 ? "absent" : KINDS.get(status) ?? "permanent";
     const hint = status === 401
       ? "; give the peer's token in token_file"
+      : isPeer && status === CIRCLE
+      ? "; it reads from here in turn: take one of the peers out of the circle"
       : isPeer
       ? ""
       : "; no p4-cache answers there: correct the endpoint";
@@ -200,6 +208,10 @@ export class PeerBackend implements Backend {
       `Cannot ${doing}: HTTP ${status}${why === "" ? "" : ` (${why})`}${hint}`,
       wait === undefined ? {} : { retryAfterMs: wait },
     );
+  }
+
+  #named(): [string, string][] {
+    return this.#readers === null ? [] : [[READERS, this.#readers()]];
   }
 
   #refuse(verb: string, path: DepotPath): Promise<never> {

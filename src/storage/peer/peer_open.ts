@@ -9,8 +9,14 @@ import { SecretFile } from "../../config/secret_file.ts";
 import { type Backend, StorageError } from "../backend.ts";
 import { PeerBackend } from "./peer_backend.ts";
 
-/** @throws StorageError when it cannot be used as configured. */
-export function openPeer(config: PeerConfig): Promise<Backend> {
+/**
+ * @param readers Who reads there through us; null: nobody can.
+ * @throws StorageError when it cannot be used as configured.
+ */
+export function openPeer(
+  config: PeerConfig,
+  readers: (() => string) | null,
+): Promise<Backend> {
   const file = config.tokenFile === null ? null : new SecretFile(config.tokenFile, "token_file");
   const token = () => {
     if (file === null) return config.token ?? "";
@@ -20,5 +26,5 @@ export function openPeer(config: PeerConfig): Promise<Backend> {
       throw new StorageError("denied", (cause as Error).message, { cause });
     }
   };
-  return PeerBackend.open({ ...config, token });
+  return PeerBackend.open({ ...config, token, readers });
 }

@@ -17,6 +17,12 @@ export const PEER_HEADER = "x-p4cache-peer", PEER_VERSION = "1";
 /** Request: only this version; only another one. */
 export const IF_TAG = "x-p4cache-if-tag", UNLESS_TAG = "x-p4cache-unless-tag";
 
+/** Request: ids of the installations that read from there through it, the one that asks first. */
+export const READERS = "x-p4cache-readers";
+
+/** The answer to a request whose readers include the daemon that is asked (RFC 5842). */
+export const CIRCLE = 508;
+
 /** Answer: what the object is. */
 export const TAG = "x-p4cache-tag", META = "x-p4cache-", STORED_MS = "x-p4cache-stored-ms";
 

@@ -38,7 +38,7 @@ const BATCH_BYTES = 8 * 1024 * 1024;
 /** Memory for the contents of all small files in flight (P5). */
 const SMALL_MEMORY_BYTES = 8 * BATCH_BYTES;
 
-/** Large files on their way at once; each holds a few slices. */
+/** Large files on their way at once, however many are allowed: each holds slices, more get no more done. */
 const LARGE_AT_ONCE = 2;
 
 /** Large files that wait in memory for their lane; others are found in the queue again (P5). */
@@ -73,6 +73,8 @@ export interface UploaderParts extends VersionUploadParts {
   readonly concurrency: number;
   /** The same when more get more done. */
   readonly maxConcurrency: number;
+  /** Large files in flight at once, at most. */
+  readonly largeConcurrency: number;
   /** Small files read in one call. */
   readonly batchSize: number;
   /** Longest time a dirty file waits to be noticed, ms. */
@@ -86,7 +88,7 @@ export class Uploader {
   readonly #smallLimit: AdaptiveLimit;
   /** Of small files. */
   readonly memory = new PartBudget(SMALL_MEMORY_BYTES);
-  readonly #large = new Semaphore(LARGE_AT_ONCE);
+  readonly #large: Semaphore;
   readonly #largeWaiting = new Set<DepotPath>();
   readonly #fresh = new FreshFiles();
   readonly #putOff = new PutOffFiles();
@@ -108,6 +110,7 @@ export class Uploader {
       max: parts.maxConcurrency,
     }));
     this.#small = new Semaphore(this.#smallLimit.value);
+    this.#large = new Semaphore(this.#largeLimit);
     const mustWait = (path: DepotPath) => this.#mustWait(path);
     this.#versions = new VersionUpload(parts, mustWait, this.#putOff, this.#abort.signal);
   }
@@ -133,6 +136,11 @@ export class Uploader {
   /** Takes the limits as its parts give them now. */
   adjust(): void {
     this.#small.resize(this.#smallLimit.value);
+    this.#large.resize(this.#largeLimit);
+  }
+
+  get #largeLimit(): number {
+    return Math.min(this.#parts.largeConcurrency, LARGE_AT_ONCE);
   }
 
   start(): void {

@@ -176,6 +176,9 @@ export function buildEngine(
     get maxConcurrency() {
       return config.uploadConcurrencyMax;
     },
+    get largeConcurrency() {
+      return config.uploadThreads;
+    },
     get batchSize() {
       return config.uploadBatchSize;
     },

@@ -23,6 +23,7 @@ export interface Config {
   readonly maxCacheBytes: number;
   /** At most {@link maxCacheBytes}; eviction starts above it. */
   readonly lowWatermarkBytes: number;
+  /** Large files in flight at once, at most. */
   readonly uploadThreads: number;
   readonly uploadConcurrency: number;
   /** Where it may grow to; counts only above {@link uploadConcurrency}. */

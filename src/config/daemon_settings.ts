@@ -305,7 +305,7 @@ export const DAEMON_SETTINGS: readonly DaemonSetting[] = [
       flag: "upload-threads",
       kind: count(1024),
       fallback: 8,
-      help: "files uploaded side by side",
+      help: "files over 1 MiB uploaded side by side; above 2 counts as 2, which get as much done",
     },
     {
       key: "upload_concurrency",

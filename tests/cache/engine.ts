@@ -56,6 +56,7 @@ const NO_GAUGES = {
 
 /** What tests choose. */
 export interface EngineOptions {
+  readonly largeConcurrency?: number;
   readonly withSecondary?: boolean;
   readonly deletePolicy?: DeletePolicy;
   readonly deleteGraceSeconds?: number;
@@ -192,6 +193,7 @@ export class Engine {
       upToDate: () => this.upToDate(),
       concurrency: 4,
       maxConcurrency: 4,
+      largeConcurrency: options.largeConcurrency ?? 8,
       batchSize: 8,
       pollIntervalMs: 10,
     });

@@ -38,6 +38,21 @@ Deno.test("small files go on while large ones wait for large ones", async () => 
   for (const name of larges) assertEquals(engine.stored(name)?.length, LARGE_BYTES);
 });
 
+Deno.test("no more large files are on their way than are allowed", async () => {
+  await using engine = new Engine({ largeConcurrency: 1 });
+  let now = 0, most = 0;
+  engine.primary.fault = async (operation) => {
+    if (operation !== "put") return;
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    now--;
+  };
+  for (const name of ["large0", "large1", "large2"]) writeLarge(engine, name);
+  engine.uploader.start();
+  await engine.settled();
+  assertEquals(most, 1);
+});
+
 Deno.test("large files go on while small ones wait for small ones", async () => {
   await using engine = new Engine();
   const held = Promise.withResolvers<void>();

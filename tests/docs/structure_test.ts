@@ -1,6 +1,8 @@
 /** The rules of the source tree that no other tool looks at. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
+import { BACKEND_SETTINGS } from "../../src/config/backend_settings.ts";
+import { DAEMON_SETTINGS } from "../../src/config/daemon_settings.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -49,6 +51,14 @@ Deno.test("what a file exports to others is used by another one", () => {
       .map(([, name]) => `${path}: ${name}`)
   );
   assertEquals(unused, []);
+});
+
+Deno.test("no setting is without effect: each is read outside the configuration", () => {
+  const code = [...sources].filter(([path]) => /^src\/(?!config\/)/.test(path))
+    .map(([, text]) => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")).join("\n");
+  const words = new Set(code.match(/\w+/g));
+  const unread = [...DAEMON_SETTINGS, ...BACKEND_SETTINGS].filter(({ field }) => !words.has(field));
+  assertEquals(unread.map(({ key }) => key), []);
 });
 
 Deno.test("the page on architecture has every folder of the program, and no other", () => {

@@ -1,6 +1,6 @@
 /**
- * The installer against a server on loopback, into a tree of its own. One file because all of it works with
- * one release, which takes long to make.
+ * The installer against a server on loopback, into a tree of its own. One file because all of it installs
+ * one release, which is made once.
  *
  * @module
  */

@@ -50,10 +50,15 @@ function writePath(path: string, target: Uint8Array, offset: number): number {
   return offset + path.length;
 }
 
+const ASCII = /^[\x20-\x7e]*$/;
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** A depot path for people: as UTF-8 where it is valid, else with the odd bytes as `\xNN`. */
 export function displayPath(path: string): string {
+  // Most are, and each request says what it is about.
+  if (ASCII.test(path)) return path;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(pathToBytes(path));
+    return UTF8.decode(pathToBytes(path));
   } catch {
     return path.replace(
       // deno-lint-ignore no-control-regex

@@ -129,10 +129,13 @@ export class Restorer {
 
   async #restore(path: DepotPath): Promise<FetchAnswer> {
     const { activity, manifest, renames, metrics, feed, log } = this.#parts;
-    // On its way out: it is gone, or back, in a moment.
-    await activity.evictions.get(path)?.done;
-    const back = this.#local(path);
-    if (back !== null) return { kind: "ok", size: back.size };
+    const eviction = activity.evictions.get(path);
+    if (eviction !== undefined) {
+      // On its way out: it is gone, or back, in a moment.
+      await eviction.done;
+      const back = this.#local(path);
+      if (back !== null) return { kind: "ok", size: back.size };
+    }
     if (isNeverStored(path)) return { kind: "notFound" };
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;

@@ -129,6 +129,8 @@ async function exchangeDirectly(
   }
 }
 
+const UTF8 = new TextDecoder();
+
 /** An answer that was read whole. */
 class WholeAnswer implements HttpAnswer {
   readonly status: number;
@@ -153,7 +155,7 @@ class WholeAnswer implements HttpAnswer {
   }
 
   text(): Promise<string> {
-    return Promise.resolve(new TextDecoder().decode(this.#body));
+    return Promise.resolve(UTF8.decode(this.#body));
   }
 
   cancel(): Promise<void> {

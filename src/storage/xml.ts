@@ -6,9 +6,21 @@
 
 /** Text of the first `<name>` element, entities decoded; null when there is none. */
 export function xmlText(xml: string, name: string): string | null {
-  const match = new RegExp(`<${name}(?:\\s[^>]*)?>([^<]*)</${name}>`).exec(xml);
-  if (match !== null) return decodeEntities(match[1]!);
-  return new RegExp(`<${name}(?:\\s[^>]*)?/>`).test(xml) ? "" : null;
+  // Without a pattern: making one takes longer than all else that is done with an error document.
+  const tag = `<${name}`, end = `</${name}>`;
+  let isEmpty = false;
+  for (let at = 0; (at = xml.indexOf(tag, at)) >= 0;) {
+    at += tag.length;
+    const close = xml.indexOf(">", at);
+    if (close < 0) break;
+    const rest = xml.slice(at, close);
+    if (!/^(?:\s|\/?$)/.test(rest)) continue; // a longer name
+    const next = xml.indexOf("<", close);
+    const hasText = rest !== "/" && next >= 0 && xml.startsWith(end, next);
+    if (hasText) return decodeEntities(xml.slice(close + 1, next));
+    isEmpty ||= rest.endsWith("/");
+  }
+  return isEmpty ? "" : null;
 }
 
 /** Inner XML of every `<name>` element; such elements do not nest in each other. */

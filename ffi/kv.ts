@@ -26,7 +26,7 @@ const SYMBOLS = {
     result: "i64",
     nonblocking: true,
   },
-  p4kv_trim: { parameters: ["pointer", "i32"], result: "i32" },
+  p4kv_trim: { parameters: ["pointer", "i32"], result: "i32", nonblocking: true },
   p4kv_info: { parameters: ["pointer", "i32", "buffer"], result: "i32" },
   p4kv_copy: { parameters: ["pointer", "buffer", "u32"], result: "i32", nonblocking: true },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
@@ -309,8 +309,8 @@ export class Kv {
   }
 
   /** Takes what was read out of this process's memory: for walks over a whole database. */
-  trim(db: number): void {
-    const rc = this.#library.symbols.p4kv_trim(this.#handle, db);
+  async trim(db: number): Promise<void> {
+    const rc = await this.#library.symbols.p4kv_trim(this.#handle, db);
     if (rc !== 0) throw this.#error(rc, "trim");
   }
 

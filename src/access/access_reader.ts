@@ -64,7 +64,7 @@ export class AccessReader {
       yield rowsOf(page.subarray(0, length), prefix, last);
       if (!startsWith(last.path, prefix)) return;
       start = last.path.slice();
-      if (pages % TRIM_PAGES === 0) this.#kv.trim(this.#db);
+      if (pages % TRIM_PAGES === 0) await this.#kv.trim(this.#db);
     }
   }
 

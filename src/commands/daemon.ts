@@ -11,6 +11,7 @@
  */
 
 import { DepotFiles } from "../../ffi/files.ts";
+import { giveBackFreedMemory } from "../../ffi/memory.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
 import { httpPages } from "../admin/pages.ts";
@@ -31,6 +32,7 @@ import type { Config } from "../config/config.ts";
 import { parseListenAddress } from "../config/listen_address.ts";
 import { counted } from "../counted.ts";
 import { EnvironmentError } from "../errors.ts";
+import type { Manifest } from "../manifest/manifest.ts";
 import { isDiskFull, migrateManifest, openManifest } from "../manifest/open_manifest.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
 import { storageKeys } from "../manifest/storage_keys.ts";
@@ -202,7 +204,7 @@ export async function runDaemon(
   const stopPulse = startPulse(rates, health, config, () => ({
     ...files.space(),
     oldestDirtySeconds: engine.uploader.oldestDirtySeconds,
-  }));
+  }), () => giveBackMemory(manifest).catch((error) => log.warning(describeError(error))));
   const reloader = new Reloader({
     config,
     load,
@@ -250,7 +252,7 @@ export async function runDaemon(
   log.info(`${signal}: stopping`);
   manager.stopping();
   background.stop();
-  stopPulse();
+  await stopPulse();
   await Promise.all([control.close(), http?.close(), scrubber.stop(), backups.stop()]);
   const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await Promise.all([server.close(), peers?.close()]);
@@ -313,6 +315,12 @@ function openHttp(
   const server = HttpServer.listen(address, httpPages(status, isServing));
   getLog("admin").info(`HTTP at ${server.url}`);
   return server;
+}
+
+/** What the work of a moment ago left: pages of the manifest, and what the allocator keeps. */
+async function giveBackMemory(manifest: Manifest): Promise<void> {
+  await manifest.trim();
+  await giveBackFreedMemory();
 }
 
 function openWatcher(files: DepotFiles): Watcher {

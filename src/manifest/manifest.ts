@@ -49,6 +49,7 @@ export type ManifestStore = Pick<
   | "scan"
   | "info"
   | "reopen"
+  | "trim"
   | "copyTo"
   | "close"
 >;
@@ -348,6 +349,11 @@ export class Manifest {
       yield* entries;
       after = entries.at(-1)!.key;
     }
+  }
+
+  /** Takes the pages that were read out of this process's memory; they stay in the system's cache. */
+  trim(): Promise<void> {
+    return this.#kv.trim(this.#db.files);
   }
 
   /** Bytes of the data file in use, what it may grow to, and dead readers that were forgotten. */

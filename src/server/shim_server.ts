@@ -102,7 +102,8 @@ export class ShimServer {
   readonly #requests: ShimRequests;
   readonly #limits: Limits;
   readonly #clients = new Set<Client>();
-  readonly #sweeper: number;
+  /** Looks for clients to end while there are any. */
+  #sweeper: number | null = null;
   readonly #accepting: Promise<void>;
   #roomFreed: (() => void) | null = null;
   #closing = false;
@@ -117,7 +118,6 @@ export class ShimServer {
     this.#path = path;
     this.#requests = requests;
     this.#limits = limits;
-    this.#sweeper = setInterval(() => this.#endIdle(), limits.sweepMs);
     this.#accepting = this.#accept();
   }
 
@@ -143,7 +143,7 @@ export class ShimServer {
    */
   async close(timeoutMs = CLOSE_TIMEOUT_MS): Promise<void> {
     this.#closing = true;
-    clearInterval(this.#sweeper);
+    this.#stopSweeping();
     this.#listener.close();
     await Deno.remove(this.#path).catch(() => {}); // gone already, when its directory was removed
     this.#roomFreed?.();
@@ -171,6 +171,7 @@ export class ShimServer {
       }
       const client: Client = { conn, waitsFor: "request", sinceMs: Date.now() };
       this.#clients.add(client);
+      this.#sweeper ??= setInterval(() => this.#endIdle(), this.#limits.sweepMs);
       void this.#serve(client).catch(() => {}).finally(() => {
         end(client);
         this.#clients.delete(client);
@@ -246,7 +247,13 @@ export class ShimServer {
     }
   }
 
+  #stopSweeping(): void {
+    if (this.#sweeper !== null) clearInterval(this.#sweeper);
+    this.#sweeper = null;
+  }
+
   #endIdle(): void {
+    if (this.#clients.size === 0) return this.#stopSweeping();
     const { connections, idleMs, crowdedIdleMs } = this.#limits;
     const sinceMs = Date.now() - (this.#clients.size >= connections ? crowdedIdleMs : idleMs);
     for (const client of this.#clients) {

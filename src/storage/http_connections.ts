@@ -23,8 +23,8 @@ const MAX_IDLE = 256;
 /** Less than servers keep idle connections, so that requests seldom meet one that just closed. */
 const IDLE_MS = 15_000;
 
-/** How often limits of time are looked at, ms. */
-const SWEEP_MS = 250;
+/** How often limits of time are looked at while a request is under way, and while none is, ms. */
+const SWEEP_MS = 250, IDLE_SWEEP_MS = 2000;
 
 /** A request as it goes over the wire. */
 export interface WireRequest {
@@ -77,6 +77,7 @@ export class HttpConnections {
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
   #sweeper: number | null = null;
+  #sweepMs: number | null = null;
 
   /**
    * @param origin `http(s)://host[:port]` of the server.
@@ -145,6 +146,7 @@ export class HttpConnections {
     const stop = () => this.#drop(connection);
     signal.addEventListener("abort", stop);
     connection.deadlineMs = Date.now() + limits.headMs;
+    this.#sweepEvery(SWEEP_MS);
     let keep = false;
     try {
       if (signal.aborted) throw signal.reason;
@@ -205,7 +207,7 @@ export class HttpConnections {
       onDrop: () => {},
     };
     this.#all.add(connection);
-    this.#sweeper ??= setInterval(() => this.#sweep(), SWEEP_MS);
+    this.#sweepEvery(SWEEP_MS);
     return connection;
   }
 
@@ -216,6 +218,16 @@ export class HttpConnections {
       connection.overdue = true;
       this.#drop(connection);
     }
+    const isIdle = this.#all.size === this.#idle.length;
+    if (this.#all.size > 0) this.#sweepEvery(isIdle ? IDLE_SWEEP_MS : SWEEP_MS);
+  }
+
+  /** Looks at the limits so often, ms; null: never. */
+  #sweepEvery(ms: number | null): void {
+    if (ms === this.#sweepMs) return;
+    if (this.#sweeper !== null) clearInterval(this.#sweeper);
+    this.#sweeper = ms === null ? null : setInterval(() => this.#sweep(), ms);
+    this.#sweepMs = ms;
   }
 
   /** Closes a connection; what waits for it fails. */
@@ -229,9 +241,7 @@ export class HttpConnections {
     } catch {
       // Closed already.
     }
-    if (this.#all.size > 0 || this.#sweeper === null) return;
-    clearInterval(this.#sweeper);
-    this.#sweeper = null;
+    if (this.#all.size === 0) this.#sweepEvery(null);
   }
 }
 

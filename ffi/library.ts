@@ -13,7 +13,7 @@ import { readAsset } from "../src/assets.ts";
 let loadedPath: string | null = null;
 
 /** Path under which the helper can be opened; the memory file stays open for the process's life. */
-function helperPath(): string {
+export function helperPath(): string {
   if (loadedPath !== null) return loadedPath;
   const libc = Deno.dlopen("libc.so.6", {
     memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
@@ -29,11 +29,15 @@ function helperPath(): string {
   return path;
 }
 
-/** Opens the helper library with the given symbols. */
+/**
+ * Opens the helper library with the given symbols.
+ * @param path As {@link helperPath} gave it to the thread that loaded the library, for others.
+ */
 export function openHelper<S extends Deno.ForeignLibraryInterface>(
   symbols: S,
+  path = helperPath(),
 ): Deno.DynamicLibrary<S> {
-  return Deno.dlopen(helperPath(), symbols);
+  return Deno.dlopen(path, symbols);
 }
 
 /** A pointer to a buffer's bytes, for FFI parameters of type `buffer`. */

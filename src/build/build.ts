@@ -32,7 +32,7 @@ async function bundle(): Promise<void> {
     entryPoints: {
       main: `${ROOT}main.ts`,
       // A thread begins in a file of its own.
-      slice_hash_worker: `${ROOT}src/storage/slice_hash_worker.ts`,
+      transfer_worker: `${ROOT}src/storage/transfer_worker.ts`,
     },
     outdir: BUNDLE,
     bundle: true,

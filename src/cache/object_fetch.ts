@@ -5,11 +5,18 @@
  * @module
  */
 
+import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
-import { type Backend, type ObjectInfo, SLICE_BYTES, StorageError } from "../storage/backend.ts";
+import {
+  type Backend,
+  type ObjectInfo,
+  receivedBytes,
+  SLICE_BYTES,
+  StorageError,
+} from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { PartBudget } from "../storage/part_budget.ts";
-import type { SliceHashing } from "../storage/slice_hasher.ts";
+import type { FileRange, FileSink, SliceWork } from "../storage/file_transfer.ts";
 import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -45,16 +52,16 @@ export interface FirstAnswer {
 export class ObjectFetcher {
   readonly #files: DepotFiles;
   readonly #threads: () => number;
-  readonly #hashing: SliceHashing;
+  readonly #work: SliceWork;
   readonly #requests: Semaphore;
   /** Of large files. */
   readonly memory = new PartBudget(SLICES_AT_ONCE * SLICE_BYTES);
   readonly #abort = new AbortController();
 
   /** @param threads Configured restore threads, as they are now. */
-  constructor(files: DepotFiles, threads: () => number, hashing: SliceHashing) {
+  constructor(files: DepotFiles, threads: () => number, work: SliceWork) {
     this.#files = files;
-    this.#hashing = hashing;
+    this.#work = work;
     this.#threads = threads;
     this.#requests = new Semaphore(threads() * REQUESTS_PER_THREAD);
   }
@@ -124,30 +131,35 @@ export class ObjectFetcher {
         }
       };
       const fetchInto = async (i: number) => {
-        const offset = i * SLICE_BYTES;
-        const length = Math.min(SLICE_BYTES, info.size - offset);
+        const begin = i * SLICE_BYTES;
+        const length = Math.min(SLICE_BYTES, info.size - begin);
         const head = i === 0 ? first : new Uint8Array(0);
-        const options = { signal, ...(info.etag === "" ? {} : { ifMatch: info.etag }) };
-        const rest = head.length === length ? null : await backend.getRange(
-          path,
-          offset + head.length,
-          length - head.length,
-          options,
-        );
-        const slice = rest === null
-          ? head
-          : head.length === 0
-          ? rest.bytes
-          : joined(head, rest.bytes);
-        if (slice.length !== length) {
+        // A thread that takes the rest of the slice hashes these first.
+        if (head.length > 0) await files.write(fd, path, head, begin);
+        const rest = { fd, offset: begin + head.length, length: length - head.length };
+        const part = await backend.getRange(path, rest.offset, rest.length, {
+          signal,
+          ...(info.etag === "" ? {} : { ifMatch: info.etag }),
+          ...this.#into(rest, begin),
+        }).catch((error) => {
+          throw fileErrorOf(error, path);
+        });
+        if (receivedBytes(part) !== rest.length) {
           throw new StorageError(
             "corrupt",
-            `${backend.label} gave ${slice.length} bytes of ${length} at ${offset}`,
+            `${backend.label} gave ${
+              receivedBytes(part)
+            } bytes of ${rest.length} at ${rest.offset}`,
           );
         }
-        const hashed = await this.#hashing.digest(slice);
+        if (part.written !== undefined) {
+          digests[i] = part.written.digest;
+          return;
+        }
+        const slice = head.length === 0 ? part.bytes : joined(head, part.bytes);
+        const hashed = await this.#work.digest(slice);
         digests[i] = hashed.digest;
-        await files.write(fd, path, hashed.bytes, offset);
+        await files.write(fd, path, hashed.bytes, begin);
       };
       const slices = Array.from(digests, (_, i) => fetchSlice(i));
       for (const slice of slices) slice.catch((error) => failed.abort(error));
@@ -165,6 +177,21 @@ export class ObjectFetcher {
       throw error;
     }
   }
+
+  /** Where the bytes may go without passing through here. */
+  #into(rest: FileRange, digestFrom: number): { readonly into?: FileSink } {
+    const { files } = this.#work;
+    if (files === null) return {};
+    return {
+      into: { receive: (order, signal) => files.receive(order, { ...rest, digestFrom }, signal) },
+    };
+  }
+}
+
+/** The disk's error, where that is what failed: room can be made. */
+function fileErrorOf(error: unknown, path: DepotPath): unknown {
+  const cause = error instanceof StorageError ? error.cause : null;
+  return cause instanceof FileError ? new FileError(cause.errno, "write", path) : error;
 }
 
 function verify(path: string, backend: Backend, info: ObjectInfo, digest: string): void {

@@ -14,7 +14,9 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { SmallRead } from "../../ffi/many.ts";
 import { type Content, SLICE_BYTES } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
-import { INLINE_HASHING, type SliceHashing } from "../storage/slice_hasher.ts";
+import type { SliceWork } from "../storage/file_transfer.ts";
+import { INLINE_WORK } from "../storage/transfer_threads.ts";
+import { ThreadedVersion } from "./threaded_version.ts";
 
 const PERMISSIONS = 0o7777;
 
@@ -57,13 +59,13 @@ export function smallContent(read: SmallRead): LocalContent {
 }
 
 /**
- * Opens and hashes a file of any size, two slices in memory at a time.
+ * Opens and hashes a file of any size: by threads, where they can, else with one slice in memory.
  * @throws FileError, {@link FileChanged}, {@link FileBeingWritten}
  */
 export async function openContent(
   files: DepotFiles,
   path: string,
-  hashing: SliceHashing = INLINE_HASHING,
+  work: SliceWork = INLINE_WORK,
 ): Promise<LocalContent> {
   const { fd, stat } = files.open(path);
   const assertSame = () => {
@@ -78,15 +80,22 @@ export async function openContent(
   };
   try {
     if (files.isBeingWritten(fd)) throw new FileBeingWritten();
-    const sliceDigests = await hashSlices(stat.size, read, hashing);
+    const { size, mtimeNs } = stat;
+    const threaded = work.files === null
+      ? null
+      : new ThreadedVersion(work.files, { fd, size, mtimeNs }, path, () => new FileChanged());
+    const sliceDigests = await (threaded?.sliceDigests() ?? hashSlices(size, read));
     return {
-      size: stat.size,
+      size,
       digest: contentDigest(sliceDigests),
       sliceDigests,
-      mtimeNs: stat.mtimeNs,
+      mtimeNs,
       ctimeNs: stat.ctimeNs,
       mode: stat.mode & PERMISSIONS,
       read: (offset, length) => read(offset, length),
+      ...(threaded === null ? {} : {
+        body: (offset, length) => threaded.body(offset, length, () => read(offset, length)),
+      }),
       close: () => files.closeFile(fd),
     };
   } catch (error) {
@@ -95,7 +104,7 @@ export async function openContent(
   }
 }
 
-/** Hashes one slice while the next is read, in two buffers that are used again and again. */
+/** Hashes slice after slice in one buffer. */
 async function hashSlices(
   size: number,
   read: (
@@ -103,22 +112,12 @@ async function hashSlices(
     length: number,
     room: Uint8Array<ArrayBuffer>,
   ) => Promise<Uint8Array<ArrayBuffer>>,
-  hashing: SliceHashing,
 ): Promise<Uint8Array[]> {
-  const count = sliceCount(size);
-  const rooms = [0, 1].map(() => new Uint8Array(Math.min(SLICE_BYTES, size)));
-  const readSlice = (i: number) => {
-    const offset = i * SLICE_BYTES;
-    return read(offset, Math.min(SLICE_BYTES, size - offset), rooms[i % 2]!);
-  };
+  const room = new Uint8Array(Math.min(SLICE_BYTES, size));
   const digests: Uint8Array[] = [];
-  let next = readSlice(0);
-  for (let i = 0; i < count; i++) {
-    const bytes = await next;
-    if (i + 1 < count) next = readSlice(i + 1);
-    const hashed = await hashing.digest(bytes);
-    digests.push(hashed.digest);
-    rooms[i % 2] = hashed.bytes;
+  for (let i = 0; i < sliceCount(size); i++) {
+    const offset = i * SLICE_BYTES;
+    digests.push(sliceDigest(await read(offset, Math.min(SLICE_BYTES, size - offset), room)));
   }
   return digests;
 }

@@ -18,7 +18,7 @@ import type { SmallRead } from "../../ffi/many.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
 import { PartBudget } from "../storage/part_budget.ts";
-import type { SliceHashing } from "../storage/slice_hasher.ts";
+import type { SliceWork } from "../storage/file_transfer.ts";
 import type { Activity } from "./activity.ts";
 import { AdaptiveLimit } from "./adaptive_limit.ts";
 import type { DepotPath } from "./depot_path.ts";
@@ -63,7 +63,7 @@ const FAILURES_TO_PROBE = 8;
 export interface UploaderParts extends VersionUploadParts {
   readonly files: DepotFiles;
   /** Hashes the slices of large files. */
-  readonly hashing: SliceHashing;
+  readonly sliceWork: SliceWork;
   readonly activity: Activity;
   /** Whether the backend was found unreachable, or asked for rest, and is only probed. */
   readonly isBackendDown: () => boolean;
@@ -355,7 +355,7 @@ export class Uploader {
       this.#launch(
         path,
         this.#large,
-        () => openContent(this.#parts.files, path, this.#parts.hashing),
+        () => openContent(this.#parts.files, path, this.#parts.sliceWork),
       );
     }
   }

@@ -280,7 +280,7 @@ export async function runDaemon(
   const { dirty } = manifest.counters;
   await manifest.close();
   await lease?.release(); // nothing is written any more
-  engine.hashing.close();
+  engine.sliceWork.close();
   await storage.close();
   files.close();
   removePidFile(config);

@@ -45,7 +45,7 @@ import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
-import { SliceHasher } from "../storage/slice_hasher.ts";
+import { TransferThreads } from "../storage/transfer_threads.ts";
 
 /** The parts of the cache engine, in the order of a file's life. */
 export interface Engine {
@@ -68,7 +68,7 @@ export interface Engine {
   readonly platterSync: PlatterSync;
   readonly remover: Remover;
   readonly restored: RestoredMark;
-  readonly hashing: SliceHasher;
+  readonly sliceWork: TransferThreads;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
   readonly busy: BusyDirectories;
@@ -98,8 +98,8 @@ export function buildEngine(
   const isExcluded = createLiveExclusion(() => config.exclude);
   const nowSeconds = () => Math.floor(Date.now() / 1000);
   const feed = new EventFeed();
-  const hashing = new SliceHasher();
-  const shared = { files, manifest, activity, isExcluded, nowSeconds, feed, hashing };
+  const sliceWork = new TransferThreads();
+  const shared = { files, manifest, activity, isExcluded, nowSeconds, feed, sliceWork };
   const metrics: Metrics = new Metrics(
     { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },
     () => gauges(config, engine),
@@ -240,7 +240,7 @@ export function buildEngine(
       return config.evictMinAgeSeconds;
     },
   });
-  const fetcher = new ObjectFetcher(files, () => config.restoreThreads, hashing);
+  const fetcher = new ObjectFetcher(files, () => config.restoreThreads, sliceWork);
   const dirtyWindow = new DirtyWindow(
     () => config.readOnly ? config.dirtyWaitSeconds * 1000 : 0,
     () => performance.now(),
@@ -290,7 +290,7 @@ export function buildEngine(
     platterSync,
     remover,
     restored,
-    hashing,
+    sliceWork,
     metrics,
     feed,
     busy: new BusyDirectories(),

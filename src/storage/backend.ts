@@ -9,7 +9,8 @@
  *    reports (checksum, ETag, size) agrees with what was sent; otherwise it throws and leaves no
  *    half object visible and no orphan part behind (parts are aborted).
  * 4. `getRange` never returns fewer bytes than asked for unless the object ends there, and never
- *    bytes of another version when `ifMatch` is given (`corrupt` is thrown instead).
+ *    bytes of another version when `ifMatch` is given (`corrupt` is thrown instead). With `into` they may
+ *    be in that file instead; when it cannot be written, `permanent` is thrown with that error as its cause.
  * 5. Memory is bounded: no call holds more than a few parts, whatever the object's size (P5).
  * 6. Backends do not retry, log or count; decorators do (`retrying.ts`, `measured.ts`).
  *    Exception: single parts of a multi-part put are retried inside, since only the backend has them.
@@ -22,6 +23,7 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
+import type { FileBody, FileSink, Written } from "./file_transfer.ts";
 import type { PartBudget } from "./part_budget.ts";
 
 /** Bytes of one slice: the unit of content hashing, of ranged restores and of upload parts. */
@@ -48,7 +50,24 @@ export interface ObjectInfo {
 /** Some bytes of an object, with what the object is. */
 export interface ObjectPart {
   readonly info: ObjectInfo;
+  /** Empty where they went into a file. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What went into the file that was given for it. */
+  readonly written?: Written;
+}
+
+/** How many bytes came. */
+export function receivedBytes({ bytes, written }: ObjectPart): number {
+  return written?.length ?? bytes.length;
+}
+
+/** What a range is read under. */
+export interface RangeOptions {
+  /** Only this version. */
+  readonly ifMatch?: string;
+  /** Where the bytes may go instead of memory: not every backend, or way to it, can do so. */
+  readonly into?: FileSink;
+  readonly signal: AbortSignal;
 }
 
 /** The bytes to upload: a stable, already hashed version of one file. */
@@ -66,6 +85,8 @@ export interface Content {
    * @throws Error when the file changed or cannot be read.
    */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> | Uint8Array<ArrayBuffer>;
+  /** The same bytes as the body of a request, where they need not come to memory first. */
+  body?(offset: number, length: number): Promise<FileBody> | FileBody;
 }
 
 /** What must be at the path for a put to take place; exactly one is given. */
@@ -126,7 +147,7 @@ export interface Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<ObjectPart>;
   /**
    * Null while the object still has the tag `etag`; else what it is now, and its first `length`

@@ -5,7 +5,14 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import type { Backend, Content, CopySource, ListedObject, PutCondition } from "./backend.ts";
+import type {
+  Backend,
+  Content,
+  CopySource,
+  ListedObject,
+  PutCondition,
+  RangeOptions,
+} from "./backend.ts";
 
 /** Names of the operations, as metrics call them. */
 export const OPERATIONS = ["put", "copy", "get", "revalidate", "head", "delete", "list"] as const;
@@ -50,7 +57,7 @@ export abstract class DecoratedBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): ReturnType<Backend["getRange"]> {
     const call = () => this.inner.getRange(path, offset, length, options);
     return this.around("get", call, options.signal);

@@ -12,7 +12,7 @@
  * @module
  */
 
-import { AnswerReader, type WireAnswer } from "./http_wire.ts";
+import { AnswerReader, type BodySink, type WireAnswer } from "./http_wire.ts";
 
 /** Bodies up to this size are sent in one piece with the head, bytes. */
 const SMALL_BODY_BYTES = 64 * 1024;
@@ -26,13 +26,25 @@ const IDLE_MS = 15_000;
 /** How often limits of time are looked at while a request is under way, and while none is, ms. */
 const SWEEP_MS = 250, IDLE_SWEEP_MS = 2000;
 
+/** A body that is made while it is sent. */
+export interface BodySource {
+  readonly length: number;
+  /** Its bytes from the start; a piece is sent before the next is made. */
+  pieces(): Iterable<Uint8Array>;
+}
+
 /** A request as it goes over the wire. */
 export interface WireRequest {
   readonly method: string;
   /** Path and query, escaped. */
   readonly target: string;
   readonly headers: readonly (readonly [string, string])[];
-  readonly body: Uint8Array | null;
+  readonly body: Uint8Array | BodySource | null;
+}
+
+/** The body could not be made; its cause says why. */
+export class BodyFailed extends Error {
+  override readonly name = "BodyFailed";
 }
 
 /** The time limit passed without progress. */
@@ -74,6 +86,8 @@ export class HttpConnections {
   readonly #host: string;
   /** `http(s)://host[:port]` of the server. */
   readonly origin: string;
+  /** Trusted beside the runtime's own, PEM. */
+  readonly caCerts: readonly string[];
   readonly #idle: Connection[] = [];
   readonly #all = new Set<Connection>();
   #sweeper: number | null = null;
@@ -88,6 +102,7 @@ export class HttpConnections {
     const hostname = origin.hostname.replace(/^\[|\]$/g, "");
     const port = Number(origin.port || (isTls ? 443 : 80));
     this.origin = origin.origin;
+    this.caCerts = caCerts;
     this.#host = origin.host;
     this.#connect = async () => {
       const conn = await Deno.connect({ hostname, port });
@@ -106,26 +121,28 @@ export class HttpConnections {
 
   /**
    * Sends the request and reads its answer whole.
-   * @throws CannotConnect, NoProgress, WireError, or what the network says; an aborted signal ends
+   * @param sink Gets the answer's body if it wants it.
+   * @throws CannotConnect, NoProgress, BodyFailed, WireError, what the sink throws, or what the network says; an aborted signal ends
    * it with any of them.
    */
   async send(
     request: WireRequest,
     limits: WireLimits,
     signal: AbortSignal,
+    sink: BodySink | null = null,
   ): Promise<WireAnswer> {
     const pieces = encode(request, this.#host);
     const kept = this.#takeIdle();
     if (kept !== null) {
       try {
-        return await this.#exchange(kept, request.method, pieces, limits, signal);
+        return await this.#exchange(kept, request.method, pieces, limits, signal, sink);
       } catch (error) {
         // The server closed it while it was idle: nothing was answered, so it is sent anew.
         if (!(error instanceof Ended)) throw error;
       }
     }
     const fresh = await this.#open(limits.headMs);
-    return await this.#exchange(fresh, request.method, pieces, limits, signal);
+    return await this.#exchange(fresh, request.method, pieces, limits, signal, sink);
   }
 
   close(): void {
@@ -135,9 +152,10 @@ export class HttpConnections {
   async #exchange(
     connection: Connection,
     method: string,
-    pieces: readonly Uint8Array[],
+    pieces: readonly (Uint8Array | BodySource)[],
     limits: WireLimits,
     signal: AbortSignal,
+    sink: BodySink | null,
   ): Promise<WireAnswer> {
     const { conn, reader } = connection;
     const dropped = Promise.withResolvers<never>();
@@ -153,10 +171,11 @@ export class HttpConnections {
       // The answer is waited for from the start: a refusal may come before the body's end, and a
       // write that failed shows in what comes instead.
       let written = false;
-      writeAll(conn, pieces).then(() => written = true, () => {});
-      const reading = reader.read(method, limits.maxBytes, () => {
-        connection.deadlineMs = Date.now() + limits.idleMs;
+      writeAll(conn, pieces).then(() => written = true, (error) => {
+        if (error instanceof BodyFailed) dropped.reject(error);
       });
+      const onProgress = () => connection.deadlineMs = Date.now() + limits.idleMs;
+      const reading = reader.read(method, limits.maxBytes, onProgress, sink);
       reading.catch(() => {}); // not looked at when the connection is given up
       const answer = await Promise.race([reading, dropped.promise]);
       keep = answer.keepAlive && written;
@@ -249,7 +268,10 @@ export class HttpConnections {
 const NOT_ALLOWED = /[^\x20-\x7e\t]/;
 
 /** A small body goes with the head: one system call, and one packet where they fit. */
-function encode({ method, target, headers, body }: WireRequest, host: string): Uint8Array[] {
+function encode(
+  { method, target, headers, body }: WireRequest,
+  host: string,
+): (Uint8Array | BodySource)[] {
   let head = `${method} ${target} HTTP/1.1\r\nhost: ${host}\r\nuser-agent: p4-cache\r\n`;
   for (const [name, value] of headers) {
     if (name === "host" || name === "content-length") continue;
@@ -260,18 +282,30 @@ function encode({ method, target, headers, body }: WireRequest, host: string): U
   }
   if (body !== null || method === "PUT") head += `content-length: ${body?.length ?? 0}\r\n`;
   head += "\r\n";
-  if (body !== null && body.length > SMALL_BODY_BYTES) {
-    return [new TextEncoder().encode(head), body];
-  }
+  const isSmall = body === null || (body instanceof Uint8Array && body.length <= SMALL_BODY_BYTES);
+  if (!isSmall) return [new TextEncoder().encode(head), body];
   const bytes = new Uint8Array(head.length + (body?.length ?? 0));
   new TextEncoder().encodeInto(head, bytes);
   if (body !== null) bytes.set(body, head.length);
   return [bytes];
 }
 
-async function writeAll(conn: Deno.Conn, pieces: readonly Uint8Array[]): Promise<void> {
-  for (const bytes of pieces) {
-    for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+async function writeAll(
+  conn: Deno.Conn,
+  pieces: readonly (Uint8Array | BodySource)[],
+): Promise<void> {
+  for (const piece of pieces) {
+    for (const bytes of piece instanceof Uint8Array ? [piece] : madePieces(piece)) {
+      for (let at = 0; at < bytes.length;) at += await conn.write(bytes.subarray(at));
+    }
+  }
+}
+
+function* madePieces(source: BodySource): Iterable<Uint8Array> {
+  try {
+    yield* source.pieces();
+  } catch (cause) {
+    throw new BodyFailed("the body cannot be read", { cause });
   }
 }
 

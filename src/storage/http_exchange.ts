@@ -10,7 +10,13 @@
  */
 
 import { StorageError } from "./backend.ts";
-import { CannotConnect, type HttpConnections, NoProgress } from "./http_connections.ts";
+import { type FileBody, FileFailed, type FileSink, type Written } from "./file_transfer.ts";
+import {
+  CannotConnect,
+  type HttpConnections,
+  NoProgress,
+  type WireLimits,
+} from "./http_connections.ts";
 import type { WireAnswer } from "./http_wire.ts";
 import { stopped } from "./operation.ts";
 
@@ -56,7 +62,9 @@ export interface HttpTransport {
 export interface HttpRequest {
   readonly method: string;
   readonly headers: [string, string][];
-  readonly body: Uint8Array<ArrayBuffer> | null;
+  readonly body: Uint8Array<ArrayBuffer> | FileBody | null;
+  /** Where the answer's body may go. */
+  readonly into?: FileSink | undefined;
   readonly client: HttpTransport;
 }
 
@@ -72,6 +80,8 @@ export interface HttpAnswer {
   text(): Promise<string>;
   /** Lets the body go unread. */
   cancel(): Promise<void>;
+  /** What of the body went into a file: all of it, or nothing. */
+  readonly written: Written | null;
 }
 
 /**
@@ -93,9 +103,10 @@ export async function exchange(
     const answer = await exchangeDirectly(direct, url, request, headMs, errand);
     if (answer !== null) return answer;
   }
+  const body = await bytesOf(request.body, doing);
   const watch = new Watch(signal, headMs);
   try {
-    const { method, headers, body, client } = request;
+    const { method, headers, client } = request;
     const response = await fetch(url, {
       method,
       headers,
@@ -115,18 +126,48 @@ export async function exchange(
 async function exchangeDirectly(
   direct: HttpConnections,
   url: string,
-  { method, headers, body }: HttpRequest,
+  { method, headers, body, into }: HttpRequest,
   headMs: number,
   { limits: { idleMs }, doing, signal }: Errand,
 ): Promise<HttpAnswer | null> {
-  const request = { method, target: url.slice(direct.origin.length), headers, body };
+  const limits: WireLimits = { headMs, idleMs, maxBytes: MAX_BODY_BYTES };
+  const request = { method, target: url.slice(direct.origin.length), headers };
+  const order = { server: direct, request, limits };
   try {
-    const answer = await direct.send(request, { headMs, idleMs, maxBytes: MAX_BODY_BYTES }, signal);
-    return new WholeAnswer(answer, doing);
+    if (body !== null && !(body instanceof Uint8Array)) {
+      return new WholeAnswer(await body.send(order, signal), null, doing);
+    }
+    if (body === null && into !== undefined) {
+      const answer = await into.receive(order, signal);
+      return new WholeAnswer(answer, answer.written, doing);
+    }
+    const answer = await direct.send({ ...request, body }, limits, signal);
+    return new WholeAnswer(answer, null, doing);
   } catch (error) {
     if (error instanceof CannotConnect && !signal.aborted) return null;
     throw failureOf(error, doing, signal, error instanceof NoProgress);
   }
+}
+
+/** The body in memory. */
+async function bytesOf(
+  body: HttpRequest["body"],
+  doing: string,
+): Promise<Uint8Array<ArrayBuffer> | null> {
+  if (body === null || body instanceof Uint8Array) return body;
+  try {
+    return await body.read();
+  } catch (cause) {
+    throw fileFailure(cause, doing);
+  }
+}
+
+/** Nothing was wrong with the server: the file is. */
+function fileFailure(cause: unknown, doing: string): StorageError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new StorageError("permanent", `Cannot ${doing}: its content cannot be used: ${why}`, {
+    cause,
+  });
 }
 
 const UTF8 = new TextDecoder();
@@ -135,11 +176,13 @@ const UTF8 = new TextDecoder();
 class WholeAnswer implements HttpAnswer {
   readonly status: number;
   readonly headers: HttpAnswer["headers"];
+  readonly written: Written | null;
   readonly #body: Uint8Array<ArrayBuffer>;
   readonly #doing: string;
 
-  constructor({ status, headers, body }: WireAnswer, doing: string) {
+  constructor({ status, headers, body }: WireAnswer, written: Written | null, doing: string) {
     this.status = status;
+    this.written = written;
     this.headers = { get: (name) => headers.get(name) ?? null };
     this.#body = body;
     this.#doing = doing;
@@ -167,6 +210,7 @@ class WholeAnswer implements HttpAnswer {
 class StreamedAnswer implements HttpAnswer {
   readonly status: number;
   readonly headers: Headers;
+  readonly written = null;
   readonly #response: Response;
   readonly #watch: Watch;
   readonly #idleMs: number;
@@ -316,6 +360,7 @@ function failureOf(
 ): StorageError {
   if (error instanceof StorageError) return error;
   if (signal.aborted) return stopped(doing, signal);
+  if (error instanceof FileFailed) return fileFailure(error.cause, doing);
   if (timedOut) return new StorageError("transient", `Cannot ${doing}: no progress in time`);
   // The runtime names the URL, whose query can hold a signature. So the error is no cause, either.
   const why = (error instanceof Error ? error.message : String(error)).replace(/\?[^\s)"']*/g, "");

@@ -83,7 +83,10 @@ export async function partOf(
     await answer.cancel();
     throw error;
   }
-  return { info, bytes: await answer.bytes(count) };
+  const { written } = answer;
+  if (written === null) return { info, bytes: await answer.bytes(count) };
+  if (written.length === count) return { info, bytes: new Uint8Array(0), written };
+  throw new StorageError("corrupt", `Cannot ${doing}: ${written.length} bytes came of ${count}`);
 }
 
 /** Size of the whole object, and how many of its bytes the answer holds. */

@@ -21,6 +21,16 @@ export interface WireAnswer {
   readonly keepAlive: boolean;
 }
 
+/** Takes the body of one kind of answer piece by piece, in place of memory for all of it. */
+export interface BodySink {
+  /** Pieces are as long as this; the last one may be shorter. */
+  readonly room: Uint8Array<ArrayBuffer>;
+  /** Whether a body of so many bytes is for it. */
+  wants(status: number, length: number): boolean;
+  /** Its bytes are another piece's afterwards. What it throws ends the reading. */
+  take(piece: Uint8Array<ArrayBuffer>): void;
+}
+
 /** The answer is not HTTP as RFC 9112 tells it, or too long. */
 export class WireError extends Error {
   override readonly name = "WireError";
@@ -55,9 +65,15 @@ export class AnswerReader {
    * @param method Of the request: an answer to HEAD has no body.
    * @param maxBytes Longest body that is taken.
    * @param onProgress Called whenever something came.
+   * @param sink Gets the body if it wants it; the answer's is empty then.
    * @throws WireError, Deno.errors.UnexpectedEof when the connection ends before the answer does.
    */
-  async read(method: string, maxBytes: number, onProgress: () => void): Promise<WireAnswer> {
+  async read(
+    method: string,
+    maxBytes: number,
+    onProgress: () => void,
+    sink: BodySink | null = null,
+  ): Promise<WireAnswer> {
     this.#isUntouched = true;
     this.#onProgress = onProgress;
     let head: Head;
@@ -75,7 +91,11 @@ export class AnswerReader {
       body = await this.#readChunks(maxBytes);
     } else if (length !== undefined) {
       if (!/^\d{1,15}$/.test(length)) throw new WireError(`a Content-Length of "${length}"`);
-      body = await this.#readExactly(checked(Number(length), maxBytes));
+      const bytes = checked(Number(length), maxBytes);
+      if (sink?.wants(status, bytes)) {
+        await this.#pour(bytes, sink);
+        body = NOTHING;
+      } else body = await this.#readExactly(bytes);
     } else {
       keepAlive = false;
       body = await this.#readToEnd(maxBytes);
@@ -107,6 +127,19 @@ export class AnswerReader {
     this.#begin += here;
     for (let at = here; at < length;) at += await this.#receive(body.subarray(at));
     return body;
+  }
+
+  async #pour(length: number, sink: BodySink): Promise<void> {
+    const { room } = sink;
+    for (let left = length; left > 0;) {
+      const piece = room.subarray(0, Math.min(left, room.length));
+      let filled = Math.min(piece.length, this.#end - this.#begin);
+      piece.set(this.#buffer.subarray(this.#begin, this.#begin + filled));
+      this.#begin += filled;
+      while (filled < piece.length) filled += await this.#receive(piece.subarray(filled));
+      sink.take(piece);
+      left -= piece.length;
+    }
   }
 
   async #readChunks(maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {

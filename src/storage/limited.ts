@@ -9,8 +9,16 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import { type Backend, type Content, type ListedObject, SLICE_BYTES } from "./backend.ts";
-import type { PutCondition } from "./backend.ts";
+import {
+  type Backend,
+  type Content,
+  type ListedObject,
+  type ObjectPart,
+  type PutCondition,
+  type RangeOptions,
+  receivedBytes,
+  SLICE_BYTES,
+} from "./backend.ts";
 import { DecoratedBackend, type Operation } from "./decorated.ts";
 import { stopped } from "./operation.ts";
 import type { RateGate } from "./rate_gate.ts";
@@ -49,20 +57,32 @@ export class LimitedBackend extends DecoratedBackend {
       await up?.enter(content.size, true, signal);
       return await super.put(path, content, signal, condition);
     }
-    const read: Content["read"] = async (offset, length) => {
+    const enter = async (offset: number, length: number) => {
       // Each slice is a request of its own.
       if (offset > 0) await requests?.enter(1, false, signal);
       await up?.enter(length, false, signal);
-      return await content.read(offset, length);
     };
-    return await super.put(path, { ...content, read }, signal, condition);
+    const slow: Content = {
+      ...content,
+      read: async (offset, length) => {
+        await enter(offset, length);
+        return await content.read(offset, length);
+      },
+      ...(content.body === undefined ? {} : {
+        body: async (offset, length) => {
+          await enter(offset, length);
+          return await content.body!(offset, length);
+        },
+      }),
+    };
+    return await super.put(path, slow, signal, condition);
   }
 
   override async getRange(
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): ReturnType<Backend["getRange"]> {
     const taken = offset === 0 ? Math.min(length, GUESS_BYTES) : length;
     return await this.#received(
@@ -102,7 +122,7 @@ export class LimitedBackend extends DecoratedBackend {
   }
 
   /** Takes so many bytes before the call, and charges the difference to what came. */
-  async #received<T extends { readonly bytes: Uint8Array } | null>(
+  async #received<T extends ObjectPart | null>(
     taken: number,
     signal: AbortSignal,
     call: () => Promise<T>,
@@ -112,7 +132,7 @@ export class LimitedBackend extends DecoratedBackend {
     let came = 0;
     try {
       const got = await call();
-      came = got?.bytes.length ?? 0;
+      came = got === null ? 0 : receivedBytes(got);
       return got;
     } finally {
       down?.charge(came - taken);

@@ -10,6 +10,8 @@ import {
   type Content,
   type ListedObject,
   type PutCondition,
+  type RangeOptions,
+  receivedBytes,
   StorageError,
   type StorageErrorKind,
 } from "./backend.ts";
@@ -49,10 +51,10 @@ export class MeasuredBackend extends DecoratedBackend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): ReturnType<Backend["getRange"]> {
     const got = await super.getRange(path, offset, length, options);
-    this.#recorder.received(got.bytes.length);
+    this.#recorder.received(receivedBytes(got));
     return got;
   }
 

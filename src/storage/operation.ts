@@ -4,7 +4,12 @@
  * @module
  */
 
-import { type Content, StorageError } from "./backend.ts";
+import { type Content, SLICE_BYTES, StorageError } from "./backend.ts";
+import { sliceDigest } from "./content_digest.ts";
+import type { FileBody } from "./file_transfer.ts";
+
+/** Bodies from here on are sent from their file, where they can be. */
+const FILE_BODY_BYTES = 256 * 1024;
 
 /** The error of an operation that was stopped from outside; the signal's reason is its cause. */
 export function stopped(doing: string, signal: AbortSignal): StorageError {
@@ -38,4 +43,40 @@ export async function readContent(
     "permanent",
     `Cannot ${doing}: ${bytes.length} bytes were read of ${length} at ${offset}`,
   );
+}
+
+/**
+ * The same as the body of a request: from the file where it may be, else from memory.
+ * @throws StorageError as {@link readContent}
+ */
+async function bodyOf(
+  content: Content,
+  offset: number,
+  length: number,
+  doing: string,
+): Promise<Uint8Array<ArrayBuffer> | FileBody> {
+  // Less is sent sooner than handed to another thread.
+  if (content.body === undefined || length < FILE_BODY_BYTES) {
+    return await readContent(content, offset, length, doing);
+  }
+  return await content.body(offset, length);
+}
+
+/**
+ * The body of a request with its SHA-256, which is known before for slices.
+ * @param offset At the begin of a slice.
+ * @throws StorageError as {@link readContent}
+ */
+export async function hashedBody(
+  content: Content,
+  offset: number,
+  length: number,
+  doing: string,
+): Promise<{ body: Uint8Array<ArrayBuffer> | FileBody; digest: Uint8Array }> {
+  const known = length <= SLICE_BYTES ? content.sliceDigests[offset / SLICE_BYTES] : undefined;
+  if (known !== undefined) {
+    return { body: await bodyOf(content, offset, length, doing), digest: known };
+  }
+  const body = await readContent(content, offset, length, doing);
+  return { body, digest: sliceDigest(body) };
 }

@@ -6,7 +6,14 @@
  */
 
 import type { DepotPath } from "../cache/depot_path.ts";
-import type { Backend, Content, CopySource, ListedObject, PutCondition } from "./backend.ts";
+import type {
+  Backend,
+  Content,
+  CopySource,
+  ListedObject,
+  PutCondition,
+  RangeOptions,
+} from "./backend.ts";
 import type { PartBudget } from "./part_budget.ts";
 
 interface InUse {
@@ -61,7 +68,7 @@ export class ReplaceableBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): ReturnType<Backend["getRange"]> {
     return this.#use((backend) => backend.getRange(path, offset, length, options));
   }

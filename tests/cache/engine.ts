@@ -34,7 +34,7 @@ import { getLog } from "../../src/observe/logging.ts";
 import { EventFeed } from "../../src/observe/event_feed.ts";
 import { Metrics } from "../../src/observe/metrics.ts";
 import { RETRY_DEFAULTS, RetryingBackend } from "../../src/storage/retrying.ts";
-import { INLINE_HASHING } from "../../src/storage/slice_hasher.ts";
+import { INLINE_WORK } from "../../src/storage/transfer_threads.ts";
 import { MemoryBackend } from "../storage/memory_backend.ts";
 
 const LOW_WATERMARK_BYTES = 1000;
@@ -138,7 +138,7 @@ export class Engine {
     backend.onUnknownOutcome = (path) => this.unsettled.note(path);
     const shared = {
       files: this.files,
-      hashing: INLINE_HASHING,
+      sliceWork: INLINE_WORK,
       manifest: this.manifest,
       activity: this.activity,
       isExcluded: (path: string) => createExclusion(this.exclude)(path),
@@ -235,7 +235,7 @@ export class Engine {
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       readOnly: false,
-      fetcher: new ObjectFetcher(this.files, () => 4, INLINE_HASHING),
+      fetcher: new ObjectFetcher(this.files, () => 4, INLINE_WORK),
       freshness: options.freshness ?? null,
       mayComeSoon: () => Promise.resolve(false),
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),

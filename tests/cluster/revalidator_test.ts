@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { ObjectFetcher } from "../../src/cache/object_fetch.ts";
-import { INLINE_HASHING } from "../../src/storage/slice_hasher.ts";
+import { INLINE_WORK } from "../../src/storage/transfer_threads.ts";
 import { Freshness } from "../../src/cluster/freshness.ts";
 import { type RevalidationResult, Revalidator } from "../../src/cluster/revalidator.ts";
 import { StaleCopies } from "../../src/cluster/stale_copies.ts";
@@ -43,7 +43,7 @@ class Replica implements AsyncDisposable {
       manifest: engine.manifest,
       activity: engine.activity,
       freshness: this.freshness,
-      fetcher: new ObjectFetcher(engine.files, () => 4, INLINE_HASHING),
+      fetcher: new ObjectFetcher(engine.files, () => 4, INLINE_WORK),
       fetch: (path) => engine.restorer.fetch(path),
       backends: withPeer ? [this.peer, engine.primary] : [engine.primary],
       log: getLog("replica"),

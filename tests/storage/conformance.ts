@@ -11,6 +11,7 @@ import { parseLease } from "../../src/cluster/lease_record.ts";
 import { LeaseStore } from "../../src/cluster/lease_store.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { bytePath, contentOf, never, someBytes, textPath } from "./contents.ts";
+import { throughFiles } from "./through_files.ts";
 
 /** A backend under test. */
 export interface Subject {
@@ -352,6 +353,13 @@ export function conformance(
         assertEquals(error.cause, changed);
         await fails("absent", () => backend.head(path, never));
       },
+    );
+  }
+
+  for (const size of [3_000_000, 2 * SLICE_BYTES + 300_001]) {
+    promise(
+      `a file of ${size} bytes is stored from its file, and comes back into one`,
+      ({ backend }) => throughFiles(backend, size),
     );
   }
 

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
-import { SLICE_BYTES } from "../../src/storage/backend.ts";
+import { type Content, SLICE_BYTES } from "../../src/storage/backend.ts";
+import type { FileBody } from "../../src/storage/file_transfer.ts";
 import { LimitedBackend } from "../../src/storage/limited.ts";
 import { RateGate } from "../../src/storage/rate_gate.ts";
 import { conformance, fails } from "./conformance.ts";
@@ -109,4 +110,26 @@ Deno.test("limited: large and small objects take the time that the bandwidth giv
       await backend.getRange(path, at, SLICE_BYTES, { signal: never });
     }
   });
+});
+
+Deno.test("limited: what is sent from its file is counted as what is read", async () => {
+  const size = 2 * SLICE_BYTES + 5;
+  const { limits, backend } = counted();
+  const content = contentOf(someBytes(size));
+  const inner: Content[] = [];
+  const keeping = new MemoryBackend();
+  keeping.put = (_path, content) => {
+    inner.push(content);
+    return Promise.resolve({ etag: "1" });
+  };
+  const body = (offset: number, length: number): FileBody => ({
+    length,
+    send: () => Promise.reject(new Error("not called")),
+    read: () => Promise.resolve(content.read(offset, length)),
+  });
+  await new LimitedBackend(keeping, limits).put(PATH, { ...content, body }, never);
+  assertEquals((await inner[0]!.body!(SLICE_BYTES, 100)).length, 100);
+  assertEquals([limits.up.units, limits.requests.units], [100, 2]);
+  await backend.put(PATH, content, never);
+  assertEquals(limits.up.units, 100 + size);
 });

@@ -11,6 +11,7 @@ import {
   type ListedObject,
   type ObjectInfo,
   type PutCondition,
+  type RangeOptions,
   SLICE_BYTES,
   StorageError,
 } from "../../src/storage/backend.ts";
@@ -79,7 +80,7 @@ export class MemoryBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
     await this.#begin("getRange", path, options.signal);
     const { info, bytes } = this.#object(path);

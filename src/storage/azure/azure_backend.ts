@@ -16,8 +16,10 @@ import {
   type ObjectInfo,
   type ObjectPart,
   type PutCondition,
+  type RangeOptions,
   StorageError,
 } from "../backend.ts";
+import type { FileSink } from "../file_transfer.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
 import { partOf, partOfVersion, sizeOf } from "../http_range.ts";
 import { readContent } from "../operation.ts";
@@ -141,12 +143,12 @@ export class AzureBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<ObjectPart> {
-    const { ifMatch, signal } = options;
+    const { ifMatch, into, signal } = options;
     const doing = this.#doing("read", path);
     const condition: [string, string][] = ifMatch === undefined ? [] : [["if-match", ifMatch]];
-    const part = await this.#read(path, offset, length, condition, doing, signal);
+    const part = await this.#read(path, offset, length, condition, doing, signal, into);
     return partOfVersion(part, ifMatch, doing);
   }
 
@@ -223,10 +225,12 @@ export class AzureBackend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
+    into?: FileSink,
   ): Promise<ObjectPart | null> {
     if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
     const answer = await this.#requests.send({
       method: "GET",
+      into,
       blob: this.#name(path, doing),
       headers: [msRange(offset, length), ...condition],
       doing,

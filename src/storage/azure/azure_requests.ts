@@ -8,6 +8,7 @@
  */
 
 import type { PutCondition } from "../backend.ts";
+import type { FileSink } from "../file_transfer.ts";
 import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { stopped } from "../operation.ts";
 import { uriEncode } from "../object_keys.ts";
@@ -38,6 +39,8 @@ export interface AzureRequest {
   /** Lower-case names, each once. */
   readonly headers?: readonly (readonly [string, string])[];
   readonly body?: Uint8Array<ArrayBuffer>;
+  /** Where the answer's body may go. */
+  readonly into?: FileSink | undefined;
   /** For errors: `store a/b in azure://account/container`. */
   readonly doing: string;
   readonly signal: AbortSignal;
@@ -88,7 +91,7 @@ export class AzureRequests {
     if (credentials.kind === "sas") query += (query === "" ? "" : "&") + credentials.query;
     const answer = await exchange(
       this.#address.reachedAt + path + (query === "" ? "" : "?" + query),
-      { method, headers, body: request.body ?? null, client: this.#client },
+      { method, headers, body: request.body ?? null, into: request.into, client: this.#client },
       { limits: this.#limits, serverBytes: request.serverBytes ?? 0, doing, signal },
     );
     const { status } = answer;

@@ -19,8 +19,10 @@ import {
   type ObjectInfo,
   type ObjectPart,
   type PutCondition,
+  type RangeOptions,
   StorageError,
 } from "../backend.ts";
+import type { FileSink } from "../file_transfer.ts";
 import { partOf, partOfVersion, rangeHeader } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
@@ -127,14 +129,14 @@ export class GcsBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<ObjectPart> {
-    const { ifMatch, signal } = options;
+    const { ifMatch, into, signal } = options;
     const doing = this.#doing("read", path);
     const condition: [string, string][] = ifMatch !== undefined && isGeneration(ifMatch)
       ? [["x-goog-if-generation-match", ifMatch]]
       : [];
-    const part = await this.#read(path, offset, length, condition, doing, signal);
+    const part = await this.#read(path, offset, length, condition, doing, signal, into);
     return partOfVersion(part, ifMatch, doing);
   }
 
@@ -254,12 +256,14 @@ export class GcsBackend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
+    into?: FileSink,
   ): Promise<ObjectPart | null> {
     if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
     const key = this.#key(path, doing);
     const answer = await this.#unlessAbsent(key, doing, signal, () =>
       this.#requests.send({
         method: "GET",
+        into,
         path: this.#requests.paths.media(key),
         headers: [rangeHeader(offset, length), ...condition],
         permission: "storage.objects.get",

@@ -7,6 +7,7 @@
  * @module
  */
 
+import type { FileSink } from "../file_transfer.ts";
 import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { keyFromText, uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
@@ -22,6 +23,8 @@ export interface GcsRequest {
   readonly query?: Readonly<Record<string, string>>;
   readonly headers?: readonly (readonly [string, string])[];
   readonly body?: Uint8Array<ArrayBuffer>;
+  /** Where the answer's body may go. */
+  readonly into?: FileSink | undefined;
   /** IAM permission that it needs, for errors. */
   readonly permission: string;
   /** For errors: `store a/b in gs://bucket`. */
@@ -107,7 +110,7 @@ export class GcsRequests {
     if (request.headers !== undefined) headers.push(...request.headers as [string, string][]);
     const answer = await exchange(
       base + request.path + queryString(request.query ?? {}),
-      { method, headers, body: request.body ?? null, client },
+      { method, headers, body: request.body ?? null, into: request.into, client },
       { limits, serverBytes, doing, signal },
     );
     const { status } = answer;

@@ -27,6 +27,7 @@ import {
   nullIfAbsent,
   type ObjectInfo,
   type PutCondition,
+  type RangeOptions,
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
@@ -161,9 +162,8 @@ export class NfsBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    { ifMatch, signal }: RangeOptions,
   ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
-    const { ifMatch, signal } = options;
     const assertWanted = (found: ObjectInfo) => {
       if (ifMatch !== undefined && ifMatch !== found.etag) throw this.#changed(path);
     };

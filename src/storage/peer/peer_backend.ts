@@ -12,9 +12,11 @@ import {
   type ListedObject,
   type ObjectInfo,
   type ObjectPart,
+  type RangeOptions,
   StorageError,
   type StorageErrorKind,
 } from "../backend.ts";
+import type { FileSink } from "../file_transfer.ts";
 import { type BackendClient, openHttpClient } from "../http_client.ts";
 import {
   DEFAULT_LIMITS,
@@ -105,13 +107,13 @@ export class PeerBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    { ifMatch, signal }: { ifMatch?: string; signal: AbortSignal },
+    { ifMatch, into, signal }: RangeOptions,
   ): Promise<ObjectPart> {
     const condition: [string, string][] = ifMatch === undefined
       ? []
       : [[IF_TAG, uriEncode(ifMatch, false)]];
     const doing = this.#doing("read", path);
-    const part = await this.#read(path, offset, length, condition, doing, signal);
+    const part = await this.#read(path, offset, length, condition, doing, signal, into);
     return partOfVersion(part, ifMatch, doing);
   }
 
@@ -158,11 +160,12 @@ export class PeerBackend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
+    into?: FileSink,
   ): Promise<ObjectPart | null> {
     // A part of no bytes cannot be asked for.
     const wanted = Math.max(1, length);
     const headers: [string, string][] = [rangeHeader(offset, wanted), ...condition];
-    const answer = await this.#send("GET", objectPage(path), headers, doing, signal);
+    const answer = await this.#send("GET", objectPage(path), headers, doing, signal, into);
     const head = () => this.head(path, signal);
     const part = await partOf(answer, { offset, length: wanted, doing, infoOf, head });
     return part === null ? null : { ...part, bytes: part.bytes.subarray(0, length) };
@@ -175,6 +178,7 @@ export class PeerBackend implements Backend {
     headers: [string, string][],
     doing: string,
     signal: AbortSignal,
+    into?: FileSink,
   ): Promise<HttpAnswer> {
     const answer = await exchange(
       this.#client.origin + page,
@@ -182,6 +186,7 @@ export class PeerBackend implements Backend {
         method,
         headers: [["authorization", `Bearer ${this.#token()}`], ...this.#named(), ...headers],
         body: null,
+        into,
         client: this.#client.http,
       },
       { limits: this.#limits, doing, signal },

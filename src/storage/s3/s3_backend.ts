@@ -22,14 +22,16 @@ import {
   type ObjectInfo,
   type ObjectPart,
   type PutCondition,
+  type RangeOptions,
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
-import { hex, sliceDigest } from "../content_digest.ts";
+import type { FileSink } from "../file_transfer.ts";
+import { hex } from "../content_digest.ts";
 import { partOf, partOfVersion, rangeHeader, sizeOf } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
 import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
-import { readContent } from "../operation.ts";
+import { hashedBody } from "../operation.ts";
 import { PartBudget } from "../part_budget.ts";
 import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
 import { checkReported, checksumHeader, etagOf, infoOf, META } from "./s3_answers.ts";
@@ -95,8 +97,7 @@ export class S3Backend implements Backend {
     // Small ones are bounded by their number, and most.
     const share = content.size > SLICE_BYTES ? await this.memory.take(content.size) : 0;
     try {
-      const body = await readContent(content, 0, content.size, doing);
-      const digest = body.length > SLICE_BYTES ? sliceDigest(body) : content.sliceDigests[0]!;
+      const { body, digest } = await hashedBody(content, 0, content.size, doing);
       if (this.#options.keepsChecksums) amzHeaders.push(checksumHeader(digest));
       const payloadDigest = hex(digest);
       const request = { key, amzHeaders, body, payloadDigest, condition, doing, signal };
@@ -137,12 +138,12 @@ export class S3Backend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<ObjectPart> {
-    const { ifMatch, signal } = options;
+    const { ifMatch, into, signal } = options;
     const doing = this.#doing("read", path);
     const condition: [string, string][] = ifMatch === undefined ? [] : [["if-match", ifMatch]];
-    const part = await this.#read(path, offset, length, condition, doing, signal);
+    const part = await this.#read(path, offset, length, condition, doing, signal, into);
     return partOfVersion(part, ifMatch, doing);
   }
 
@@ -245,10 +246,12 @@ export class S3Backend implements Backend {
     condition: [string, string][],
     doing: string,
     signal: AbortSignal,
+    into?: FileSink,
   ): Promise<ObjectPart | null> {
     if (length === 0) return { info: await this.head(path, signal), bytes: new Uint8Array(0) };
     const answer = await this.#requests.send({
       method: "GET",
+      into,
       key: this.#key(path, doing),
       headers: [rangeHeader(offset, length), ...condition],
       payloadDigest: EMPTY_DIGEST,

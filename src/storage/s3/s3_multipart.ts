@@ -11,7 +11,7 @@ import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import { hex } from "../content_digest.ts";
 import type { PartBudget } from "../part_budget.ts";
-import { readContent, stopped } from "../operation.ts";
+import { hashedBody, stopped } from "../operation.ts";
 import { sideBySide } from "../side_by_side.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
@@ -142,18 +142,13 @@ async function sendPart(
   if (signal.aborted) throw stopped(doing, signal);
   const offset = index * size;
   const length = Math.min(size, content.size - offset);
-  const body = await readContent(content, offset, length, doing);
-  const slice = offset / SLICE_BYTES;
-  const known = length <= SLICE_BYTES ? content.sliceDigests[slice] : undefined;
-  const payloadDigest = known !== undefined
-    ? hex(known)
-    : createHash("sha256").update(body).digest("hex");
+  const { body, digest } = await hashedBody(content, offset, length, doing);
   const answer = await persist(requests, {
     method: "PUT",
     key,
     query: { partNumber: String(index + 1), uploadId },
     body,
-    payloadDigest,
+    payloadDigest: hex(digest),
     doing,
     signal,
   });

@@ -5,6 +5,7 @@
  */
 
 import type { PutCondition, StorageError } from "../backend.ts";
+import type { FileBody, FileSink } from "../file_transfer.ts";
 import { exchange, type HttpAnswer, type HttpTransport, type Limits } from "../http_exchange.ts";
 import { uriEncode } from "../object_keys.ts";
 import { stopped } from "../operation.ts";
@@ -35,7 +36,9 @@ export interface S3Request {
   readonly amzHeaders?: readonly (readonly [string, string])[];
   /** Others, unsigned. */
   readonly headers?: readonly (readonly [string, string])[];
-  readonly body?: Uint8Array<ArrayBuffer>;
+  readonly body?: Uint8Array<ArrayBuffer> | FileBody;
+  /** Where the answer's body may go. */
+  readonly into?: FileSink | undefined;
   /** SHA-256 of the body, hexadecimal. */
   readonly payloadDigest: string;
   /** For errors: `store a/b in s3://bucket`. */
@@ -121,7 +124,13 @@ export class S3Requests {
     else if (condition) headers.push(["if-match", condition.ifMatch]);
     return await exchange(
       origin + path + (query === "" ? "" : "?" + query),
-      { method: request.method, headers, body: request.body ?? null, client: this.#client },
+      {
+        method: request.method,
+        headers,
+        body: request.body ?? null,
+        into: request.into,
+        client: this.#client,
+      },
       { limits: this.#limits, serverBytes: request.serverBytes ?? 0, doing, signal },
     );
   }

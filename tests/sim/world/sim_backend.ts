@@ -16,6 +16,7 @@ import {
   type ListedObject,
   type ObjectInfo,
   type PutCondition,
+  type RangeOptions,
   StorageError,
   type StorageErrorKind,
 } from "../../../src/storage/backend.ts";
@@ -184,7 +185,7 @@ export class SimBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    options: { ifMatch?: string; signal: AbortSignal },
+    options: RangeOptions,
   ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
     await this.#request("get", path, options.signal);
     const { info, bytes } = this.#object(path);

@@ -1,0 +1,166 @@
+/**
+ * Moves and hashes large slices on threads of their own, one a processor. On the event loop each slice
+ * takes milliseconds, and while some are always ready the runtime looks for requests only now and then:
+ * a miss waited for seconds. TLS, too, is worked out on the thread that has the connection.
+ *
+ * A thread gets descriptors and requests, never the bytes: they go from the disk to the server, and
+ * back, through a piece of memory that stays in the processor's cache. Threads are there while there is
+ * work, and a little longer.
+ *
+ * @module
+ */
+
+import { FileError } from "../../ffi/file_error.ts";
+import { helperPath } from "../../ffi/library.ts";
+import { sliceDigest } from "./content_digest.ts";
+import {
+  FileFailed,
+  type FileTransfers,
+  type Hashed,
+  OtherVersion,
+  type ReceivedAnswer,
+  type ReceivedRange,
+  type SliceWork,
+  type VersionRange,
+  type WireOrder,
+} from "./file_transfer.ts";
+import { CannotConnect, NoProgress } from "./http_connections.ts";
+import type { WireAnswer } from "./http_wire.ts";
+import type { FromThread, Job, JobFailure, ToThread } from "./transfer_worker.ts";
+
+/** Smaller ones are hashed sooner than sent to another thread. */
+const THREADED_BYTES = 2 * 1024 * 1024;
+
+/** Threads at most: more than these are limited by the disk or the line. */
+const MAX_THREADS = 4;
+
+/** How long a thread waits for the next job, ms. */
+const IDLE_MS = 5_000;
+
+/** Hashes on the caller's thread, and moves nothing. */
+export const INLINE_WORK: SliceWork = {
+  digest: (bytes) => Promise.resolve({ digest: sliceDigest(bytes), bytes }),
+  files: null,
+};
+
+interface Thread {
+  readonly worker: Worker;
+  readonly waiting: Map<number, PromiseWithResolvers<unknown>>;
+}
+
+/** See the module. */
+export class TransferThreads implements SliceWork, FileTransfers {
+  readonly files: FileTransfers = this;
+  readonly #threads = new Set<Thread>();
+  #nextId = 0;
+  #idleTimer = 0;
+
+  async digest(bytes: Uint8Array<ArrayBuffer>): Promise<Hashed> {
+    // Only a whole buffer can be moved: others may look at the rest of it.
+    const isWhole = bytes.length === bytes.buffer.byteLength;
+    if (bytes.length < THREADED_BYTES || !isWhole) return await INLINE_WORK.digest(bytes);
+    const { buffer } = bytes;
+    const answer = await this.#do({ kind: "hash", buffer }, null, [buffer]);
+    const hashed = answer as { digest: Uint8Array; buffer: ArrayBuffer };
+    return { digest: hashed.digest, bytes: new Uint8Array(hashed.buffer) };
+  }
+
+  async digestOf(range: VersionRange): Promise<Uint8Array> {
+    return await this.#do({ kind: "digestOf", range }) as Uint8Array;
+  }
+
+  async send(order: WireOrder, range: VersionRange, signal: AbortSignal): Promise<WireAnswer> {
+    return await this.#do({ kind: "send", order, range }, signal) as WireAnswer;
+  }
+
+  async receive(
+    order: WireOrder,
+    into: ReceivedRange,
+    signal: AbortSignal,
+  ): Promise<ReceivedAnswer> {
+    return await this.#do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
+  }
+
+  /** Ends the threads; they are started again when they are needed. */
+  close(): void {
+    clearTimeout(this.#idleTimer);
+    for (const thread of this.#threads) this.#end(thread, new Error("Transfers were stopped"));
+  }
+
+  async #do(job: Job, signal: AbortSignal | null = null, moved: ArrayBuffer[] = []) {
+    clearTimeout(this.#idleTimer);
+    const thread = this.#choose();
+    const id = this.#nextId++;
+    const answer = Promise.withResolvers<unknown>();
+    thread.waiting.set(id, answer);
+    const tell = (message: ToThread, moved: ArrayBuffer[] = []) =>
+      thread.worker.postMessage(message, moved);
+    const stop = () => tell({ kind: "abort", id });
+    tell({ kind: "job", id, job }, moved);
+    signal?.addEventListener("abort", stop);
+    if (signal?.aborted) stop();
+    try {
+      // Not given up before the thread says so: the caller closes the file then.
+      return await answer.promise;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  /** The thread with the least to do; a new one while all have something and there may be more. */
+  #choose(): Thread {
+    const [least] = [...this.#threads].sort((a, b) => a.waiting.size - b.waiting.size);
+    const mayStart = this.#threads.size < Math.min(MAX_THREADS, navigator.hardwareConcurrency);
+    if (least !== undefined && (least.waiting.size === 0 || !mayStart)) return least;
+    return this.#start();
+  }
+
+  #start(): Thread {
+    // Bundled, it is a file of its own beside the others.
+    const suffix = import.meta.url.endsWith(".ts") ? "ts" : "js";
+    const url = new URL(`./transfer_worker.${suffix}`, import.meta.url);
+    const worker = new Worker(url, { type: "module" });
+    const thread: Thread = { worker, waiting: new Map() };
+    this.#threads.add(thread);
+    worker.onmessage = ({ data }: MessageEvent<FromThread>) => {
+      const answer = thread.waiting.get(data.id);
+      thread.waiting.delete(data.id);
+      if ("failure" in data) answer?.reject(errorOf(data.failure));
+      else answer?.resolve(data.result);
+      this.#restLater();
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#end(thread, new Error(`A thread for transfers failed: ${event.message}`));
+    };
+    worker.postMessage({ kind: "begin", helperPath: helperPath() } satisfies ToThread);
+    return thread;
+  }
+
+  #restLater(): void {
+    for (const { waiting } of this.#threads) if (waiting.size > 0) return;
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = setTimeout(() => this.close(), IDLE_MS);
+    Deno.unrefTimer(this.#idleTimer);
+  }
+
+  #end(thread: Thread, why: Error): void {
+    this.#threads.delete(thread);
+    thread.worker.terminate();
+    for (const { reject } of thread.waiting.values()) reject(why);
+    thread.waiting.clear();
+  }
+}
+
+/** The error that the thread had. */
+function errorOf({ kind, message, errno }: JobFailure): Error {
+  if (kind === "noProgress") return new NoProgress(message);
+  if (kind === "cannotConnect") return new CannotConnect(message);
+  if (kind === "otherVersion") {
+    return new FileFailed("the file changed", { cause: new OtherVersion() });
+  }
+  if (kind === "file") {
+    return new FileFailed(message, { cause: new FileError(errno, "use", "an open file") });
+  }
+  return new Error(message);
+}

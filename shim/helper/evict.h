@@ -1,5 +1,5 @@
-/* evict: takes cold files off the depot without ever losing a writer's bytes (DESIGN's eviction
- * protocol). The caller decides which files, and commits the manifest between steps.
+/* evict: takes cold files off the depot without ever losing a writer's bytes (P1;
+ * docs/explanation/eviction.md). The caller decides which files, and commits the manifest between steps.
  *
  *   p4evict_begin   for each file: open, write lease, same version?, rename into the trash
  *   (caller)        waits until every event before now was seen: the grace

@@ -5,7 +5,7 @@
  *
  * Rules
  * 1. Every change of a file in the depot by another process gives a record after the change, or a
- *    RECONCILE record says that events were lost.
+ *    RECONCILE record says that events were lost (P1).
  * 2. A record tells what is at the path now, not what happened: many events become one record.
  * 3. Events of this process, and all below the state directory, are left out.
  * 4. A BARRIER record comes after the records of every event that happened before it was asked for.

@@ -3,7 +3,7 @@
  * A desk's connection is kept for the next question. Before each use it is compared with what it was
  * when it was made: a program that forks or closes all descriptors can never make us talk on somebody
  * else's. While the daemon is away, restarting, or dies in the middle, the question is asked again until
- * the time is over. A program without a free descriptor is told at once, as by open.
+ * the time is over (P4). A program without a free descriptor is told at once, as by open.
  */
 #include <errno.h>
 #include <fcntl.h>

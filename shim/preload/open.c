@@ -1,6 +1,6 @@
 /* open: the calls that open files.
  *
- * - A plain open of an evicted file restores it first.
+ * - A plain open of an evicted file restores it first. What the daemon cannot say is EIO (P3).
  * - O_CREAT must not put an empty file over an evicted one: such an open is made without O_CREAT
  *   first, then the daemon is asked, and only "absent everywhere" lets it create.
  * - O_TRUNC does not need the old content, O_EXCL needs it only to fail.

@@ -2,7 +2,7 @@
  * Puts a manifest from a backup in the place of one that is lost or damaged. No daemon runs meanwhile.
  *
  * The backup is of a moment T0; since then p4d wrote, deleted and renamed, and files were evicted and
- * restored. What an old manifest says, and why nothing is lost or wrongly served (the tests of
+ * restored. What an old manifest says, and why nothing is lost or wrongly served (P1, P3; the tests of
  * `tests/backup/restore_manifest_test.ts` and `tests/e2e/backup_test.ts` force these):
  *
  *   1. Files written since T0 look unknown or different to the scan at the next start, and are uploaded.

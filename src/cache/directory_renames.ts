@@ -11,7 +11,7 @@
  * Renames and tombstones take their numbers from one count, which says what came first: seconds do not,
  * where directories change places. Below, S and D are an object's old and new path.
  *
- * Interleavings, and why nothing is lost (tests/cache/directory_renames_test.ts forces them)
+ * Interleavings, and why nothing is lost (P1; tests/cache/directory_renames_test.ts forces them)
  *   1. A new file is written at S: S's object may be the only copy of D. No upload begins below the old
  *      directory until the rename is carried out ({@link DirectoryRenames.isHeld}).
  *   2. A new file is at D, or was, was uploaded and evicted: it is newer. An object at D without

@@ -4,7 +4,7 @@
  * Only a tombstone makes an object garbage: eviction leaves none, and the secondary is never touched. The
  * tombstone stays, so that neither the secondary's copy nor a late upload brings the file back.
  *
- * Interleavings, and why none removes a wanted object (tests/cache/garbage_test.ts forces them)
+ * Interleavings, and why none removes a wanted object (P1; tests/cache/garbage_test.ts forces them)
  *   1. A file was written at the path: its record clears the tombstone. Looked at in the same turn in
  *      which the path is marked as busy.
  *   2. A file was written and its event is still on its way: the path is looked at on disk.

@@ -1,6 +1,6 @@
 /**
- * Fetches whole objects and verifies them: large ones in slices, several at once, into a file without a
- * name.
+ * Fetches whole objects and verifies them (P2): large ones in slices, several at once, into a file without
+ * a name, so that memory does not grow with their size (P5).
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * What a power cut may have left: files whose names and times were on the platter, and their bytes not.
+ * What a power cut may have left: files whose names and times were on the platter, and their bytes not
+ * (P1, P2).
  *
  * A file that is only here is the truth, as on any disk. But one that the bucket has in a version as new
  * must not be trusted, and above all not be uploaded over it: it may be empty, a part, or an older

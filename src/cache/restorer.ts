@@ -23,7 +23,7 @@
  */
 
 import { FileError } from "../../ffi/file_error.ts";
-import { EDQUOT, ENOSPC } from "../../ffi/errno.ts";
+import { EDQUOT, EEXIST, ENOSPC } from "../../ffi/errno.ts";
 import { type FileStat, isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
@@ -263,7 +263,9 @@ export class Restorer {
     if (placed === null) {
       // Somebody wrote a newer file meanwhile: that one is the truth, and its event is on its way.
       const there = this.#local(path);
-      if (there === null || !isRegular(there)) throw new FileError(17, "place", displayPath(path));
+      if (there === null || !isRegular(there)) {
+        throw new FileError(EEXIST, "place", displayPath(path));
+      }
       return there.size;
     }
     const version = {

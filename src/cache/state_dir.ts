@@ -1,5 +1,6 @@
 /**
- * The state directory `<depot>/.p4cache`: made at start, locked for one daemon.
+ * The state directory `<depot>/.p4cache`: made at start, locked for one daemon, and cleared of what a dead
+ * one left (P4).
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
  * The trash: where files are between an eviction's lease and its end, and how a start after a crash
- * empties it.
+ * empties it (P1).
  *
  * A file with an entry in the manifest was not let go yet: it goes back to its path, over nothing.
  * A file without an entry was let go by a durable commit: it is unlinked. When the path was taken by a

@@ -5,7 +5,7 @@
  * Such a path is noted, durably, before its file can be clean. A noted file is not evicted; when no late
  * request can come any more, its object is looked at: still the version that was acknowledged → the note
  * goes; anything else → the file is uploaded again. So the only copy of a file is never left to an object
- * that a late request replaced.
+ * that a late request replaced (P1).
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
  * Uploads one version of a file, and records what became of it: clean when no event came for its path
- * since it was opened, else dirty and put off for a while.
+ * since it was opened (P1), else dirty and put off for a while.
  *
  * @module
  */

@@ -14,7 +14,7 @@
  *      c. T after its own version was acknowledged, when it was told to take over.
  *   In each case its version must have been stored over exactly the version that it had read.
  *
- * Why two never write at once. Let A hold the lease and B have written B1 over A's version A1. A's renewals
+ * Why two never write at once (P1). Let A hold the lease and B have written B1 over A's version A1. A's renewals
  * after B1 fail, since they want to be over A1 or a later one of A's: A's last renewal that succeeded was
  * A1, sent before B read it. (b): B read A1 first T before it wrote, so A stopped V < T after that. (c): B1
  * was acknowledged after A1 was sent, and B waits T more. (a): A writes no more. A crash of B within (c) is

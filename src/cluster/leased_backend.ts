@@ -1,6 +1,6 @@
 /**
  * Lets writes to the storage through only while this daemon holds the lease (`lease.ts`), and aborts those
- * under way when it is lost. Reads always pass.
+ * under way when it is lost (P1). Reads always pass.
  *
  * A write that was aborted may have taken effect: it fails as `fenced` with a cause, so that its path is
  * looked at before anything relies on its object.

@@ -1,6 +1,6 @@
 /**
  * Keeps a replica's copies of archives current: at the open of one that was not looked at for a while, the
- * storage is asked whether it has another version, and the copy is replaced in one step.
+ * storage is asked whether it has another version, and the copy is replaced in one step (P2).
  *
  * - An open reader keeps the version that it has open.
  * - A wait is bounded; then, and where the storage cannot be asked, the copy that is here is served, and
@@ -12,6 +12,7 @@
  * @module
  */
 
+import { EEXIST } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import type { FileStat } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
@@ -256,7 +257,7 @@ export class Revalidator {
     } finally {
       if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
     }
-    if (placed === null) throw new FileError(17, "place", temp);
+    if (placed === null) throw new FileError(EEXIST, "place", temp);
     return placed;
   }
 

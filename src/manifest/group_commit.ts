@@ -2,7 +2,8 @@
  * An LMDB environment whose changes are staged in memory and committed in groups, one durable
  * transaction each, off the event loop.
  *
- * A commit that fails is tried again until it succeeds: what is staged stays visible meanwhile.
+ * A commit that fails is tried again until it succeeds: what is staged stays visible meanwhile. Who relies on
+ * a change waits until it is durable (P1).
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The manifest's bytes: what each database's keys and values look like.
+ * The manifest's bytes: what each database's keys and values look like (P7).
  *
  * Fixed by the C++ implementation, which opens the same environment (contract, "State directory"):
  *

@@ -13,7 +13,8 @@
  *
  * A client may send one request and close, leave out the last newline after a half-close, or keep the
  * connection and send more; answers come in order. Nothing a client does delays another: each has its
- * own buffer, of bounded size, and is read only after its last answer was taken.
+ * own buffer, of bounded size (P5), and is read only after its last answer was taken. No answer is NOTFOUND
+ * but where the engine says so: what fails is ERROR (P3).
  *
  * @module
  */

@@ -2,7 +2,7 @@
  * Object keys: how a depot path is spelt in a bucket and in a URL.
  *
  * A key is the prefix, a slash and the depot path, unchanged, so that the bucket is readable without
- * us. S3 keys are UTF-8, and control characters do not survive the XML of listings (S3 user guide,
+ * us (P7). S3 keys are UTF-8, and control characters do not survive the XML of listings (S3 user guide,
  * "Naming Amazon S3 objects"); a path that is not UTF-8 or has control characters goes to
  * `<prefix>/.p4cache/names/<path>` with `%` and every byte that is not printable ASCII written as
  * `%XX`. No depot path begins with `.p4cache/`, so the two never meet and each key leads back to one

@@ -98,7 +98,8 @@ static int prove(p4_watch *watch, char *text, uint32_t cap) {
     int fd = openat(watch->root, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
     if (fd < 0) {
         int error = errno;
-        snprintf(text, cap, "Cannot write in %s: %s", watch->reader.depot, strerror(error));
+        snprintf(text, cap, "Cannot write in %s: %s; the daemon's user must be allowed to",
+                 watch->reader.depot, strerror(error));
         return -error;
     }
     close(fd);

@@ -148,7 +148,14 @@ async function runFlags(
   if (config.daemon && !isDetached() && !isSupervised()) return await detach(args, config);
   if (isDetached()) leaveTerminal();
   const { runDaemon } = await import("./daemon.ts");
-  return await runDaemon(config, load, takeOver);
+  try {
+    return await runDaemon(config, load, takeOver);
+  } catch (error) {
+    // Who looks for the reason in the log finds it there, too.
+    const { describeError, getLog } = await import("../observe/logging.ts");
+    if (config.logFile !== null) getLog("daemon").error(describeError(error));
+    throw error;
+  }
 }
 
 function refuseUnknownCommand(program: Command): void {

@@ -5,7 +5,8 @@
  */
 
 import type { Config } from "../config/config.ts";
-import { createRepeatLimiter, describeError, getLog } from "../observe/logging.ts";
+import { reasonOf } from "../errors.ts";
+import { createRepeatLimiter, getLog } from "../observe/logging.ts";
 import type { GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import { writeMetricsFile, WritePace } from "../observe/metrics_file.ts";
 import { statsLine } from "../observe/stats_line.ts";
@@ -42,7 +43,10 @@ export function startReporting(
       await writeMetricsFile(path, await metrics.text());
     } catch (error) {
       pace.failed();
-      const line = limited(`Cannot write the metrics file ${path}: ${describeError(error)}`);
+      const line = limited(
+        `Cannot write the metrics file ${path}: ${reasonOf(error)}; its directory must be there, ` +
+          "and writable for the daemon's user",
+      );
       if (line !== null) log.warning(line);
     }
   };

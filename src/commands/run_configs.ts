@@ -4,9 +4,10 @@
  * @module
  */
 
-import type { BackendConfig, Config } from "../config/config.ts";
+import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { CONFIG_FLAG } from "../config/setting.ts";
+import { placeOf } from "../config/storage_place.ts";
 
 /** Reads the configuration of a depot. @throws ConfigError */
 export function loadDepot(path: string): Config {
@@ -42,23 +43,9 @@ function claims(config: Config): [string, string][] {
     ["pid_file", config.pidFile],
     ["log_file", config.logFile],
     // Replicas of one depot may read the same objects.
-    ["primary", config.readOnly ? null : placeOf(config.primary)],
+    ["primary", config.readOnly ? null : placeOf(config.primary, Deno.realPathSync)],
   ];
   return all.filter((claim): claim is [string, string] => claim[1] !== null);
-}
-
-/** Where the objects are. */
-function placeOf(backend: BackendConfig): string {
-  switch (backend.type) {
-    case "nfs":
-      return Deno.realPathSync(backend.path);
-    case "peer":
-      return backend.endpoint;
-    case "azure":
-      return [backend.endpoint ?? backend.accountName, backend.container, backend.prefix].join("/");
-    default:
-      return [backend.endpoint ?? backend.type, backend.bucket, backend.prefix].join("/");
-  }
 }
 
 function isWithin(path: string, dir: string): boolean {

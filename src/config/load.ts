@@ -15,7 +15,7 @@ import { GIB, valueOfText } from "./kinds.ts";
 import { isLocal, parseListenAddress } from "./listen_address.ts";
 import { checkPeer, settlePeerListen } from "./peer_checks.ts";
 import { settleS3 } from "./s3_checks.ts";
-import { refuseSameStorage } from "./same_storage.ts";
+import { refuseSameStorage } from "./storage_place.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import { BACKEND_SETTINGS } from "./backend_settings.ts";
 import { DAEMON_SETTINGS } from "./daemon_settings.ts";

@@ -60,7 +60,7 @@ Deno.test("what two depots cannot share is named: directory, storage, files, add
     assertStringIncludes(why("inside")!, "one is inside the other");
     assertEquals(
       why("storage"),
-      `primary ${dir}/store is that of 'first', too; each depot needs its own`,
+      `primary nfs ${dir}/store is that of 'first', too; each depot needs its own`,
     );
     assertStringIncludes(why("http")!, "http_listen 127.0.0.1:9180");
     assertStringIncludes(why("metrics")!, "metrics_file");

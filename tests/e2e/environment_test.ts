@@ -56,7 +56,10 @@ Deno.test("a manifest of another data format is refused and left as it was", asy
     view.setUint32(page + 20, 2, true);
   }
   Deno.writeFileSync(path, data);
-  const out = await run(BINARY, ["--depot-path", depot, ...args]);
+  const log = `${dir.path}/log`;
+  const out = await run(BINARY, ["--depot-path", depot, ...args, "--log-file", log]);
+  const why = out.stderr.replace(/^p4-cache: /, "");
+  assertStringIncludes(Deno.readTextFileSync(log), ` ERROR daemon: ${why}`);
   assertRefused(out, path.slice(0, path.lastIndexOf("/")), "data format 1", "mdb_dump");
   assertEquals(Deno.readFileSync(path), data);
 });

@@ -1,6 +1,5 @@
 /**
- * Refuses a secondary storage that is the primary once more: each file that is nowhere would be looked for
- * twice at the same place.
+ * Where a backend's objects are, and that two backends are not at the same place.
  *
  * @module
  */
@@ -9,6 +8,7 @@ import { ConfigError } from "../errors.ts";
 import type { BackendConfig } from "./config.ts";
 
 /**
+ * A secondary that is the primary once more: each file that is nowhere would be looked for there twice.
  * @param realPath Where a directory is, links followed.
  * @throws ConfigError
  */
@@ -26,8 +26,11 @@ export function refuseSameStorage(
   );
 }
 
-/** The settings that say where objects lie, as one text. */
-function placeOf(backend: BackendConfig, realPath: (path: string) => string): string {
+/**
+ * The settings that say where objects lie, as one text.
+ * @param realPath Where a directory is, links followed.
+ */
+export function placeOf(backend: BackendConfig, realPath: (path: string) => string): string {
   switch (backend.type) {
     case "nfs":
       return `nfs ${realPath(backend.path)}`;

@@ -6,7 +6,7 @@
  */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import { dirname, join } from "node:path/posix";
+import { basename, dirname, join } from "node:path/posix";
 import { type CommandFacts, commandFacts } from "../../src/commands/command_tree.ts";
 import { buildProgram } from "../../src/commands/program.ts";
 
@@ -89,4 +89,24 @@ Deno.test("every link between the documents leads to a file", () => {
     }
   }
   assertEquals(broken, []);
+});
+
+Deno.test("every source file and every task that a document names is there", () => {
+  const sources = ["main.ts", ...["src", "ffi", "shim", "tests"].flatMap((dir) => files(dir, /./))];
+  const names = new Set(sources.map((path) => basename(path)));
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+  const missing: string[] = [];
+  for (const path of ["README.md", "CHANGELOG.md", ...files("docs", /\.md$/)]) {
+    const text = Deno.readTextFileSync(ROOT + path);
+    for (const [, source] of text.matchAll(/`([\w./]+\.(?:ts|c|h))`/g)) {
+      const isThere = source!.includes("/")
+        ? sources.some((each) => each.endsWith(source!))
+        : names.has(source!);
+      if (!isThere) missing.push(`${path}: ${source}`);
+    }
+    for (const [, task] of text.matchAll(/(?:deno|deno@2\.4\.2) task ([a-z:]+)/g)) {
+      if (!(task! in tasks)) missing.push(`${path}: deno task ${task}`);
+    }
+  }
+  assertEquals(missing, []);
 });

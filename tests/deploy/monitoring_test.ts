@@ -90,9 +90,13 @@ Deno.test("every alert says what is wrong, how bad it is, and has a page that sa
   }
 });
 
-Deno.test("the runbook of P4CacheDegraded explains every condition", () => {
+Deno.test("the runbook of P4CacheDegraded explains every condition, and troubleshooting leads on", () => {
   const page = Deno.readTextFileSync(`${DOCS}runbooks/P4CacheDegraded.md`);
-  for (const condition of CONDITIONS) assertStringIncludes(page, `- \`${condition}\`: `);
+  const next = Deno.readTextFileSync(`${DOCS}troubleshooting.md`);
+  for (const condition of CONDITIONS) {
+    assertStringIncludes(page, `- \`${condition}\`: `);
+    assertStringIncludes(next, `| \`${condition}\` `);
+  }
 });
 
 Deno.test("the dashboard's panels neither overlap nor share a number", () => {

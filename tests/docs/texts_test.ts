@@ -110,3 +110,17 @@ Deno.test("every source file and every task that a document names is there", () 
   }
   assertEquals(missing, []);
 });
+
+Deno.test("every page can be reached from README", () => {
+  const seen = new Set<string>();
+  const visit = (path: string): void => {
+    if (seen.has(path)) return;
+    seen.add(path);
+    const text = Deno.readTextFileSync(ROOT + path).replaceAll(BLOCK, "");
+    for (const [, target] of text.matchAll(/\]\(([^)#\s]+\.md)(?:#[^)]*)?\)/g)) {
+      if (!/^[a-z]+:/.test(target!)) visit(join(dirname(path), target!));
+    }
+  };
+  visit("README.md");
+  assertEquals(files("docs", /\.md$/).filter((path) => !seen.has(path)), []);
+});

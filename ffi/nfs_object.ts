@@ -4,6 +4,7 @@
  * @module
  */
 
+import { ENOENT } from "./errno.ts";
 import { FileError } from "./file_error.ts";
 import { type Bytes, cString, holding, openHelper } from "./library.ts";
 
@@ -239,14 +240,15 @@ export class ObjectFiles {
   }
 
   /**
-   * Describes the regular file at the path.
+   * Describes the regular file at the path; null when there is none, and `dir` still names `root`.
    * @param dir The path of the directory `root`.
-   * @throws FileError ENOENT when there is none, and `dir` still names `root`; ESTALE when it does not.
+   * @throws FileError ESTALE when there is none, and `dir` does not.
    */
-  async stat(root: number, dir: string, path: string): Promise<StoredFile> {
+  async stat(root: number, dir: string, path: string): Promise<StoredFile | null> {
     const dirName = cString(dir), name = cString(path), out = new Uint8Array(INFO_BYTES);
     const call = this.#calls.p4nfs_stat(root, dirName, name, out);
     const rc = await holding(call, dirName, name, out);
+    if (rc === -ENOENT) return null;
     if (rc < 0) throw new FileError(-rc, "stat", path);
     return unpackInfo(out);
   }

@@ -78,14 +78,14 @@ export class LimitedBackend extends DecoratedBackend {
     return await super.put(path, slow, signal, condition);
   }
 
-  override async getRange(
+  override getRange(
     path: DepotPath,
     offset: number,
     length: number,
     options: RangeOptions,
   ): ReturnType<Backend["getRange"]> {
     const taken = offset === 0 ? Math.min(length, GUESS_BYTES) : length;
-    return await this.#received(
+    return this.#received(
       taken,
       options.signal,
       () => super.getRange(path, offset, length, options),
@@ -113,7 +113,7 @@ export class LimitedBackend extends DecoratedBackend {
   ): Promise<T> {
     const isWaitedFor = operation === "get" || operation === "head" || operation === "revalidate";
     await this.#admit(isWaitedFor, `use ${this.label}`, signal);
-    return await call();
+    return call();
   }
 
   async #admit(isUrgent: boolean, doing: string, signal: AbortSignal): Promise<void> {

@@ -43,6 +43,9 @@ function evict(unique: string): string {
   return `${depot}/main/${unique}-`;
 }
 
+const QUESTION = "a byte to another process and back, p50";
+const MISS = "first open of an absent file, p50";
+
 const ROWS: readonly Row[] = [
   {
     name: "open + close, in the depot, one file",
@@ -94,11 +97,27 @@ const ROWS: readonly Row[] = [
     target: 60_000,
   },
   {
-    name: "first open of an absent file, p50",
+    name: QUESTION,
+    operation: "question",
+    path: () => "",
+    count: 10 * MISSES,
+    target: null,
+    isWhole: true,
+  },
+  {
+    name: MISS,
     operation: "each",
     path: (unique) => `${depot}/main/absent-${unique}-`,
     count: MISSES,
     target: 100_000,
+    isWhole: true,
+  },
+  {
+    name: "the same, p99",
+    operation: "each 99",
+    path: (unique) => `${depot}/main/absent-99-${unique}-`,
+    count: MISSES,
+    target: 170_000,
     isWhole: true,
   },
   {
@@ -147,8 +166,10 @@ const line = (cells: readonly string[]) =>
   cells.map((cell, i) => i === 0 ? cell.padEnd(46) : cell.padStart(12)).join("");
 const compared = other === undefined ? [] : ["other adds", "ours/other"];
 console.log(line(["", "no shim", "ours adds", "may add", ...compared]));
+const times = new Map<string, number>();
 for (const row of ROWS) {
   const { plain, adds: [ours, theirs] } = await compare(row);
+  times.set(row.name, ours!);
   const numbers = [
     plain,
     ours!,
@@ -159,3 +180,6 @@ for (const row of ROWS) {
   const cells = numbers.filter((n) => n !== undefined).map((n) => n === null ? "-" : n.toFixed(1));
   console.log(line([row.name, ...cells]));
 }
+// What the machine takes for a question to another process is in each miss, whoever answers.
+const ratio = times.get(MISS)! / times.get(QUESTION)!;
+console.log(`A miss takes ${ratio.toFixed(1)} times what a byte to another process and back takes`);

@@ -95,8 +95,7 @@ export class NfsBackend implements Backend {
     const exclusive = condition?.ifAbsent === true;
     await this.#assertMatches(path, condition?.ifMatch, doing, signal);
     const temp = this.#nextTemp();
-    const { mtimeNs, mode, digest } = content;
-    const attributes = { mtimeNs, mode, digest };
+    const attributes = { mtimeNs: content.mtimeNs, mode: content.mode, digest: content.digest };
     if (content.size <= SMALL_BYTES) {
       const bytes = await readContent(content, 0, content.size, doing);
       const stored = await this.#runStoring(
@@ -188,10 +187,12 @@ export class NfsBackend implements Backend {
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
-    this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
+    const doing = `read ${displayPath(path)} in ${this.label}`;
+    this.#check(path, doing, signal);
     // One call says both, that it is absent and that the archive is there: a miss waits for it.
-    const look = () => this.#files.stat(this.#root, this.#dir, path);
-    return infoOf(await this.#run(path, look, true));
+    const file = await this.#run(path, () => this.#files.stat(this.#root, this.#dir, path));
+    if (file === null) throw new StorageError("absent", `Cannot ${doing}: it is not there`);
+    return infoOf(file);
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
@@ -305,14 +306,13 @@ export class NfsBackend implements Backend {
     }
   }
 
-  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3), here or by it. */
-  async #run<T>(path: string, call: () => Promise<T>, isProven = false): Promise<T> {
+  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3). */
+  async #run<T>(path: string, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
-      const isDoubtful = error.errno === ESTALE || (error.errno === ENOENT && !isProven);
-      if (!isDoubtful) throw this.#failure(path, error);
+      if (error.errno !== ENOENT && error.errno !== ESTALE) throw this.#failure(path, error);
       const reopened = await this.#proveRoot();
       if (!reopened) throw this.#failure(path, error);
     }

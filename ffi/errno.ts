@@ -1,5 +1,5 @@
 /**
- * The numbers that system calls fail with, and their names (errno-base.h, errno.h of Linux).
+ * The numbers that system calls fail with, and their names (errno-base.h and errno.h of Linux).
  *
  * @module
  */

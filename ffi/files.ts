@@ -52,7 +52,10 @@ const SYMBOLS = {
 /** Filesystem id, and the largest file handle with its type. */
 const IDENTITY_BYTES = 8 + 4 + 128;
 
-/** The files of one depot. Paths are one character per byte, relative to the depot. */
+/**
+ * The files of one depot. Paths are one character per byte, relative to the depot. Each call throws
+ * {@link FileError}, with the path, for a failure that its description does not give another meaning.
+ */
 export class DepotFiles {
   readonly #library = openHelper(SYMBOLS);
   readonly #calls = this.#library.symbols;

@@ -106,7 +106,7 @@ const VALUE_BYTES = 160;
 /** Length that stands for "no value" (lookup.h). */
 const NO_VALUE = 0xffff_ffff;
 
-/** An open environment. One owner; see kv.h. */
+/** An open environment. One owner; see kv.h. Each call throws {@link KvError}, which names the directory. */
 export class Kv {
   readonly #library;
   readonly #handle: Deno.PointerObject;

@@ -36,7 +36,10 @@ export type SmallRead =
   | { readonly kind: "changed" }
   | { readonly kind: "failed"; readonly errno: number };
 
-/** Calls for many files of one depot. Paths in the order of their directories are cheapest. */
+/**
+ * Calls for many files of one depot. Paths in the order of their directories are cheapest. Each call throws
+ * {@link FileError} where it fails as a whole.
+ */
 export class ManyFiles {
   readonly #library = openHelper(SYMBOLS);
   readonly #calls = this.#library.symbols;

@@ -6,6 +6,7 @@
 
 import project from "../deno.json" with { type: "json" };
 
+/** As people type it. */
 export const PROGRAM_NAME = "p4-cache";
 
 /** Semantic version, from `deno.json`. */

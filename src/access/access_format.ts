@@ -12,6 +12,7 @@
 import { encodeBase64 } from "deno-std/encoding/base64.js";
 import { displayPath, pathFromBytes } from "../cache/depot_path.ts";
 
+/** How entries are printed. */
 export type AccessFormat = "tsv" | "csv" | "json";
 
 /** The latest time with a year of four digits; anything above is no time and printed as this. */

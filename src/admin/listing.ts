@@ -116,6 +116,13 @@ export async function* localFiles(
   }
 }
 
+/**
+ * The objects of a file, or of all below a directory.
+ * @param backend Null: there is none, and nothing is told.
+ * @param path "" is the whole depot.
+ * @param from Only what comes after this path.
+ * @throws StorageError
+ */
 export async function* remoteFiles(
   backend: Backend | null,
   path: string,

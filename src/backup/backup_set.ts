@@ -14,6 +14,7 @@ import type { DepotPath } from "../cache/depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { Backend } from "../storage/backend.ts";
 
+/** Names of the files of a backup. */
 export const MANIFEST_FILE = "manifest.mdb", ACCESS_FILE = "access.mdb";
 export const CONFIG_FILE = "config.json", INFO_FILE = "backup.json";
 

@@ -7,8 +7,10 @@
 
 import type { DepotPath } from "./depot_path.ts";
 
-/** Wait after the first failure, and after many, ms. */
+/** Wait after the first failure, ms. */
 const FIRST_DELAY_MS = 500;
+
+/** Wait after many, ms. */
 export const LONGEST_DELAY_MS = 60_000;
 
 /** Files remembered; of more, those that were put off first are tried again at once (P5). */

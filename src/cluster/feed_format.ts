@@ -57,6 +57,7 @@ export function recordPath(epoch: string, sequence: number): DepotPath {
   return `${FEED_DIR}${epoch}-${String(sequence).padStart(12, "0")}` as DepotPath;
 }
 
+/** What {@link decodeHead} reads. */
 export function encodeHead(head: FeedHead): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(head) + "\n");
 }

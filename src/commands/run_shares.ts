@@ -27,6 +27,7 @@ export interface Shares {
 /** The names of {@link Shares}. */
 export const RESOURCES = ["up", "down", "memory"] as const;
 
+/** What is not limited. */
 export const NO_LIMIT: Shares = { up: null, down: null, memory: null };
 
 /** Room that a depot is left above what it uses. */

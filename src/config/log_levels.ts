@@ -6,6 +6,7 @@
 
 /** Levels, the talkative ones first. */
 export const LOG_LEVELS = ["trace", "debug", "info", "warning", "error"] as const;
+/** One of {@link LOG_LEVELS}. */
 export type LogLevel = typeof LOG_LEVELS[number];
 
 /** The modules of the program that log. */
@@ -34,6 +35,7 @@ export const LOG_MODULES = [
   "systemd",
   "upload",
 ] as const;
+/** One of {@link LOG_MODULES}. */
 export type LogModule = typeof LOG_MODULES[number];
 
 /** Reads the text; null when it names no level, or a module that does not exist or comes twice. */

@@ -61,8 +61,11 @@ export interface BackendSetting extends Setting {
 
 /** The two backends a daemon can have. */
 export type Role = "primary" | "secondary";
+
+/** All of them. */
 export const ROLES: readonly Role[] = ["primary", "secondary"];
 
+/** All types of storage. */
 export const BACKEND_TYPES: readonly BackendType[] = ["s3", "azure", "gcs", "nfs", "peer"];
 
 /** Name of the flag that names the JSON file. */

@@ -18,18 +18,22 @@ export interface Finding {
   readonly fix: string | null;
 }
 
+/** All is well. */
 export function ok(check: string, what: string): Finding {
   return { check, level: "OK", what, fix: null };
 }
 
+/** It works, and may not for long, or not as well as it could. @param fix What to do. */
 export function warn(check: string, what: string, fix: string): Finding {
   return { check, level: "WARN", what, fix };
 }
 
+/** It does not work. @param fix What to do. */
 export function fail(check: string, what: string, fix: string): Finding {
   return { check, level: "FAIL", what, fix };
 }
 
+/** It could not be looked at, or there is nothing to look at. @param what Why. */
 export function skip(check: string, what: string): Finding {
   return { check, level: "SKIP", what, fix: null };
 }

@@ -29,6 +29,7 @@ export interface Machine {
   readonly daemon: Status | null;
 }
 
+/** Whether the kernel tells all that the watcher asks for. */
 export function checkKernel(): Finding {
   const release = Deno.osRelease();
   const [major = 0, minor = 0] = release.split(".").map(Number);
@@ -119,6 +120,7 @@ export function checkNamespace({ depot, daemon }: Machine): Finding {
   }
 }
 
+/** Space and inodes of the depot's filesystem, against the settings. */
 export function checkDisk({ depot, config, daemon }: Machine): Finding[] {
   const name = "disk";
   let space: Status["disk"];
@@ -156,6 +158,7 @@ export function checkDisk({ depot, config, daemon }: Machine): Finding[] {
   return findings;
 }
 
+/** Whether the daemon may open as many files as it can need. */
 export function checkDescriptors({ daemon }: Machine): Finding {
   const name = "descriptors";
   if (daemon === null) return skip(name, "no daemon runs");

@@ -44,6 +44,7 @@ export function checkConfig(file: string | null, loaded: Config | string | null)
   return findings;
 }
 
+/** Whether the depot is there, and was served before. */
 export function checkDepot(depot: string): Finding {
   const name = "depot";
   try {

@@ -37,24 +37,12 @@ import { Unsynced } from "./unsynced.ts";
 const RUNNING_KEY = "running";
 
 /** What the manifest needs of its environment. */
-export type ManifestStore = Pick<
-  Kv,
-  | "prepare"
-  | "database"
-  | "get"
-  | "values"
-  | "holds"
-  | "compareNext"
-  | "apply"
-  | "scan"
-  | "info"
-  | "reopen"
-  | "trim"
-  | "copyTo"
-  | "close"
->;
+export type ManifestStore = Omit<Kv, "scanInto" | "sync">;
 
-/** See the module's description. Paths are one character per byte. */
+/**
+ * See the module's description. Paths are one character per byte. What reads throws KvError where the
+ * environment cannot be read; what changes a record only stages it, and {@link Manifest.commit} tells.
+ */
 export class Manifest {
   readonly #kv: ManifestStore;
   readonly #db;

@@ -16,6 +16,7 @@
 /** The orders that can be chosen. */
 export type EvictPolicy = "lru" | "lru2";
 
+/** All of them, the default first. */
 export const EVICT_POLICIES: readonly EvictPolicy[] = ["lru2", "lru"];
 
 /** Accesses closer together than this are one, s: one program's opens of one file, and its restore. */

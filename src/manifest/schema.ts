@@ -178,6 +178,7 @@ export function splitTimeKey(key: string): { seconds: number; path: string } {
   return { seconds, path: key.slice(8) };
 }
 
+/** What {@link decodeVersion} reads. */
 export function encodeVersion(version: Version): Uint8Array {
   const { digest, etag } = version;
   const bytes = new Uint8Array(VERSION_BYTES + digest.length + etag.length);
@@ -209,6 +210,7 @@ export function decodeVersion(bytes: Uint8Array): Version {
   };
 }
 
+/** What {@link decodeTombstone} reads. */
 export function encodeTombstone({ deletedAtSeconds, collected, order }: Tombstone): Uint8Array {
   const bytes = new Uint8Array(TOMBSTONE_BYTES);
   const view = new DataView(bytes.buffer);

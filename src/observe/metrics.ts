@@ -68,6 +68,7 @@ const REQUEST_BUCKETS = [
   60,
   300,
 ];
+/** Bounds for transfers of whole files, which take longer than requests, s. */
 export const TRANSFER_BUCKETS = REQUEST_BUCKETS.filter((bound) => bound >= 0.001);
 
 /** See the module's description. */

@@ -16,6 +16,7 @@ import type {
 
 /** Names of the operations, as metrics call them. */
 export const OPERATIONS = ["put", "copy", "get", "revalidate", "head", "delete", "list"] as const;
+/** One of {@link OPERATIONS}. */
 export type Operation = typeof OPERATIONS[number];
 
 /** See the module. */

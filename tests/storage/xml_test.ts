@@ -1,3 +1,5 @@
+/** Texts out of XML answers. @module */
+
 import { assertEquals } from "deno-std/assert/mod.js";
 import fc from "fast-check";
 import { xmlText } from "../../src/storage/xml.ts";

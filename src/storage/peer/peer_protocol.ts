@@ -29,6 +29,7 @@ export const TAG = "x-p4cache-tag", META = "x-p4cache-", STORED_MS = "x-p4cache-
 /** Answer to a listing: there are more. */
 export const MORE = "x-p4cache-more";
 
+/** Paths of the requests. */
 export const OBJECT_PAGE = "/v1/object", LIST_PAGE = "/v1/list";
 
 /** Entries of a listing in one answer. */

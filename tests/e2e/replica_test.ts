@@ -6,6 +6,13 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
 import { FEED_HEAD } from "../../src/cluster/feed_format.ts";
+import {
+  CIRCLE,
+  OBJECT_PAGE,
+  PEER_HEADER,
+  PEER_VERSION,
+  READERS,
+} from "../../src/storage/peer/peer_protocol.ts";
 import { makeCertificates } from "../storage/certificates.ts";
 import { freePort } from "../storage/versitygw.ts";
 import {
@@ -192,26 +199,34 @@ Deno.test("a revision that the primary has not stored yet is waited for", async 
 
 const noPeer = noWatch || !hasProgram("openssl");
 
+const TOKEN = "0123456789abcdef0123456789abcdef";
+
+/** Settings of peers whose certificates are in the directory. */
+function peersIn(dir: string) {
+  const token = `${dir}/token`;
+  Deno.writeTextFileSync(token, `${TOKEN}\n`, { mode: 0o600 });
+  const listen = (port: number) => ({
+    peer_listen: `127.0.0.1:${port}`,
+    peer_cert_path: `${dir}/leaf.pem`,
+    peer_key_path: `${dir}/leaf.key`,
+    peer_token_file: token,
+  });
+  const peer = (port: number) => ({
+    type: "peer",
+    endpoint: `https://127.0.0.1:${port}`,
+    ca_cert_path: `${dir}/ca.pem`,
+    token_file: token,
+  });
+  return { listen, peer };
+}
+
 Deno.test("what the primary has not stored is read from it, by a replica and by one behind that", {
   ignore: noPeer,
 }, async () => {
   using dir = new TempDir();
   await makeCertificates(dir.path);
   const [first, second] = [freePort(), freePort()];
-  const token = `${dir.path}/token`;
-  Deno.writeTextFileSync(token, "0123456789abcdef0123456789abcdef\n", { mode: 0o600 });
-  const listen = (port: number) => ({
-    peer_listen: `127.0.0.1:${port}`,
-    peer_cert_path: `${dir.path}/leaf.pem`,
-    peer_key_path: `${dir.path}/leaf.key`,
-    peer_token_file: token,
-  });
-  const peer = (port: number) => ({
-    type: "peer",
-    endpoint: `https://127.0.0.1:${port}`,
-    ca_cert_path: `${dir.path}/ca.pem`,
-    token_file: token,
-  });
+  const { listen, peer } = peersIn(dir.path);
   const store = `${dir.path}/store`;
   Deno.mkdirSync(store);
   const bucket = { type: "nfs", path: store };
@@ -246,4 +261,48 @@ Deno.test("what the primary has not stored is read from it, by a replica and by 
   assertEquals(await read(replica), "two\n");
   // Deleted there is absent here; and what is nowhere is said to be nowhere.
   assertEquals(await behind.fetch("main/none,v"), "NOTFOUND");
+});
+
+Deno.test("a peer learns who reads through it, and refuses whom it would ask itself", {
+  ignore: noPeer,
+}, async () => {
+  using dir = new TempDir();
+  await makeCertificates(dir.path);
+  const { listen, peer } = peersIn(dir.path);
+  const told: (string | null)[] = [];
+  await using next = Deno.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    cert: Deno.readTextFileSync(`${dir.path}/leaf.pem`),
+    key: Deno.readTextFileSync(`${dir.path}/leaf.key`),
+    onListen: () => {},
+  }, ({ headers }) => {
+    told.push(headers.get(READERS));
+    return new Response(null, { status: 404, headers: { [PEER_HEADER]: PEER_VERSION } });
+  });
+  const store = `${dir.path}/store`, port = freePort();
+  Deno.mkdirSync(store);
+  await using replica = await startDaemon(dir.path, "replica", {
+    read_only: true,
+    dirty_wait: 0,
+    primary: { type: "nfs", path: store },
+    secondary: peer(next.addr.port),
+    ...listen(port),
+  });
+  const { id } = JSON.parse(Deno.readTextFileSync(`${replica.depot}/.p4cache/holder`));
+  assertEquals(new Set(told), new Set([id]));
+  using client = Deno.createHttpClient({
+    caCerts: [Deno.readTextFileSync(`${dir.path}/ca.pem`)],
+  });
+  const ask = async (readers: string) => {
+    const headers = { authorization: `Bearer ${TOKEN}`, [READERS]: readers };
+    const page = `https://127.0.0.1:${port}${OBJECT_PAGE}?path=none`;
+    const response = await fetch(page, { headers: { ...headers, range: "bytes=0-9" }, client });
+    await response.body?.cancel();
+    return response.status;
+  };
+  assertEquals(await ask("one,another"), 404);
+  assertEquals(told.at(-1), `${id},one,another`);
+  assertEquals(await ask(`one,${id}`), CIRCLE);
+  assertStringIncludes(replica.log(), "peers must not read in a circle");
 });

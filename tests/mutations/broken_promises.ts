@@ -34,6 +34,7 @@ function broken(
 }
 
 const ENGINE = "cache/engine_test.ts", EVICTION = "ffi/evict_test.ts", WATCH = "ffi/watch_test.ts";
+const BARRIER = "cache/barrier_test.ts";
 const SHIM = "shim/shim_test.ts", SHIM_EDGES = "shim/edges_test.ts";
 const EVICT_C = "shim/helper/evict.c",
   FILES_C = "shim/helper/files.c",
@@ -152,10 +153,20 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     '  if (code === "NoSuchKey" || status === 404) return "absent";',
   ], ["storage/s3/s3_faults_test.ts", "s3: a 404 that is not S3's own never means absent"]),
   broken("P3", "an archive that is not mounted has no files", [
-    "src/storage/nfs/nfs_backend.ts",
-    "      if (await this.#files.isSameRoot(this.#root, this.#dir)) return false;",
-    "      return false;",
+    "shim/helper/nfs_object.c",
+    "return p4nfs_check_root(root, dir) ? -ESTALE : -ENOENT;",
+    "return p4nfs_check_root(root, dir) > 1 ? -ESTALE : -ENOENT;",
   ], ["storage/nfs_test.ts", "nfs: a missing archive directory never makes a file absent"]),
+  broken("P3", "what the watcher has in hand counts as known", [
+    WATCH_C,
+    "return !__atomic_load_n(&watch->has_some, __ATOMIC_SEQ_CST);",
+    "return 1;",
+  ], [WATCH, "it is quiet only when what happened was told, and dealt with"]),
+  broken("P3", "events on their way do not count for an absent file", [
+    "src/cache/restorer.ts",
+    "        await upToDate;\n        await this.#parts.renamesKnown();",
+    "        await this.#parts.renamesKnown();",
+  ], [BARRIER, "P3: a file that is made while the storage says that it has none is found"]),
   broken("P3", "a failure of the daemon is ENOENT", [
     RECOVER_C,
     "    int found = try_again(tries) ? find(dirfd, path, 1) : FAILED;\n    errno = found == FAILED ? EIO : ENOENT;",

@@ -1,15 +1,20 @@
 /**
- * What the operations of every backend share: stopping when told to, and reading what they upload.
+ * What the operations of every backend share: stopping when told to, reading what they upload, and sending
+ * parts of it again.
  *
  * @module
  */
 
+import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { type Content, SLICE_BYTES, StorageError } from "./backend.ts";
 import { sliceDigest } from "./content_digest.ts";
 import type { FileBody } from "./file_transfer.ts";
 
 /** Bodies from here on are sent from their file, where they can be. */
 const FILE_BODY_BYTES = 256 * 1024;
+
+/** Times a part is sent, and the waits between. */
+const ATTEMPTS = 4, BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 
 /** The error of an operation that was stopped from outside; the signal's reason is its cause. */
 export function stopped(doing: string, signal: AbortSignal): StorageError {
@@ -79,4 +84,24 @@ export async function hashedBody(
   }
   const body = await readContent(content, offset, length, doing);
   return { body, digest: sliceDigest(body) };
+}
+
+/**
+ * Sends the request for a part again when that may help: its failure must not cost all the others.
+ * @param requests Signs and sends the provider's requests.
+ * @throws StorageError of the last attempt
+ */
+export async function persist<Request extends { readonly signal: AbortSignal }, Answer>(
+  requests: { send(request: Request): Promise<Answer> },
+  request: Request,
+): Promise<Answer> {
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await requests.send(request);
+    } catch (error) {
+      if (!(error instanceof StorageError) || attempt === ATTEMPTS) throw error;
+      if (error.kind !== "transient" && error.kind !== "throttled") throw error;
+      await pause(backoffMs(BACKOFF, attempt, error.options.retryAfterMs), request.signal);
+    }
+  }
 }

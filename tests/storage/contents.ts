@@ -5,26 +5,15 @@
  */
 
 import { type DepotPath, pathFromBytes } from "../../src/cache/depot_path.ts";
-import { type Content, SLICE_BYTES } from "../../src/storage/backend.ts";
-import { contentDigest, sliceCount, sliceDigest } from "../../src/storage/content_digest.ts";
+import type { Content } from "../../src/storage/backend.ts";
+import { bytesContent } from "../../src/storage/bytes_content.ts";
 
 /** Content with the given bytes. */
 export function contentOf(
   bytes: Uint8Array<ArrayBuffer>,
   { mtimeNs = 1_700_000_000_123_456_789n, mode = 0o444 } = {},
 ): Content {
-  const sliceDigests = Array.from(
-    { length: sliceCount(bytes.length) },
-    (_, i) => sliceDigest(bytes.subarray(i * SLICE_BYTES, (i + 1) * SLICE_BYTES)),
-  );
-  return {
-    size: bytes.length,
-    digest: contentDigest(sliceDigests),
-    sliceDigests,
-    mtimeNs,
-    mode,
-    read: (offset, length) => bytes.slice(offset, offset + length),
-  };
+  return { ...bytesContent(bytes, 0), mtimeNs, mode };
 }
 
 /** Bytes that differ everywhere and from one seed to another. */

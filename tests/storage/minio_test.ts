@@ -4,11 +4,11 @@ import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { openBackend } from "../../src/storage/open_backend.ts";
 import { hex, sliceDigest } from "../../src/storage/content_digest.ts";
 import { checkReported, checksumHeader } from "../../src/storage/s3/s3_answers.ts";
-import { copyObject } from "../../src/storage/s3/s3_copy.ts";
 import { conformance, fails } from "./conformance.ts";
 import { contentOf, never, someBytes, textPath } from "./contents.ts";
 import { minioBinary, MinioServer } from "./minio.ts";
 import { requestsTo } from "./versitygw.ts";
+import { copiesInParts } from "./s3/parted_copies.ts";
 
 const binary = minioBinary();
 const missing = binary === null ? "no minio; set MINIO_BIN" : null;
@@ -84,40 +84,10 @@ onServer("what is wrong with bucket, keys or region is denied, and said", async 
   }
 });
 
-onServer("what is too large for one request is copied in parts", async (server) => {
-  const config = server.config({ prefix: `parts-${++subjects}` });
-  const backend = await openBackend(config);
-  const { requests, close } = requestsTo(config);
-  try {
-    const bytes = someBytes(13 * 1024 * 1024);
-    await backend.put(textPath("from"), contentOf(bytes), never);
-    const source = await backend.head(textPath("from"), never);
-    const limits = { wholeBytes: 6 * 1024 * 1024, partBytes: 6 * 1024 * 1024 };
-    const copy = {
-      requests,
-      bucket: config.bucket,
-      from: `${config.prefix}/from`,
-      to: `${config.prefix}/to`,
-      source,
-      amzHeaders: [["x-amz-meta-p4cache-digest", source.digest!]] as const,
-      limits,
-      doing: "copy",
-      signal: never,
-    };
-    const etag = await copyObject(copy);
-    assertEquals(/-(\d+)"$/.exec(etag)?.[1], "3");
-    const { info, bytes: end } = await backend.getRange(textPath("to"), 12_000_000, 5_000_000, {
-      signal: never,
-    });
-    assertEquals([info.size, info.digest], [source.size, source.digest]);
-    assertEquals(end, bytes.slice(12_000_000));
-    const gone = { ...copy, source: { ...source, etag: '"other"' } };
-    await fails("transient", () => copyObject(gone));
-  } finally {
-    close();
-    await backend.close();
-  }
-});
+onServer(
+  "what is too large for one request is copied in parts",
+  (server) => copiesInParts(server.config({ prefix: `parts-${++subjects}` })),
+);
 
 onServer(
   "a checksum that goes with an object is checked and told by the server",

@@ -3,10 +3,10 @@
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { Backend } from "../../src/storage/backend.ts";
 import { openBackend } from "../../src/storage/open_backend.ts";
-import { copyObject } from "../../src/storage/s3/s3_copy.ts";
 import { conformance, fails, paths } from "./conformance.ts";
 import { bytePath, contentOf, never, someBytes, textPath } from "./contents.ts";
-import { BUCKET, requestsTo, type Server, startVersitygw, versitygwBinary } from "./versitygw.ts";
+import { BUCKET, type Server, startVersitygw, versitygwBinary } from "./versitygw.ts";
+import { copiesInParts } from "./s3/parted_copies.ts";
 
 const binary = versitygwBinary();
 const missing = binary === null ? "no versitygw; set VERSITYGW_BIN" : null;
@@ -142,37 +142,7 @@ onServer("a server that is down is transient", async (server) => {
   );
 });
 
-onServer("what is too large for one request is copied in parts", async (server) => {
-  const config = server.config();
-  const backend = await openBackend(config);
-  const { requests, close } = requestsTo(config);
-  try {
-    const bytes = someBytes(13 * 1024 * 1024);
-    await backend.put(textPath("from"), contentOf(bytes), never);
-    const source = await backend.head(textPath("from"), never);
-    const limits = { wholeBytes: 6 * 1024 * 1024, partBytes: 6 * 1024 * 1024 };
-    const copy = {
-      requests,
-      bucket: config.bucket,
-      from: `${config.prefix}/from`,
-      to: `${config.prefix}/to`,
-      source,
-      amzHeaders: [["x-amz-meta-p4cache-digest", source.digest!]] as const,
-      limits,
-      doing: "copy",
-      signal: never,
-    };
-    const etag = await copyObject(copy);
-    assertEquals(/-(\d+)"$/.exec(etag)?.[1], "3");
-    const { info, bytes: end } = await backend.getRange(textPath("to"), 12_000_000, 5_000_000, {
-      signal: never,
-    });
-    assertEquals([info.size, info.digest], [source.size, source.digest]);
-    assertEquals(end, bytes.slice(12_000_000));
-    const gone = { ...copy, source: { ...source, etag: '"other"' } };
-    await fails("transient", () => copyObject(gone));
-  } finally {
-    close();
-    await backend.close();
-  }
-});
+onServer(
+  "what is too large for one request is copied in parts",
+  (server) => copiesInParts(server.config()),
+);

@@ -9,20 +9,16 @@
  */
 
 import { createHash } from "node:crypto";
-import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
-import type { HttpAnswer } from "../http_exchange.ts";
-import { readContent } from "../operation.ts";
+import { persist, readContent } from "../operation.ts";
 import type { PartBudget } from "../part_budget.ts";
 import { sideBySide } from "../side_by_side.ts";
 import { etagOf } from "./azure_answers.ts";
 import { md5 } from "./azure_md5.ts";
-import type { AzureRequest, AzureRequests } from "./azure_requests.ts";
+import type { AzureRequests } from "./azure_requests.ts";
 
 /** "Scalability and performance targets for Blob storage". */
 const MAX_BLOCKS = 50_000;
-const ATTEMPTS = 4;
-const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 
 /** An upload in blocks: where its blob goes, and how it is stored. */
 export interface BlockUpload {
@@ -117,17 +113,4 @@ async function stage(
     "corrupt",
     `Cannot ${doing}: a block was answered HTTP ${answer.status}, which is not how Azure answers`,
   );
-}
-
-/** Sends a request again when that may help: one block's failure must not cost all the others. */
-async function persist(requests: AzureRequests, request: AzureRequest): Promise<HttpAnswer> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await requests.send(request);
-    } catch (error) {
-      if (!(error instanceof StorageError) || attempt === ATTEMPTS) throw error;
-      if (error.kind !== "transient" && error.kind !== "throttled") throw error;
-      await pause(backoffMs(BACKOFF, attempt, error.options.retryAfterMs), request.signal);
-    }
-  }
 }

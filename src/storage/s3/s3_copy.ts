@@ -11,7 +11,8 @@ import { type ObjectInfo, StorageError } from "../backend.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
 import { uriEncode } from "../object_keys.ts";
 import { xmlRootIs, xmlText } from "../xml.ts";
-import { persist, uploadInParts } from "./s3_multipart.ts";
+import { persist } from "../operation.ts";
+import { uploadInParts } from "./s3_multipart.ts";
 import type { S3Request, S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 

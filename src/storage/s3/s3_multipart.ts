@@ -7,19 +7,16 @@
  */
 
 import { createHash } from "node:crypto";
-import { type Backoff, backoffMs, pause } from "../backoff.ts";
 import { type Content, type PutCondition, SLICE_BYTES, StorageError } from "../backend.ts";
 import { hex } from "../content_digest.ts";
 import type { PartBudget } from "../part_budget.ts";
-import { hashedBody, stopped } from "../operation.ts";
+import { hashedBody, persist, stopped } from "../operation.ts";
 import { sideBySide } from "../side_by_side.ts";
-import type { S3Request, S3Requests } from "./s3_requests.ts";
+import type { S3Requests } from "./s3_requests.ts";
 import { EMPTY_DIGEST } from "./s3_signer.ts";
 import { xmlEscape, xmlRootIs, xmlText } from "../xml.ts";
 
 const MAX_PARTS = 10_000;
-const ATTEMPTS = 4;
-const BACKOFF: Backoff = { firstMs: 200, maxMs: 5_000 };
 const ABORT_TIMEOUT_MS = 15_000;
 
 /**
@@ -213,18 +210,5 @@ async function abort(upload: PartedUpload, uploadId: string): Promise<StorageErr
   } catch (error) {
     if (error instanceof StorageError) return error;
     throw error;
-  }
-}
-
-/** Sends a request again when that may help: one part's failure must not cost all the others. */
-export async function persist(requests: S3Requests, request: S3Request) {
-  for (let attempt = 1;; attempt++) {
-    try {
-      return await requests.send(request);
-    } catch (error) {
-      if (!(error instanceof StorageError) || attempt === ATTEMPTS) throw error;
-      if (error.kind !== "transient" && error.kind !== "throttled") throw error;
-      await pause(backoffMs(BACKOFF, attempt, error.options.retryAfterMs), request.signal);
-    }
   }
 }

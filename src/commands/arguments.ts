@@ -5,6 +5,7 @@
  */
 
 import { InvalidArgumentError } from "commander";
+import { basename, dirname } from "node:path/posix";
 import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
 import { ConfigError, EnvironmentError } from "../errors.ts";
 
@@ -20,11 +21,7 @@ export function wholeNumber(text: string): number {
  * @throws ConfigError when it cannot lie in the depot.
  */
 export function depotPathOf(typed: string, depot: string): string {
-  const below = typed === depot
-    ? ""
-    : typed.startsWith(depot + "/")
-    ? typed.slice(depot.length + 1)
-    : typed;
+  const below = typed.startsWith("/") ? insideOf(typed, depot) ?? typed : typed;
   const text = below === "." ? "" : below.replace(/^\.\//, "").replace(/\/+$/, "");
   const path = pathFromBytes(new TextEncoder().encode(text));
   const problem = path === "" ? null : pathProblem(path);
@@ -34,9 +31,31 @@ export function depotPathOf(typed: string, depot: string): string {
   );
 }
 
+/** What of an absolute path is below the depot; null when it is not. Both may be named by links. */
+function insideOf(path: string, depot: string): string | null {
+  for (const [name, dir] of [[path, depot], [realOf(path), realOf(depot)]] as const) {
+    if (name === dir) return "";
+    if (name.startsWith(`${dir}/`)) return name.slice(dir.length + 1);
+  }
+  return null;
+}
+
+/** The path without links, as far as it exists: an evicted file does not. */
+function realOf(path: string): string {
+  for (let there = path, rest = "";;) {
+    try {
+      return Deno.realPathSync(there) + rest;
+    } catch {
+      rest = `/${basename(there)}${rest}`;
+      there = dirname(there);
+    }
+  }
+}
+
 /** For a path of which nothing is known: a slip of the pen must not pass for "all is well". */
 export function nothingAt(typed: string): EnvironmentError {
   return new EnvironmentError(
-    `Cannot find '${typed}': there is no such file or directory, here or in storage`,
+    `Cannot find '${typed}': the depot has no such file or directory, here or in storage; ` +
+      "paths begin at the depot",
   );
 }

@@ -147,7 +147,8 @@ adminTest("ls tells what is local, dirty and remote, below a path", async (place
   const slip = await p4cache("ls", "dd");
   assertEquals([slip.code, slip.stderr], [
     1,
-    "p4-cache: Cannot find 'dd': there is no such file or directory, here or in storage\n",
+    "p4-cache: Cannot find 'dd': the depot has no such file or directory, here or in storage; " +
+    "paths begin at the depot\n",
   ]);
 });
 

@@ -59,6 +59,6 @@ Deno.test({
     assertEquals((await p4cache("verify", "--sample", "0")).code, 2);
     const slip = await p4cache("verify", "no/such");
     assertEquals([slip.code, slip.stdout], [1, ""]);
-    assertMatch(slip.stderr, /^p4-cache: Cannot find 'no\/such': there is no such file/);
+    assertMatch(slip.stderr, /^p4-cache: Cannot find 'no\/such': the depot has no such file/);
   },
 });

@@ -5,7 +5,7 @@
  * and no event came for its path since it was opened. Anything else leaves it dirty.
  *
  * The dirty queue stays in the manifest; in memory are one page of it, the files in flight, and those
- * put off. Small files are read and hashed many at a time, and as many are in flight as get more done
+ * put off. Small files are read and hashed many at a time or by threads, and as many are in flight as get more done
  * (adaptive_limit.ts). Large ones wait for a lane of their own, while the walk through the queue goes on:
  * neither kind waits for the other.
  *
@@ -25,24 +25,22 @@ import type { DepotPath } from "./depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
 import { FreshFiles } from "./fresh_files.ts";
+import { LargeLane } from "./large_lane.ts";
 import { Semaphore } from "./semaphore.ts";
 import { type LocalContent, openContent, smallContent } from "./upload_content.ts";
 import { VersionUpload, type VersionUploadParts } from "./version_upload.ts";
 
-/** Files up to this size are read whole, many in one call. */
+/** Files up to this size are small: they share a lane. */
 const SMALL_BYTES = 1024 * 1024;
+
+/** Of those, files up to this size are read whole, many in one call; threads read the others. */
+const READ_BYTES = 256 * 1024;
 
 /** Memory for the contents of one batch of small files. */
 const BATCH_BYTES = 8 * 1024 * 1024;
 
 /** Memory for the contents of all small files in flight (P5). */
 const SMALL_MEMORY_BYTES = 8 * BATCH_BYTES;
-
-/** Large files on their way at once, however many are allowed: each holds slices, more get no more done. */
-const LARGE_AT_ONCE = 2;
-
-/** Large files that wait in memory for their lane; others are found in the queue again (P5). */
-const MAX_LARGE_WAITING = 1000;
 
 /** Wait after the queue could not be read, ms. */
 const READ_RETRY_MS = 500;
@@ -81,6 +79,12 @@ export interface UploaderParts extends VersionUploadParts {
   readonly pollIntervalMs: number;
 }
 
+/** A file of the queue, and its size there. */
+interface QueuedFile {
+  readonly path: DepotPath;
+  readonly size: number;
+}
+
 /** See the module's description. */
 export class Uploader {
   readonly #parts: UploaderParts;
@@ -88,8 +92,7 @@ export class Uploader {
   readonly #smallLimit: AdaptiveLimit;
   /** Of small files. */
   readonly memory = new PartBudget(SMALL_MEMORY_BYTES);
-  readonly #large: Semaphore;
-  readonly #largeWaiting = new Set<DepotPath>();
+  readonly #large: LargeLane;
   readonly #fresh = new FreshFiles();
   readonly #putOff = new PutOffFiles();
   readonly #abort = new AbortController();
@@ -110,7 +113,7 @@ export class Uploader {
       max: parts.maxConcurrency,
     }));
     this.#small = new Semaphore(this.#smallLimit.value);
-    this.#large = new Semaphore(this.#largeLimit);
+    this.#large = new LargeLane(() => parts.largeConcurrency);
     const mustWait = (path: DepotPath) => this.#mustWait(path);
     this.#versions = new VersionUpload(parts, mustWait, this.#putOff, this.#abort.signal);
   }
@@ -136,11 +139,7 @@ export class Uploader {
   /** Takes the limits as its parts give them now. */
   adjust(): void {
     this.#small.resize(this.#smallLimit.value);
-    this.#large.resize(this.#largeLimit);
-  }
-
-  get #largeLimit(): number {
-    return Math.min(this.#parts.largeConcurrency, LARGE_AT_ONCE);
+    this.#large.adjust();
   }
 
   start(): void {
@@ -204,7 +203,7 @@ export class Uploader {
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
         if (this.#isDown()) {
           // One file is the probe; the others wait without being read again and again.
-          this.#largeWaiting.clear();
+          this.#large.clear();
           await this.#uploadAll(due.slice(0, 1));
           await delay(PROBE_MS);
           after = "";
@@ -260,7 +259,7 @@ export class Uploader {
 
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
-    if (activity.uploads.has(path) || this.#largeWaiting.has(path)) return false;
+    if (activity.uploads.has(path) || this.#large.has(path)) return false;
     if (this.#mustWait(path) || this.#putOff.has(path)) return false;
     // On its way out, and touched: the evictor says what is at the path when it is done.
     if (activity.evictions.has(path)) return false;
@@ -276,7 +275,7 @@ export class Uploader {
 
   async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
     const { activity, manifest, batchSize } = this.#parts;
-    let batch: DepotPath[] = [];
+    let batch: QueuedFile[] = [];
     let room = 0;
     for (const path of paths) {
       if (this.#stopping) return;
@@ -289,30 +288,49 @@ export class Uploader {
         continue;
       }
       if (batch.length === batchSize || room + size > BATCH_BYTES) {
-        await this.#uploadSmall(batch, room);
+        await this.#uploadBatch(batch);
         const fresh = this.#fresh.take(batchSize).filter((path) => this.#isDue(path));
         if (fresh.length > 0) await this.#uploadAll(fresh);
         batch = [];
         room = 0;
       }
-      batch.push(path);
+      batch.push({ path, size });
       room += size;
     }
-    if (batch.length > 0) await this.#uploadSmall(batch, room);
+    await this.#uploadBatch(batch);
   }
 
-  async #uploadSmall(paths: readonly DepotPath[], roomBytes: number): Promise<void> {
+  async #uploadBatch(batch: readonly QueuedFile[]): Promise<void> {
+    const isRead = ({ size }: QueuedFile) => size <= READ_BYTES;
+    await this.#uploadSmall(batch.filter(isRead));
+    for (const file of batch) if (!isRead(file)) await this.#uploadThreaded(file);
+  }
+
+  async #uploadThreaded({ path, size }: QueuedFile): Promise<void> {
+    const { files, sliceWork } = this.#parts;
+    const memory = await this.memory.take(size);
+    await this.#small.acquire();
+    if (this.#stopping || !this.#isDue(path)) {
+      this.#small.release();
+      this.memory.give(memory);
+      return;
+    }
+    const open = () => openContent(files, path, sliceWork);
+    this.#launch(path, this.#small, open, () => this.memory.give(memory));
+  }
+
+  async #uploadSmall(batch: readonly QueuedFile[]): Promise<void> {
+    if (batch.length === 0) return;
     const { files, activity } = this.#parts;
+    const paths = batch.map(({ path }) => path);
+    const roomBytes = batch.reduce((sum, { size }) => sum + size, 0);
     const memory = await this.memory.take(roomBytes);
     // In flight from before the read: an event that comes between the two must be noticed.
-    const uploads = paths.map((path) => {
-      const upload = { changed: false };
-      activity.uploads.set(path, upload);
-      return upload;
-    });
+    const uploads = paths.map(() => ({ changed: false }));
+    for (const [i, path] of paths.entries()) activity.uploads.set(path, uploads[i]!);
     let reads: SmallRead[];
     try {
-      reads = await files.readMany(paths, SMALL_BYTES, roomBytes);
+      reads = await files.readMany(paths, READ_BYTES, roomBytes);
     } catch (error) {
       for (const path of paths) activity.uploads.delete(path);
       this.memory.give(memory);
@@ -339,31 +357,23 @@ export class Uploader {
 
   /** Uploads the file when the large lane has room for it. */
   #uploadLarge(path: DepotPath): void {
-    if (this.#largeWaiting.size < MAX_LARGE_WAITING) this.#largeWaiting.add(path);
+    this.#large.add(path);
     this.#fillLargeLane();
   }
 
   #fillLargeLane(): void {
-    // What waits is still in the queue, and is found there when uploads go on.
-    if (this.#stopping || this.#held !== null) this.#largeWaiting.clear();
-    for (const path of this.#largeWaiting) {
-      if (this.#large.isFull) return;
-      this.#largeWaiting.delete(path);
-      // Much may have happened to it while it waited.
-      if (!this.#isDue(path)) continue;
-      void this.#large.acquire();
-      this.#launch(
-        path,
-        this.#large,
-        () => openContent(this.#parts.files, path, this.#parts.sliceWork),
-      );
-    }
+    const { files, sliceWork } = this.#parts;
+    if (this.#stopping || this.#held !== null) this.#large.clear();
+    const due = this.#large.next((path) => this.#isDue(path));
+    if (due === null) return;
+    this.#launch(due, this.#large, () => openContent(files, due, sliceWork));
+    this.#fillLargeLane();
   }
 
   /** Uploads in the lane, which the caller has acquired, without waiting for the end. */
   #launch(
     path: DepotPath,
-    lane: Semaphore,
+    lane: Semaphore | LargeLane,
     open: () => LocalContent | Promise<LocalContent>,
     onEnd: () => void = () => {},
   ): void {
@@ -375,7 +385,7 @@ export class Uploader {
       if (isStored && lane === this.#small) {
         const waiting = this.#parts.manifest.counters.dirty - activity.uploads.size;
         this.#smallLimit.done(waiting > 0, performance.now());
-        lane.resize(this.#smallLimit.value);
+        this.#small.resize(this.#smallLimit.value);
       }
       lane.release();
       onEnd();

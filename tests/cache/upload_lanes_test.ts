@@ -5,6 +5,7 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { Buffer } from "node:buffer";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import { Engine } from "./engine.ts";
 
@@ -103,4 +104,22 @@ Deno.test("what is submitted now does not wait until a long queue is done", asyn
   // Every second one is of the queue, and what came just before goes first.
   assert(place < QUEUED * 0.6, `it was number ${place}`);
   assertEquals(order.size, QUEUED + 1);
+});
+
+Deno.test("files of every size are stored as they are, however they are read", async () => {
+  await using engine = new Engine();
+  const sizes = [0, 1, 256 * 1024, 256 * 1024 + 1, 1024 * 1024, LARGE_BYTES, 9 * 1024 * 1024];
+  const bytesOf = (size: number) =>
+    Uint8Array.from({ length: size }, (_, i) => (i * 7 + size) & 0xff);
+  for (const size of sizes) {
+    Deno.writeFileSync(`${engine.dir}/file${size}`, bytesOf(size));
+    engine.intake.changed(`file${size}` as DepotPath, size);
+  }
+  engine.uploader.start();
+  await engine.settled();
+  for (const size of sizes) {
+    const stored = engine.primary.objects.get(`file${size}`)!.bytes;
+    assert(Buffer.compare(stored, bytesOf(size)) === 0, `${size} bytes are not the same`);
+  }
+  assertEquals(engine.uploader.memory.usedBytes, 0);
 });

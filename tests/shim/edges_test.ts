@@ -1,6 +1,7 @@
 /** P3, P6: odd answers, odd names, odd programs under the preload library. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { delay } from "deno-std/async/delay.js";
 import { hasProgram, run } from "../e2e/daemon_process.ts";
 import { FakeDaemon } from "./fake_daemon.ts";
 import { withDepot } from "./fake_depot.ts";
@@ -25,6 +26,39 @@ Deno.test("P3: a daemon that says OK for a file that never comes is EIO, and not
       assertEquals(await probe(call, `${depot}/d/f`), "error EIO", call);
     }
     assertEquals([...Deno.readDirSync(`${depot}/d`)], []);
+  }));
+
+Deno.test("P4: a daemon that dies with the question in its hands is not seen when another comes", () =>
+  withDepot(async ({ depot, env, probe }, daemon) => {
+    for (const call of ["open", "stat", "open append creat"]) {
+      daemon.store.set("d/f", { content: "", afterMs: 60_000 });
+      const asking = probe(call, `${depot}/d/f`);
+      while (!daemon.asked.includes("d/f")) await delay(2);
+      await daemon.stop();
+      await using next = new FakeDaemon(env.P4CACHE_SOCK!, depot);
+      next.store.set("d/f", { content: "back" });
+      assertEquals(await asking, "ok 4", call);
+      Deno.removeSync(`${depot}/d/f`);
+      await next.stop();
+      daemon = new FakeDaemon(env.P4CACHE_SOCK!, depot);
+    }
+    await daemon.stop();
+  }));
+
+Deno.test("P3: an answer that breaks off is none, and the question is asked again", () =>
+  withDepot(async ({ depot, env, probe }, daemon) => {
+    await daemon.stop();
+    const listener = Deno.listen({ transport: "unix", path: env.P4CACHE_SOCK! });
+    const asking = probe("open", `${depot}/d/f`);
+    const parts = ["", "N", "NOTFOUND", "OK 4", "ERROR no"];
+    for (const part of [...parts, "OK 4\n"]) {
+      using conn = await listener.accept();
+      await conn.read(new Uint8Array(100));
+      if (part.endsWith("\n")) Deno.writeTextFileSync(`${depot}/d/f`, "back");
+      await conn.write(new TextEncoder().encode(part));
+    }
+    assertEquals(await asking, "ok 4");
+    listener.close();
   }));
 
 Deno.test("requests name the file plainly, whichever way it was reached", () =>

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
+
 /** What is said about a path: its content (put in the depot), or a whole answer line. */
 export type Answer =
   & ({ readonly content: string; readonly mode?: number } | { readonly line: string })
@@ -26,7 +28,7 @@ export class FakeDaemon {
   readonly #old: FakeOptions["old"];
   readonly #serving: Promise<void>;
   readonly #conns = new Set<Deno.Conn>();
-  #stopped = false;
+  readonly #ended = new AbortController();
   /** Everything that may be restored; what is not in it is absent. */
   readonly store = new Map<string, Answer>();
   /** The paths that were fetched; other requests with their first word. */
@@ -67,7 +69,7 @@ export class FakeDaemon {
     if (path === undefined) throw new Error(`Not a request: ${request}`);
     this.asked.push(verb === "FETCH" ? path : request);
     const afterMs = this.store.get(path)?.afterMs ?? 0;
-    if (afterMs > 0) await new Promise((resolve) => setTimeout(resolve, afterMs));
+    if (afterMs > 0) await delay(afterMs, { signal: this.#ended.signal });
     if (this.#old === "hangs up" && verb !== "FETCH") return;
     await conn.write(new TextEncoder().encode(this.#say(verb!, path) + "\n"));
   }
@@ -120,8 +122,8 @@ export class FakeDaemon {
 
   /** Ends as a daemon does that is stopped. */
   async stop(): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort();
     this.#listener.close();
     for (const conn of this.#conns) this.#end(conn);
     await this.#serving;

@@ -12,6 +12,7 @@ import {
   BINARY,
   DaemonProcess,
   hasProgram,
+  makePlaces,
   mayWatch,
   run,
   shimEnv,
@@ -44,14 +45,12 @@ Deno.test({
   ignore,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, log = `${depot}/.p4cache/access`;
+    const { depot, storage } = makePlaces(dir.path), log = `${depot}/.p4cache/access`;
     const metricsFile = `${dir.path}/metrics.prom`;
-    Deno.mkdirSync(`${depot}/main`, { recursive: true });
-    Deno.mkdirSync(`${dir.path}/store`);
+    Deno.mkdirSync(`${depot}/main`);
     Deno.writeTextFileSync(`${depot}/main/a,v`, "content");
-    const args = ["--primary-type", "nfs", "--primary-path", `${dir.path}/store`];
     const daemon = await DaemonProcess.start(depot, [
-      ...args,
+      ...storage,
       "--metrics-file",
       metricsFile,
       "--metrics-interval",

@@ -5,7 +5,15 @@
  */
 
 import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
-import { BINARY, DaemonProcess, mayWatch, type Outcome, run, TempDir } from "./daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  makePlaces,
+  mayWatch,
+  type Outcome,
+  run,
+  TempDir,
+} from "./daemon_process.ts";
 
 const noDaemon = !mayWatch();
 if (noDaemon) console.log("tests of the admin commands are skipped: they need CAP_SYS_ADMIN");
@@ -24,10 +32,7 @@ function adminTest(name: string, test: (place: Place) => Promise<void>): void {
     ignore: noDaemon,
     fn: async () => {
       using dir = new TempDir();
-      const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-      Deno.mkdirSync(depot);
-      Deno.mkdirSync(store);
-      const args = ["--primary-type", "nfs", "--primary-path", store];
+      const { depot, store, storage: args } = makePlaces(dir.path);
       const p4cache = (...args: string[]) => run(BINARY, args, { env: { P4CACHE_DEPOT: depot } });
       await test({ depot, store, args, p4cache });
     },

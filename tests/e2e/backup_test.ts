@@ -11,6 +11,7 @@ import {
   BINARY,
   DaemonProcess,
   hasProgram,
+  makePlaces,
   mayWatch,
   run,
   TempDir,
@@ -25,9 +26,8 @@ Deno.test({
   ignore: noDaemon,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`, other = `${dir.path}/other`;
-    for (const path of [depot, store]) Deno.mkdirSync(path);
-    const storage = ["--primary-type", "nfs", "--primary-path", store];
+    const { depot, store, storage } = makePlaces(dir.path);
+    const other = `${dir.path}/other`;
     Deno.writeTextFileSync(`${depot}/file`, "content");
     await using daemon = await DaemonProcess.start(depot, storage);
     const asked = (...args: string[]) => run(BINARY, [...args, "--depot-path", depot]);
@@ -80,9 +80,7 @@ Deno.test({
   ignore: noDaemon,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    for (const path of [depot, store]) Deno.mkdirSync(path);
-    const storage = ["--primary-type", "nfs", "--primary-path", store];
+    const { depot, store, storage } = makePlaces(dir.path);
     const asked = async (...args: string[]) => {
       const { code, stdout, stderr } = await run(BINARY, [...args, "--depot-path", depot]);
       assertEquals(code, 0, stderr);

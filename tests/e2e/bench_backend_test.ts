@@ -2,13 +2,12 @@
 
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { RESULTS } from "../../src/storage/bench.ts";
-import { BINARY, run, TempDir, until } from "./daemon_process.ts";
+import { BINARY, makePlaces, run, TempDir, until } from "./daemon_process.ts";
 
 /** A depot and a store, and the command's arguments for them. */
 function make(dir: string): { store: string; args: string[] } {
-  const depot = `${dir}/depot`, store = `${dir}/store`;
-  for (const path of [depot, store]) Deno.mkdirSync(path);
-  const where = ["--depot-path", depot, "--primary-type", "nfs", "--primary-path", store];
+  const { depot, store, storage } = makePlaces(dir);
+  const where = ["--depot-path", depot, ...storage];
   return { store, args: ["bench", "backend", ...where, "--seconds", "1", "--large-mib", "9"] };
 }
 

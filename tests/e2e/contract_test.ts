@@ -9,6 +9,7 @@ import {
   BINARY,
   DaemonProcess,
   hasProgram,
+  makePlaces,
   mayWatch,
   type Outcome,
   run,
@@ -36,10 +37,7 @@ function daemonTest(name: string, needs: string[], test: (place: Place) => Promi
     ignore,
     fn: async () => {
       using dir = new TempDir();
-      const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-      Deno.mkdirSync(depot);
-      Deno.mkdirSync(store);
-      const args = ["--primary-type", "nfs", "--primary-path", store];
+      const { depot, storage: args } = makePlaces(dir.path);
       await test({ dir: dir.path, depot, args });
     },
   });

@@ -35,6 +35,21 @@ export class TempDir {
   }
 }
 
+/** A depot, and an archive directory that is its storage. */
+export interface Places {
+  readonly depot: string;
+  readonly store: string;
+  /** The flags that say so. */
+  readonly storage: readonly string[];
+}
+
+/** Makes both, empty, in a directory. */
+export function makePlaces(dir: string): Places {
+  const depot = `${dir}/depot`, store = `${dir}/store`;
+  for (const path of [depot, store]) Deno.mkdirSync(path);
+  return { depot, store, storage: ["--primary-type", "nfs", "--primary-path", store] };
+}
+
 /** A running daemon. */
 export class DaemonProcess {
   readonly #child: Deno.ChildProcess;

@@ -5,7 +5,15 @@
  */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
-import { DaemonProcess, hasProgram, mayWatch, run, TempDir, until } from "./daemon_process.ts";
+import {
+  DaemonProcess,
+  hasProgram,
+  makePlaces,
+  mayWatch,
+  run,
+  TempDir,
+  until,
+} from "./daemon_process.ts";
 
 const BROWSER = "chromium-headless-shell";
 const reason = !mayWatch()
@@ -23,11 +31,13 @@ Deno.test({
   ignore: reason !== null,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    for (const path of [depot, `${store}/<b>bold`]) Deno.mkdirSync(path, { recursive: true });
+    const { depot, store, storage } = makePlaces(dir.path);
+    Deno.mkdirSync(`${store}/<b>bold`);
     Deno.writeTextFileSync(`${store}/<b>bold/a`, "12345");
     await using daemon = await DaemonProcess.start(depot, [
-      ...["--primary-type", "nfs", "--primary-path", store, "--http-listen", "127.0.0.1:0"],
+      ...storage,
+      "--http-listen",
+      "127.0.0.1:0",
     ]);
     assertEquals(await daemon.fetch("<b>bold/a"), "OK 5");
     const url = await listening(daemon);

@@ -9,6 +9,7 @@ import {
   BINARY,
   DaemonProcess,
   filesBelow,
+  makePlaces,
   mayWatch,
   run,
   shimEnv,
@@ -23,8 +24,7 @@ const FILES = 300;
 
 /** A depot and an archive directory, with the settings of a daemon between them. */
 function places(dir: string) {
-  const depot = `${dir}/depot`, store = `${dir}/store`, config = `${dir}/config.json`;
-  for (const path of [depot, store]) Deno.mkdirSync(path);
+  const { depot, store } = makePlaces(dir), config = `${dir}/config.json`;
   Deno.writeTextFileSync(
     config,
     JSON.stringify({

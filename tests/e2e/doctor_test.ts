@@ -6,7 +6,16 @@
 
 import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
 import type { Finding } from "../../src/doctor/finding.ts";
-import { BINARY, DaemonProcess, mayWatch, run, shimEnv, TempDir, until } from "./daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  makePlaces,
+  mayWatch,
+  run,
+  shimEnv,
+  TempDir,
+  until,
+} from "./daemon_process.ts";
 
 const noDaemon = !mayWatch();
 if (noDaemon) console.log("tests of doctor are skipped: they need CAP_SYS_ADMIN");
@@ -24,8 +33,7 @@ function doctorTest(name: string, test: (place: Place) => Promise<void>): void {
     ignore: noDaemon,
     fn: async () => {
       using dir = new TempDir();
-      const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-      for (const path of [depot, store]) Deno.mkdirSync(path);
+      const { depot, store } = makePlaces(dir.path);
       const configFile = `${dir.path}/config.json`;
       Deno.writeTextFileSync(
         configFile,

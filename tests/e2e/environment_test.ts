@@ -5,7 +5,15 @@
  */
 
 import { assertEquals, assertMatch, assertStringIncludes } from "deno-std/assert/mod.js";
-import { BINARY, DaemonProcess, hasProgram, type Outcome, run, TempDir } from "./daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  hasProgram,
+  makePlaces,
+  type Outcome,
+  run,
+  TempDir,
+} from "./daemon_process.ts";
 
 const isRoot = Deno.uid() === 0;
 if (!isRoot || !hasProgram("setpriv")) {
@@ -16,9 +24,8 @@ const NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups"];
 
 /** A replica: what is tested here needs no right to watch. */
 function makeReplica(dir: string): { depot: string; args: string[] } {
-  const depot = `${dir}/depot`, store = `${dir}/store`;
-  for (const path of [depot, store]) Deno.mkdirSync(path);
-  return { depot, args: ["--read-only", "--primary-type", "nfs", "--primary-path", store] };
+  const { depot, storage } = makePlaces(dir);
+  return { depot, args: ["--read-only", ...storage] };
 }
 
 function assertRefused(outcome: Outcome, ...parts: string[]): void {

@@ -9,6 +9,7 @@ import {
   BINARY,
   DaemonProcess,
   filesBelow,
+  makePlaces,
   mayWatch,
   type Outcome,
   run,
@@ -32,15 +33,13 @@ function evictTest(name: string, test: (place: Place) => Promise<void>): void {
     ignore: noDaemon,
     fn: async () => {
       using dir = new TempDir();
-      const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-      Deno.mkdirSync(`${depot}/old`, { recursive: true });
-      Deno.mkdirSync(store);
+      const { depot, store, storage } = makePlaces(dir.path);
+      Deno.mkdirSync(`${depot}/old`);
       for (const name of ["old/a", "old/b", "new"]) {
         Deno.writeTextFileSync(`${depot}/${name}`, name);
       }
       const p4cache = (...args: string[]) => run(BINARY, args, { env: { P4CACHE_DEPOT: depot } });
-      const args = ["--primary-type", "nfs", "--primary-path", store];
-      await using daemon = await DaemonProcess.start(depot, args);
+      await using daemon = await DaemonProcess.start(depot, storage);
       assertEquals((await p4cache("flush", "--wait")).code, 0);
       await test({ depot, store, daemon, p4cache });
     },

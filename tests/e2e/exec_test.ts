@@ -7,7 +7,15 @@
 
 import { assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { VERSION } from "../../src/version.ts";
-import { BINARY, DaemonProcess, mayWatch, run, SHIM, TempDir } from "./daemon_process.ts";
+import {
+  BINARY,
+  DaemonProcess,
+  makePlaces,
+  mayWatch,
+  run,
+  SHIM,
+  TempDir,
+} from "./daemon_process.ts";
 
 if (!mayWatch()) console.log("exec on a depot is not tested: the daemon needs CAP_SYS_ADMIN");
 
@@ -23,16 +31,10 @@ Deno.test({
   ignore: !mayWatch(),
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    Deno.mkdirSync(depot);
-    Deno.mkdirSync(`${store}/main`, { recursive: true });
+    const { depot, store, storage } = makePlaces(dir.path);
+    Deno.mkdirSync(`${store}/main`);
     Deno.writeTextFileSync(`${store}/main/a,v`, "only there");
-    await using _daemon = await DaemonProcess.start(depot, [
-      "--primary-type",
-      "nfs",
-      "--primary-path",
-      store,
-    ]);
+    await using _daemon = await DaemonProcess.start(depot, storage);
     const { code, stdout, stderr } = await exec(dir.path, ["cat", `${depot}/main/a,v`]);
     assertEquals([code, stdout, stderr], [0, "only there", ""]);
   },

@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import { DaemonProcess, mayWatch, TempDir, until } from "./daemon_process.ts";
+import { DaemonProcess, makePlaces, mayWatch, TempDir, until } from "./daemon_process.ts";
 
 const noDaemon = !mayWatch();
 if (noDaemon) console.log("tests of HTTP are skipped: they need CAP_SYS_ADMIN");
@@ -15,8 +15,7 @@ async function start(
   dir: string,
   config: Record<string, unknown>,
 ): Promise<{ daemon: DaemonProcess; url: string; store: string }> {
-  const depot = `${dir}/depot`, store = `${dir}/store`;
-  for (const path of [depot, store]) Deno.mkdirSync(path);
+  const { depot, store } = makePlaces(dir);
   const file = `${dir}/config.json`;
   Deno.writeTextFileSync(
     file,

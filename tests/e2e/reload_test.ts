@@ -5,7 +5,14 @@
  */
 
 import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import { DaemonProcess, filesBelow, mayWatch, TempDir, until } from "./daemon_process.ts";
+import {
+  DaemonProcess,
+  filesBelow,
+  makePlaces,
+  mayWatch,
+  TempDir,
+  until,
+} from "./daemon_process.ts";
 import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 
 const noDaemon = !mayWatch();
@@ -26,9 +33,7 @@ function reloadTest(name: string, test: (place: Reloadable) => Promise<void>): v
     ignore: noDaemon,
     fn: async () => {
       using dir = new TempDir();
-      const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-      const configPath = `${dir.path}/config.json`;
-      for (const path of [depot, store]) Deno.mkdirSync(path);
+      const { depot, store } = makePlaces(dir.path), configPath = `${dir.path}/config.json`;
       const write = (keys: Record<string, unknown>) =>
         Deno.writeTextFileSync(
           configPath,

@@ -9,6 +9,7 @@ import {
   BINARY,
   DaemonProcess,
   filesBelow,
+  makePlaces,
   mayWatch,
   run,
   TempDir,
@@ -23,8 +24,7 @@ Deno.test({
   ignore: noDaemon,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    for (const path of [depot, store]) Deno.mkdirSync(path);
+    const { depot, store } = makePlaces(dir.path);
     // As many files as are asked for at once, and more: the older ones are not looked at.
     const names = Array.from({ length: 500 }, (_, i) => `f${i}`);
     for (const name of names) Deno.writeFileSync(`${store}/${name}`, new Uint8Array(1000));
@@ -72,8 +72,7 @@ Deno.test({
   ignore: noDaemon,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    for (const path of [depot, store]) Deno.mkdirSync(path);
+    const { depot, store, storage } = makePlaces(dir.path);
     const config = `${dir.path}/config.json`;
     const secret = "SECRETSECRETSECRET";
     Deno.writeTextFileSync(
@@ -90,8 +89,7 @@ Deno.test({
       }),
     );
     // The daemon does without the secondary, which does not exist.
-    const args = ["--primary-type", "nfs", "--primary-path", store];
-    await using _daemon = await DaemonProcess.start(depot, args);
+    await using _daemon = await DaemonProcess.start(depot, storage);
     Deno.writeTextFileSync(`${depot}.log`, `it got into the log: ${secret}\n`, { append: true });
     const output = `${dir.path}/bundle.tar.gz`;
     const { code, stdout } = await run(

@@ -6,7 +6,7 @@
 
 import { assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import type { VerifyFinding } from "../../src/admin/verify.ts";
-import { BINARY, DaemonProcess, mayWatch, run, TempDir } from "./daemon_process.ts";
+import { BINARY, DaemonProcess, makePlaces, mayWatch, run, TempDir } from "./daemon_process.ts";
 
 const noDaemon = !mayWatch();
 if (noDaemon) console.log("tests of verify are skipped: they need CAP_SYS_ADMIN");
@@ -16,17 +16,11 @@ Deno.test({
   ignore: noDaemon,
   fn: async () => {
     using dir = new TempDir();
-    const depot = `${dir.path}/depot`, store = `${dir.path}/store`;
-    for (const path of [depot, store]) Deno.mkdirSync(path);
+    const { depot, store, storage } = makePlaces(dir.path);
     for (const name of ["fine", "lost", "other", "evicted", "rotten_far"]) {
       Deno.writeTextFileSync(`${depot}/${name}`, "0123456789");
     }
-    await using _daemon = await DaemonProcess.start(depot, [
-      "--primary-type",
-      "nfs",
-      "--primary-path",
-      store,
-    ]);
+    await using _daemon = await DaemonProcess.start(depot, storage);
     const p4cache = (...args: string[]) => run(BINARY, [...args, "--depot-path", depot]);
     assertEquals((await p4cache("flush", "--wait")).code, 0);
     assertEquals((await p4cache("evict", "evicted", "rotten_far")).code, 0);

@@ -1,9 +1,10 @@
 /**
- * Metrics of the daemon as a whole: what it is, how it is, how its databases are filled.
+ * Metrics of the daemon as a whole: what it is, how it is, what it takes, how its databases are filled.
  *
  * @module
  */
 
+import process from "node:process";
 import { Counter, Gauge, type Registry } from "prom-client";
 import { VERSION } from "../version.ts";
 import type { HealthState } from "./health_watch.ts";
@@ -98,4 +99,33 @@ export function addDaemonMetrics(
   });
   database("used_bytes", "Bytes of the LMDB environment in use", (use) => use.usedBytes);
   database("map_bytes", "Bytes the LMDB environment may grow to", (use) => use.mapBytes);
+  addUsage(registers);
+}
+
+/** What the process takes of the machine. */
+function addUsage(registers: Registry[]): void {
+  new Gauge({
+    name: "p4cache_memory_bytes",
+    help:
+      "Memory of the daemon: anonymous is its own; mapped is files' pages, which the kernel takes back",
+    labelNames: ["kind"],
+    registers,
+    collect() {
+      const status = Deno.readTextFileSync("/proc/self/status");
+      const bytesOf = (name: string) =>
+        1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1] ?? NaN);
+      this.set({ kind: "anonymous" }, bytesOf("RssAnon"));
+      this.set({ kind: "mapped" }, bytesOf("RssFile") + bytesOf("RssShmem"));
+    },
+  });
+  new Counter({
+    name: "p4cache_cpu_seconds_total",
+    help: "Processor time that the daemon took",
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage();
+      this.reset();
+      this.inc((user + system) / 1e6);
+    },
+  });
 }

@@ -1,7 +1,7 @@
 /** The metrics of the contract, and their reference. @module */
 
 import { metricsPage } from "../../src/observe/reference.ts";
-import { assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
 import { addDaemonMetrics } from "../../src/observe/daemon_metrics.ts";
 import { ReloadMetrics } from "../../src/observe/reload_metrics.ts";
@@ -165,4 +165,28 @@ Deno.test({
     const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
     assertEquals([code, said], [0, ""]);
   },
+});
+
+Deno.test("what the daemon takes of the machine is told: memory by its kinds, and processor time", async () => {
+  const metrics = new Metrics({ depot: "/d", mode: "readwrite" }, () => SNAPSHOT);
+  addDaemonMetrics(metrics.registry, Date.now(), () => ({
+    state: "healthy",
+    hitRatio: null,
+    drainSeconds: null,
+    databases: {},
+  }));
+  const read = async (series: string) => {
+    const line = (await metrics.text()).split("\n").find((each) =>
+      each.startsWith(series) && each.includes('depot="/d"')
+    );
+    return Number(line?.split(" ").at(-1));
+  };
+  const MIB = 1024 ** 2;
+  const anonymous = await read('p4cache_memory_bytes{kind="anonymous"');
+  assert(anonymous > 5 * MIB && anonymous < 8192 * MIB, String(anonymous));
+  assert(await read('p4cache_memory_bytes{kind="mapped"') > MIB);
+  const before = await read("p4cache_cpu_seconds_total");
+  for (const end = performance.now() + 50; performance.now() < end;);
+  const after = await read("p4cache_cpu_seconds_total");
+  assert(before > 0 && after > before, `${before} ${after}`);
 });

@@ -155,7 +155,7 @@ function settle(
     if (found === undefined && setting.required) {
       throw new ConfigError(
         `Cannot start without ${keyPath(setting, role)} (${setting.help}): ` +
-          `give ${flagName(setting, role)} or the JSON key`,
+          `give ${flagName(setting, role)} or the JSON key in the file of --config`,
       );
     }
     const value = found === undefined ? setting.fallback : found.value;
@@ -266,7 +266,7 @@ function checkAzureKeys(backend: AzureConfig, role: Role): void {
   if (backend.accountKey !== null || backend.endpoint === null) {
     throw new ConfigError(
       `Cannot start without ${role}.account_name (storage account): ` +
-        `give --${role}-account-name or the JSON key`,
+        `give --${role}-account-name or the JSON key in the file of --config`,
     );
   }
 }

@@ -87,7 +87,7 @@ const WRONG: [string[], string][] = [
   [
     [],
     "Cannot start without depot_path (the depot directory to cache): " +
-    "give --depot-path or the JSON key",
+    "give --depot-path or the JSON key in the file of --config",
   ],
 ];
 

@@ -163,13 +163,13 @@ const CASES: Record<string, Case> = {
   "an S3 backend without bucket": {
     json: { primary: { type: "s3" } },
     message: "Cannot start without primary.bucket (bucket that holds the objects): " +
-      "give --primary-bucket or the JSON key",
+      "give --primary-bucket or the JSON key in the file of --config",
   },
   "a secondary without type": {
     flags: { "--secondary-bucket": "b" },
     message:
       "Cannot start without secondary.type (s3, azure, gcs, nfs, or peer: another daemon, only read): " +
-      "give --secondary-type or the JSON key",
+      "give --secondary-type or the JSON key in the file of --config",
   },
   "a peer without endpoint": {
     json: { read_only: true, primary: { type: "peer", token } },
@@ -230,7 +230,7 @@ const CASES: Record<string, Case> = {
   "an Azure backend without account": {
     json: { primary: { type: "azure", container: "c" } },
     message: "Cannot start without primary.account_name (storage account): " +
-      "give --primary-account-name or the JSON key",
+      "give --primary-account-name or the JSON key in the file of --config",
   },
   "an Azure backend with key and token": {
     json: {
@@ -252,7 +252,7 @@ const CASES: Record<string, Case> = {
   "no depot": {
     json: "{}",
     message: "Cannot start without depot_path (the depot directory to cache): " +
-      "give --depot-path or the JSON key",
+      "give --depot-path or the JSON key in the file of --config",
   },
   "a depot that does not exist": {
     flags: { "--depot-path": "DIR/none" },

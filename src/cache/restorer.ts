@@ -186,17 +186,15 @@ export class Restorer {
     const failures: StorageError[] = [];
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;
+      const look = this.#parts.freshness?.look(path);
       try {
-        const look = this.#parts.freshness?.look(path);
-        const size = await this.#fetchAndPlace(path, parent, backend, upToDate).catch((error) => {
-          look?.drop();
-          throw error;
-        });
+        const size = await this.#fetchAndPlace(path, parent, backend, upToDate);
         // Where one that comes first cannot be asked, what another one has may be older.
         if (failures.length === 0) look?.confirm();
         else look?.drop();
         return { size, secondary: backend === secondary };
       } catch (error) {
+        look?.drop();
         if (!(error instanceof StorageError)) throw error;
         if (error.kind === "corrupt") metrics.checksumMismatch();
         if (error.kind !== "absent") failures.push(error);

@@ -1,0 +1,62 @@
+/** Files as bodies: what is wrong with a file is told as that, and ways without threads read it. @module */
+
+import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { FileError } from "../../ffi/file_error.ts";
+import { StorageError } from "../../src/storage/backend.ts";
+import { type FileBody, FileFailed, type FileSink } from "../../src/storage/file_transfer.ts";
+import { HttpConnections } from "../../src/storage/http_connections.ts";
+import { DEFAULT_LIMITS, exchange, type HttpRequest } from "../../src/storage/http_exchange.ts";
+import { never } from "./contents.ts";
+
+const ERRAND = { limits: DEFAULT_LIMITS, doing: "move a file", signal: never };
+const ENOSPC = 28;
+const full = new FileFailed("no room", { cause: new FileError(ENOSPC, "write", "an open file") });
+
+/** A server that gives back what it is sent. */
+async function withServer(
+  test: (url: string, client: (isDirect: boolean) => HttpRequest["client"]) => Promise<void>,
+): Promise<void> {
+  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+  const server = Deno.serve(options, async (request) => new Response(await request.bytes()));
+  const origin = `http://127.0.0.1:${server.addr.port}`;
+  using platform = Deno.createHttpClient({});
+  const direct = new HttpConnections(new URL(origin), []);
+  await test(`${origin}/x`, (isDirect) => ({ platform, direct: isDirect ? direct : null }));
+  direct.close();
+  await server.shutdown();
+}
+
+Deno.test("a file that cannot be read or written fails for good, with the file's error as its cause", async () => {
+  await withServer(async (url, client) => {
+    const into: FileSink = { receive: () => Promise.reject(full) };
+    const body: FileBody = {
+      length: 1,
+      send: () => Promise.reject(full),
+      read: () => Promise.reject(full.cause),
+    };
+    const headers: [string, string][] = [];
+    const requests: HttpRequest[] = [
+      { method: "GET", headers, body: null, into, client: client(true) },
+      { method: "PUT", headers, body, client: client(true) },
+      { method: "PUT", headers, body, client: client(false) },
+    ];
+    for (const request of requests) {
+      const error = await assertRejects(() => exchange(url, request, ERRAND), StorageError);
+      assertEquals([error.kind, error.cause], ["permanent", full.cause]);
+    }
+  });
+});
+
+Deno.test("the platform's way reads a file's body, and gives what it receives", async () => {
+  await withServer(async (url, client) => {
+    const body: FileBody = {
+      length: 3,
+      send: () => Promise.reject(new Error("not this way")),
+      read: () => Promise.resolve(Uint8Array.from([97, 98, 99])),
+    };
+    const into: FileSink = { receive: () => Promise.reject(new Error("not this way")) };
+    const request = { method: "PUT", headers: [], body, into, client: client(false) };
+    const answer = await exchange(url, request, ERRAND);
+    assertEquals([await answer.text(), answer.written], ["abc", null]);
+  });
+});

@@ -78,6 +78,7 @@ USAGE
 
     DRY_RUN=0 YES=0 UNINSTALL=0 PURGE=0 FORCE=0 REPLICA=0
     CHANGES=0 PROGRAM_CHANGES=0 UNIT_CHANGES=0 UPGRADED=0
+    DIRS_TOLD='' # a dry run makes none, and would tell of them again
     while [ $# -gt 0 ]; do
         case $1 in
             --dry-run) DRY_RUN=1 ;;
@@ -308,6 +309,8 @@ LIST
 
     make_dir() { # PATH MODE [OWNER]
         [ -d "$DESTDIR$1" ] && return
+        case $DIRS_TOLD in *"|$1|"*) return 0 ;; esac
+        DIRS_TOLD="$DIRS_TOLD|$1|"
         act "create $1" make_dir_now "$@"
     }
     make_dir_now() {

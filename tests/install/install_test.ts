@@ -176,6 +176,8 @@ Deno.test("a dry run says what it would do, and touches nothing", async () => {
   assertEquals(code, 0);
   assertStringIncludes(stdout, "would write /usr/local/bin/p4-cache");
   assertStringIncludes(stdout, "Nothing was changed");
+  const lines = stdout.trimEnd().split("\n");
+  assertEquals(lines, [...new Set(lines)], "each step is told once");
   assertEquals(tree(site.root).size, 0);
 });
 

@@ -27,12 +27,16 @@ export interface Toxic {
 export class Toxiproxy {
   readonly #child: Deno.ChildProcess;
   readonly #api: string;
+  readonly #upstream: string;
+  /** Which of the proxies at the address takes connections; null: none. */
+  #open: string | null = "server";
   /** `host:port` to talk to in the server's place. */
   address = "";
 
-  private constructor(child: Deno.ChildProcess, api: string) {
+  private constructor(child: Deno.ChildProcess, api: string, upstream: string) {
     this.#child = child;
     this.#api = api;
+    this.#upstream = upstream;
   }
 
   /** @param upstream The server, `host:port`. */
@@ -45,7 +49,7 @@ export class Toxiproxy {
       stdout: "null",
       stderr: "null",
     }).spawn();
-    const proxy = new Toxiproxy(child, `http://127.0.0.1:${port}`);
+    const proxy = new Toxiproxy(child, `http://127.0.0.1:${port}`, upstream);
     for (let tries = 0;; tries++) {
       try {
         const listen = `127.0.0.1:${freePort()}`;
@@ -60,11 +64,29 @@ export class Toxiproxy {
   }
 
   /** Adds the faults to connections, those that are open too. */
-  async add(toxics: readonly Toxic[]): Promise<void> {
+  async add(toxics: readonly Toxic[], proxy = "server"): Promise<void> {
     for (const toxic of toxics) {
       const name = `${toxic.type}-${toxic.stream}`;
-      await this.#ask("/proxies/server/toxics", { name, toxicity: 1, ...toxic });
+      await this.#ask(`/proxies/${proxy}/toxics`, { name, toxicity: 1, ...toxic });
     }
+  }
+
+  /** Makes another proxy at the same address, with these faults, for {@link turnTo}. */
+  async prepare(name: string, toxics: readonly Toxic[]): Promise<void> {
+    const place = { listen: this.address, upstream: this.#upstream };
+    await this.#ask("/proxies", { name, ...place, enabled: false });
+    await this.add(toxics, name);
+  }
+
+  /**
+   * Ends all connections, and takes new ones at that proxy only ("server": the first one; null: nowhere).
+   * To take faults away from connections that are busy is more than Toxiproxy can do again and again.
+   */
+  async turnTo(name: string | null): Promise<void> {
+    if (this.#open !== null) await this.#ask(`/proxies/${this.#open}`, { enabled: false });
+    this.#open = null;
+    if (name !== null) await this.#ask(`/proxies/${name}`, { enabled: true });
+    this.#open = name;
   }
 
   /** Cuts every connection and takes none, until {@link heal}. */

@@ -13,25 +13,28 @@ import { BUCKET, startVersitygw, versitygwBinary } from "../storage/versitygw.ts
 
 /** Of every connection, and of a share of them. */
 const STEADY: readonly Toxic[] = [
-  { type: "latency", stream: "downstream", attributes: { latency: 3, jitter: 3 } },
-  { type: "slicer", stream: "upstream", attributes: { average_size: 2000, size_variation: 1000 } },
   { type: "limit_data", stream: "downstream", attributes: { bytes: 9_000 }, toxicity: 0.5 },
   { type: "limit_data", stream: "upstream", attributes: { bytes: 15_000 }, toxicity: 0.4 },
+  { type: "latency", stream: "downstream", attributes: { latency: 3, jitter: 3 } },
+  { type: "slicer", stream: "upstream", attributes: { average_size: 2000, size_variation: 1000 } },
 ];
 
-/** What a storm is made of, one after another; null: the storage is away. */
-const WEATHERS: readonly (readonly Toxic[] | null)[] = [
-  STEADY,
-  [{ type: "latency", stream: "upstream", attributes: { latency: 60, jitter: 60 } }],
-  [
+/** What a storm is made of, in turns with the steady one. */
+const WEATHERS: Readonly<Record<string, readonly Toxic[]>> = {
+  slow: [{ type: "latency", stream: "upstream", attributes: { latency: 60, jitter: 60 } }],
+  cutting: [
     { type: "limit_data", stream: "upstream", attributes: { bytes: 3_000 }, toxicity: 0.6 },
     { type: "limit_data", stream: "downstream", attributes: { bytes: 2_000 }, toxicity: 0.6 },
   ],
-  [{ type: "reset_peer", stream: "downstream", attributes: { timeout: 20 }, toxicity: 0.5 }],
+  resetting: [
+    { type: "reset_peer", stream: "downstream", attributes: { timeout: 20 }, toxicity: 0.5 },
+  ],
   // The request may have been carried out; its answer does not come.
-  [{ type: "timeout", stream: "downstream", attributes: { timeout: 150 }, toxicity: 0.5 }],
-  null,
-];
+  silent: [{ type: "timeout", stream: "downstream", attributes: { timeout: 150 }, toxicity: 0.5 }],
+};
+
+/** The storage is away. */
+const AWAY = null;
 
 /** How long one of them lasts, ms. */
 const SHORTEST_MS = 50, LONGEST_MS = 400;
@@ -73,6 +76,7 @@ export class FaultyStorage {
     const server = await startVersitygw(versitygwBinary()!);
     const proxy = await Toxiproxy.start(toxiproxyBinary()!, new URL(server.endpoint).host);
     await proxy.add(STEADY);
+    for (const [name, toxics] of Object.entries(WEATHERS)) await proxy.prepare(name, toxics);
     const { bucket, accessKey, secretKey } = server.config();
     const endpoint = `http://${proxy.address}`;
     const args = [
@@ -89,20 +93,20 @@ export class FaultyStorage {
   }
 
   async #blow(random: Random): Promise<void> {
-    while (this.#isStormy) {
-      const weather = random.pick(WEATHERS);
-      await this.#proxy.heal();
-      await (weather === null ? this.#proxy.cut() : this.#proxy.add(weather));
+    const names = Object.keys(WEATHERS);
+    for (let i = 0; this.#isStormy; i++) {
+      // Were it always bad, the daemon would ask more and more seldom.
+      await this.#proxy.turnTo(i % 2 === 0 ? random.pick([...names, AWAY]) : "server");
       const ms = SHORTEST_MS + random.below(LONGEST_MS - SHORTEST_MS);
       await new Promise((resolve) => setTimeout(resolve, ms));
     }
   }
 
-  /** Ends a storm, and every other fault. */
+  /** Ends a storm: from now on only what retries make up for. */
   async calm(): Promise<void> {
     this.#isStormy = false;
     await this.#storm;
-    await this.#proxy.heal();
+    await this.#proxy.turnTo("server");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -10,16 +10,16 @@
  */
 
 import { parseArgs } from "node:util";
-import { DaemonProcess, run, shimEnv, TempDir } from "../e2e/daemon_process.ts";
+import { DaemonProcess, filesBelow, run, shimEnv, TempDir, until } from "../e2e/daemon_process.ts";
 import { readCounts } from "./counts.ts";
 import { Random } from "../sim/random.ts";
 import { FaultyStorage } from "./faulty_storage.ts";
 import { compile } from "./stress_depot.ts";
 
-const FILES = 1500, THREADS = 4;
+const FILES = 1500, THREADS = 8;
 
-/** Bytes that the cache keeps: half of what the files begin with. */
-const WATERMARK_BYTES = 2_000_000;
+/** Share of the bytes that there are in the end that the cache keeps; of the first ones with faults. */
+const KEPT_SHARE = 1 / 4;
 
 /** A record of `c/race.c`, and the records that a file begins with, bytes. */
 const RECORD_BYTES = 16, FIRST_RECORDS = 160;
@@ -55,11 +55,13 @@ export async function runRaces(
     Deno.mkdirSync(`${depot}/d${i % 8}`, { recursive: true });
     Deno.writeFileSync(`${depot}/d${i % 8}/f${i}`, first);
   }
+  const records = FILES * FIRST_RECORDS + (withFaults ? 0 : appends);
+  const watermarkBytes = Math.round(records * RECORD_BYTES * KEPT_SHARE);
   await using daemon = await DaemonProcess.start(depot, [
     ...(storage?.args ?? ["--primary-type", "nfs", "--primary-path", store]),
     ...["--metrics-file", stats],
-    ...["--max-cache-bytes", String(2 * WATERMARK_BYTES)],
-    ...["--low-watermark-bytes", String(WATERMARK_BYTES)],
+    ...["--max-cache-bytes", String(2 * watermarkBytes)],
+    ...["--low-watermark-bytes", String(watermarkBytes)],
   ]);
   const args = [
     depot,
@@ -69,7 +71,11 @@ export async function runRaces(
     String(THREADS),
     ...(withFaults ? ["patient"] : []),
   ];
-  storage?.storm(new Random(seed));
+  if (storage !== null) {
+    const local = () => filesBelow(depot).size;
+    await until("half of the files are evicted", () => local() < FILES / 2);
+    storage.storm(new Random(seed));
+  }
   const outcomes = await Promise.all(
     [shimEnv(depot), {}].map((env) => run(program, args, { env })),
   );

@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE = 60, MOST_HELD = 8, OWN_BYTES = 4096 };
+enum { PATIENCE = 180, MOST_HELD = 8, OWN_BYTES = 4096 };
 typedef struct { uint32_t process, thread, sequence, check; } record;
 typedef struct { uint32_t number; uint64_t state; uint32_t *written; uint32_t own; } appender;
 
@@ -169,7 +169,7 @@ int main(int argc, char **argv) {
         uint32_t words[OWN_BYTES / 4] = {0};
         all[t] = (appender){t, strtoull(argv[2], NULL, 10) * 1000 + t + (shimmed ? 500 : 0), calloc(files, 4), 0};
         snprintf(path, sizeof path, "%s/own/%u.%u", depot, process, t);
-        int fd = open(path, O_WRONLY | O_CREAT, 0644);
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644); /* asks nobody */
         if (fd < 0 || write(fd, words, OWN_BYTES) != OWN_BYTES || close(fd)) fail("cannot be made", path);
     }
     for (uint32_t t = 0; t < threads; t++) pthread_create(&ids[t], NULL, work, &all[t]);

@@ -32,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DIRS = 6, FILES = 8, LARGEST = 3 << 20, PATIENCE = 60 };
+enum { DIRS = 6, FILES = 8, LARGEST = 3 << 20, PATIENCE = 180 };
 typedef struct { char rel[128], depot[PATH_MAX], plain[PATH_MAX]; } name;
 
 static const char *depot, *plain, *locks, *me, *doing = "nothing";

@@ -21,6 +21,8 @@ export interface Eviction {
   isGone: boolean;
   /** Where the file goes back to: its directory may have been renamed since. */
   path: DepotPath;
+  /** Its name in the trash, as long as the manifest says that it goes back. */
+  trashId: number | null;
   /** Resolves when the file is gone or back. */
   readonly done: Promise<void>;
 }

@@ -18,6 +18,9 @@ import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "./depot_path.ts";
 
+/** The manifest's database of what each directory is. */
+export const IDENTITIES = "directory_identities";
+
 /** Staged changes above which a walk waits for the manifest (P5). */
 const MAX_PENDING = 20_000;
 
@@ -31,8 +34,6 @@ export interface DirectoryIdentitiesParts {
   readonly upToDate: () => Promise<void>;
   /** Renames taken in so far. */
   readonly renamesSeen: () => number;
-  /** What became of a path under the renames that are known. */
-  readonly mapped: (path: string) => string;
   /** Takes in a rename that nobody told. */
   readonly onRenamed: (from: DepotPath, to: DepotPath) => Promise<void>;
 }
@@ -58,6 +59,7 @@ export class DirectoryIdentities {
   readonly #paths: Table;
   readonly #identities: Table;
   #comparing: Promise<void> | null = null;
+  #places = 0;
   #stopped = false;
   /** What the last comparison found. */
   #moves: readonly Moved[] = [];
@@ -65,7 +67,7 @@ export class DirectoryIdentities {
   constructor(parts: DirectoryIdentitiesParts) {
     this.#parts = parts;
     this.#paths = parts.manifest.table("directory_paths");
-    this.#identities = parts.manifest.table("directory_identities");
+    this.#identities = parts.manifest.table(IDENTITIES);
   }
 
   /** Ends a comparison in progress, and waits for that. */
@@ -89,6 +91,19 @@ export class DirectoryIdentities {
     if (renamesSeen !== this.#parts.renamesSeen()) return false;
     if (identity !== null) this.#note(dir, identity);
     return true;
+  }
+
+  /**
+   * Another directory came to the path: what was known there went unseen, and is elsewhere.
+   * @returns A name for it until {@link compare} finds it; null: nothing was known.
+   */
+  async displaced(to: DepotPath): Promise<DepotPath | null> {
+    return (await this.#below(to)).length === 0 ? null : this.#place();
+  }
+
+  /** A name that no directory has. */
+  #place(): DepotPath {
+    return `p4cache-renamed-${Date.now()}-${this.#places++}` as DepotPath;
   }
 
   /** A directory was renamed: what is known moves with it. */
@@ -134,22 +149,30 @@ export class DirectoryIdentities {
   }
 
   async #compare(): Promise<void> {
-    const { log, mapped, onRenamed } = this.#parts;
+    const { log, onRenamed } = this.#parts;
     const moves = await this.#unseenMoves();
     // Parents come first: what is below them has moved with them then.
     const crossing = moves.some(({ to }) => moves.some(({ from }) => isAt(to, from)));
-    const steps = crossing ? aside(moves) : moves;
+    const steps = crossing ? this.#aside(moves) : moves;
     this.#moves = steps;
-    const known = new Set(steps.filter(({ from, to }) => mapped(from) === to));
     const done: Moved[] = [];
     for (const step of steps) {
       const { from, to } = step;
-      if (this.#stopped || known.has(step) || nowAt(from, done) === to) continue;
+      if (this.#stopped || nowAt(from, done) === to) continue;
       log.info(`${displayPath(from)} was renamed to ${displayPath(to)} while nobody watched`);
       await onRenamed(from, to);
       done.push(step);
     }
     await this.#learn();
+  }
+
+  /** Directories that took each other's places: each goes aside first, so that none meets another. */
+  #aside(moves: readonly Moved[]): Moved[] {
+    const steps = moves.map(({ from, to }) => ({ from, place: this.#place(), to }));
+    return [
+      ...steps.map(({ from, place }) => ({ from, to: place })),
+      ...steps.map(({ place, to }) => ({ from: place, to })),
+    ];
   }
 
   /** Directories that are not where they are known to be, though every event was taken in. */
@@ -248,13 +271,4 @@ function nowAt(path: string, moves: readonly Moved[]): string {
 /** Whether the path is the directory, or below it. */
 function isAt(path: string, dir: string): boolean {
   return path === dir || path.startsWith(dir + "/");
-}
-
-/** Directories that took each other's places: each goes aside first, so that none meets another. */
-function aside(moves: readonly Moved[]): Moved[] {
-  const place = (i: number) => `p4cache-renamed-${Date.now()}-${i}` as DepotPath;
-  return [
-    ...moves.map(({ from }, i) => ({ from, to: place(i) })),
-    ...moves.map(({ to }, i) => ({ from: place(i), to })),
-  ];
 }

@@ -7,9 +7,12 @@
  * object copied first. Files on disk are tracked under their new paths at once; their uploads become
  * copies where possible (`moved_files.ts`).
  *
- * A rename is recorded durably before anything follows from it; renames are carried out in their order.
- * Renames and tombstones take their numbers from one count, which says what came first: seconds do not,
- * where directories change places. Below, S and D are an object's old and new path.
+ * A rename is recorded durably before anything follows from it (`rename_log.ts`); renames are carried out
+ * in their order. Renames and tombstones take their numbers from one count, which says what came first:
+ * seconds do not, where directories change places. Below, S and D are an object's old and new path.
+ *
+ * While a rename waits, names below its old directory mean in storage what they meant before it: nothing is
+ * uploaded there, and whoever has something to do at a name does first what earlier renames do there.
  *
  * Interleavings, and why nothing is lost (P1; tests/cache/directory_renames_test.ts forces them)
  *   1. A new file is written at S: S's object may be the only copy of D. No upload begins below the old
@@ -19,12 +22,23 @@
  *   3. D is tombstoned since before the rename (it was deleted, or moved away by an earlier rename): the
  *      object is copied over it. Since after the rename: D was deleted, nothing is copied.
  *   4. S is tombstoned since before the rename: it was deleted, and stays so under the new name. Those
- *      are noted with the rename, since a new file at S clears the tombstone.
- *   5. `mv a b; mv b a`, or a chain: a restore looks through the renames from the last to the first.
- *   6. A crash: the rename is in the manifest; a copy that was made is found and not made again.
- *   7. `mv a b; mv b c` before the first is carried out, and a new file comes to `b/f` then: it keeps
- *      `a/f` from going through `b`. The object stays at `a/f` for good, and the log says so.
- *   8. An upload of D during the copy waits, and comes after it.
+ *      are noted with the rename, since a new file at S clears the tombstone. The notes are durable before
+ *      the rename is: a crash between leaves a rename that nobody told.
+ *   5. A chain, `mv a b; mv b c`: the object goes through `b/f`, which is free in storage until the second
+ *      rename is carried out, whatever comes to `b/f` on disk. What was at `b/f` between the renames counts
+ *      instead of 2 and 3, and the second one knows it: deleted then, its note is younger than the first
+ *      rename; on disk then, it went with its record; stored then, there is an object without a note.
+ *   6. The disk is ahead of the events: a file at `b/f` may have come after a second rename that nobody told
+ *      yet. So a file at D counts only when, up to the events of that moment, no rename came in.
+ *   7. A chain whose second rename comes while an object is copied to `b/f`: it arrives there, and the
+ *      second one takes it along, unless there is by now what 5 says.
+ *   8. `mv a x; mv b a; mv x b`, with any part of it waiting: an object comes to a name only after those
+ *      that earlier renames took away from it, or brought to it and what then went, so none is overwritten.
+ *   9. An object that was moved away is not taken for one that a later rename of the same name has to
+ *      move: what is done with is noted for those too.
+ *  10. A crash: renames and notes are in the manifest; a copy that was made is found and not made again.
+ *  11. An upload of D during the copy waits, and comes after it. One that was on its way to S when the
+ *      rename came is of a file on disk, whose record moved: nothing is taken along from S then.
  *
  * @module
  */
@@ -32,17 +46,16 @@
 import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { counted } from "../counted.ts";
-import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
-import type { Tombstone } from "../manifest/schema.ts";
 import { seen } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { pause } from "../storage/backoff.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
-import { type DepotPath, displayPath, pathProblem, pathToBytes } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "./depot_path.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import { copyObject } from "./object_copy.ts";
+import { describe, leftBy, newPath, oldPath, type Rename, RenameLog } from "./rename_log.ts";
 
 /** Objects copied at once. */
 const AT_ONCE = 8;
@@ -52,9 +65,6 @@ const RETRY_MS = 5_000;
 
 /** A failure that lasts is told this often, ms. */
 const REPEAT_MS = 60_000;
-
-/** Digits of a rename's number in its key: byte order is their order. */
-const KEY_DIGITS = 16;
 
 /** Staged changes above which the manifest is waited for (P5). */
 const MAX_PENDING = 20_000;
@@ -70,54 +80,50 @@ export interface DirectoryRenamesParts {
   readonly isExcluded: (path: string) => boolean;
   readonly log: Logger;
   readonly nowSeconds: () => number;
+  /** Resolves when every event of the depot before the call has been taken in. */
+  readonly upToDate: () => Promise<void>;
+  /** What is known of the directory, and of those below, is under its new path from now on. */
+  readonly onMoved: (from: DepotPath, to: DepotPath) => Promise<void>;
   /** A file is dirty, or its upload may have waited for us. */
   readonly onDirty: (path: DepotPath) => void;
   readonly onCopied: () => void;
 }
 
-/** One rename that is not carried out yet. */
-interface Rename {
-  readonly key: string;
-  /** Both with "/" at the end. */
-  readonly from: string;
-  readonly to: string;
-  readonly atSeconds: number;
-  /** Its place among renames and deletions; also in its key. */
-  readonly order: number;
-}
-
 /** See the module's description. */
 export class DirectoryRenames {
   readonly #parts: DirectoryRenamesParts;
-  readonly #table: Table;
+  readonly #log: RenameLog;
   readonly #abort = new AbortController();
   readonly #limited = createRepeatLimiter(REPEAT_MS);
-  /** In their order. */
-  #pending: readonly Rename[] = [];
   #count = 0;
   /** Objects being moved: rename and old path. */
   readonly #moving = new Map<string, Promise<boolean>>();
   #running: Promise<void> | null = null;
+  /** The rename that is being taken in, or was last. */
+  #begun: Promise<void> = Promise.resolve();
 
   constructor(parts: DirectoryRenamesParts) {
     this.#parts = parts;
-    this.#table = parts.manifest.table("renames");
+    this.#log = new RenameLog(parts.manifest);
   }
 
   /** Reads the renames that an earlier daemon left, before anything else runs. */
   async load(): Promise<void> {
-    for (let after = "";;) {
-      const page = await this.#table.after(after);
-      if (page.length === 0) return;
-      const found = page.filter(({ key }) => key.length === KEY_DIGITS).map(decode);
-      this.#pending = [...this.#pending, ...found];
-      after = page.at(-1)!.key;
-    }
+    await this.#log.load();
+    for (const rename of this.#log.pending) await this.#track(rename);
+  }
+
+  /** Has the directories that are known move with it, unless they have. */
+  async #track(rename: Rename): Promise<void> {
+    if (this.#log.isTracked(rename)) return;
+    const [from, to] = [rename.from, rename.to].map((dir) => dir.slice(0, -1) as DepotPath);
+    await this.#parts.onMoved(from!, to!);
+    this.#log.noteTracked(rename);
   }
 
   /** Carries out what is left. */
   start(): void {
-    if (this.#pending.length > 0) this.#running ??= this.#run();
+    if (this.pending > 0) this.#running ??= this.#run();
   }
 
   async stop(): Promise<void> {
@@ -132,57 +138,37 @@ export class DirectoryRenames {
 
   /** Renames that are not carried out yet. */
   get pending(): number {
-    return this.#pending.length;
+    return this.#log.pending.length;
   }
 
   /** Whether uploads to the path must wait: its object may be the only copy of a renamed file. */
   isHeld(path: string): boolean {
-    return this.#pending.some(({ from }) => path.startsWith(from));
+    return this.#log.pending.some(({ from }) => path.startsWith(from));
   }
 
-  /** Whether the path was renamed away, and no directory came in its place since. */
+  /** See {@link RenameLog.isAway}. */
   isAway(path: string): boolean {
-    const last = this.#pending.findLast(({ from, to }) =>
-      path.startsWith(from) || path.startsWith(to)
-    );
-    return last !== undefined && !path.startsWith(last.to);
-  }
-
-  /** What became of a directory under the renames that are not carried out yet. */
-  mapped(dir: string): string {
-    return this.#pending.reduce(
-      (now, { from, to }) =>
-        (now + "/").startsWith(from) ? to.slice(0, -1) + now.slice(from.length - 1) : now,
-      dir,
-    );
+    return this.#log.isAway(path);
   }
 
   /** Takes in a rename that happened; the files on disk are tracked under their new paths then. */
-  async begin(from: DepotPath, to: DepotPath): Promise<void> {
+  begin(from: DepotPath, to: DepotPath): Promise<void> {
+    return this.#begun = this.#begin(from, to);
+  }
+
+  async #begin(from: DepotPath, to: DepotPath): Promise<void> {
     const { manifest, activity, nowSeconds } = this.#parts;
     this.#count++;
-    const order = manifest.nextNumber(), key = String(order).padStart(KEY_DIGITS, "0");
-    const rename = { key, from: from + "/", to: to + "/", atSeconds: nowSeconds(), order };
-    const earlier = this.#pending;
-    this.#pending = [...earlier, rename];
-    this.#table.set(key, pathToBytes(`${rename.atSeconds}\0${rename.from}\0${rename.to}`));
+    const rename = this.#log.add(from, to, nowSeconds());
     // A file in the trash goes back to where its directory is by now.
     for (const eviction of activity.evictions.values()) {
       if (!eviction.path.startsWith(rename.from)) continue;
       eviction.touched = true;
       eviction.path = newPath(rename, eviction.path);
+      if (eviction.trashId !== null) manifest.moveTrash(eviction.trashId, eviction.path);
     }
-    await manifest.commit();
-    for (let after = rename.from;;) {
-      const page = await manifest.tombstonesAfter(after);
-      for (const { path } of page) {
-        if (!path.startsWith(rename.from)) break;
-        // What an earlier rename may still bring there is looked at when that is carried out.
-        if (!earlier.some((each) => path.startsWith(each.to))) this.#table.set(key + path, NOTHING);
-      }
-      if (page.length === 0 || !page.at(-1)!.path.startsWith(rename.from)) break;
-      after = page.at(-1)!.path;
-    }
+    await this.#log.record(rename);
+    await this.#track(rename);
     for (let after = rename.from;;) {
       const page = await manifest.pathsAfter(after);
       for (const path of page) {
@@ -205,8 +191,10 @@ export class DirectoryRenames {
     if (activity.evictions.has(from)) return;
     const to = newPath(rename, from);
     if (files.stat(to) === null) {
-      // Not moved with its directory: it came to the old name since, or is elsewhere by now.
-      if (files.stat(from) === null) manifest.set(from, null);
+      // Not moved with its directory: it came to the old name since, or is elsewhere by now. What is stored
+      // under that name is the rename's, so that the file is to be stored anew.
+      const there = files.stat(from);
+      manifest.set(from, there === null ? null : seen(record, there.size, nowSeconds()));
       return;
     }
     const digest = record.version?.digest ?? "";
@@ -214,6 +202,7 @@ export class DirectoryRenames {
     moved.forget(from);
     manifest.set(from, null);
     manifest.setTombstone(from, leftBy(rename));
+    this.#log.note(rename, from, rename.order);
     if (pathProblem(to) !== null || isExcluded(to)) return;
     activity.touch(to);
     const there = manifest.get(to);
@@ -229,35 +218,57 @@ export class DirectoryRenames {
    * @throws StorageError when an object could not be copied.
    */
   async bring(path: DepotPath): Promise<boolean> {
-    return this.#pending.length === 0 || await this.#bring(path, this.#pending);
+    const renames = this.#log.pending;
+    if (renames.length === 0) return true;
+    return !this.isAway(path) && await this.#settle(path, renames, new Map());
   }
 
-  async #bring(path: DepotPath, renames: readonly Rename[]): Promise<boolean> {
-    for (const [i, rename] of [...renames.entries()].reverse()) {
+  /** Does with the objects of the name what the renames do; says whether one may be there after them. */
+  async #settle(path: DepotPath, renames: readonly Rename[], carried: Carried): Promise<boolean> {
+    let mayBeThere = true;
+    for (const [i, rename] of renames.entries()) {
+      const earlier = renames.slice(0, i);
       if (path.startsWith(rename.to)) {
-        const from = oldPath(rename, path);
-        const earlier = renames.slice(0, i);
-        if (!await this.#bring(from, earlier)) continue;
-        await this.#clear(path, earlier);
-        if (await this.#move(rename, from)) return true;
+        const came = await this.#carry(rename, oldPath(rename, path), earlier, carried);
+        mayBeThere ||= came;
       } else if (path.startsWith(rename.from)) {
-        return false;
+        await this.#carry(rename, path, earlier, carried);
+        mayBeThere = false;
       }
     }
-    return true;
+    return mayBeThere;
   }
 
-  /** Brings the object that an earlier rename took away from the path to where that one took it. */
-  async #clear(path: DepotPath, renames: readonly Rename[]): Promise<void> {
-    const last = renames.findLastIndex(({ from }) => path.startsWith(from));
-    if (last >= 0) await this.#bring(newPath(renames[last]!, path), renames.slice(0, last + 1));
+  /** {@link #move} when all is done that earlier renames do at both names; each once in one call. */
+  #carry(
+    rename: Rename,
+    from: DepotPath,
+    earlier: readonly Rename[],
+    carried: Carried,
+  ): Promise<boolean> {
+    const id = rename.key + from;
+    const known = carried.get(id);
+    if (known !== undefined) return known;
+    const work = (async () => {
+      // What was gone before may be brought there by an earlier rename.
+      if (this.#log.goneSince(rename, from) !== rename.order) {
+        await this.#settle(from, earlier, carried);
+        await this.#settle(newPath(rename, from), earlier, carried);
+      }
+      return await this.#move(rename, from);
+    })();
+    carried.set(id, work);
+    return work;
   }
 
   async #run(): Promise<void> {
     const { log } = this.#parts;
-    while (this.#pending.length > 0 && !this.#abort.signal.aborted) {
-      const rename = this.#pending[0]!;
+    for (;;) {
+      const [rename] = this.#log.pending;
+      if (rename === undefined || this.#abort.signal.aborted) break;
       try {
+        // It may be on its way into the log still; what fails there is told by the intake.
+        await this.#begun.catch(() => {});
         await this.#carryOut(rename);
       } catch (error) {
         if (this.#abort.signal.aborted) break;
@@ -287,23 +298,9 @@ export class DirectoryRenames {
       await Promise.all(moves);
       if (failure !== null) throw failure;
     }
-    await this.#forget(rename);
+    await this.#log.forget(rename);
     log.info(`Carried out ${describe(rename)}: ${counted(objects, "object")} looked at`);
     onDirty(rename.to as DepotPath);
-  }
-
-  /** The rename's own row goes last: a crash before it carries everything out again. */
-  async #forget(rename: Rename): Promise<void> {
-    await this.#parts.manifest.commit();
-    for (let after = rename.key;;) {
-      const page = await this.#table.after(after);
-      const notes = page.filter(({ key }) => key.startsWith(rename.key));
-      for (const { key } of notes) this.#table.set(key, null);
-      if (notes.length === 0 || notes.length < page.length) break;
-      after = page.at(-1)!.key;
-    }
-    this.#table.set(rename.key, null);
-    this.#pending = this.#pending.filter((each) => each !== rename);
   }
 
   /** Moves one object, once however many ask; says whether a file is at the new path then. */
@@ -317,33 +314,32 @@ export class DirectoryRenames {
   }
 
   async #moveObject(rename: Rename, from: DepotPath): Promise<boolean> {
-    const { manifest, activity, files, isExcluded, log, onDirty } = this.#parts;
-    if (this.#table.get(rename.key + from) !== null) return false;
+    const { activity, isExcluded, log, onDirty } = this.#parts;
+    if (!this.#log.pending.includes(rename)) return true; // carried out since
+    const gone = this.#log.goneSince(rename, from);
+    if (gone !== null) return gone === rename.order;
     const to = newPath(rename, from);
-    const isHere = () => manifest.get(to) !== null || files.stat(to) !== null;
-    const left = manifest.tombstone(from);
-    // Deleted before the rename; or on disk then, and moved with its record; or carried out already.
-    if (left !== null && left.order <= rename.order) {
-      return isHere() || manifest.tombstone(to) === null;
-    }
     if (pathProblem(to) !== null || isExcluded(to)) {
+      this.#log.noteDone(rename, from);
       const line = this.#limited("A renamed file stays under its old name in storage");
       if (line !== null) log.warning(`${line}: ${displayPath(to)} cannot be a cached file`);
       return false;
     }
-    const before = manifest.tombstone(to);
-    const isDeleted = before !== null && before.order > rename.order;
-    if (isDeleted || isHere()) {
-      this.#leave(rename, from, this.#movedOn(rename, to));
-      return !isDeleted;
+    while (this.#isTaken(rename, to)) {
+      const seen = this.#count;
+      if (!this.#isGone(rename, to)) await this.#parts.upToDate();
+      if (this.#count !== seen) continue; // the file at the new path may have come after that rename
+      if (!this.#log.pending.includes(rename)) return true;
+      this.#leave(rename, from);
+      return true;
     }
     activity.objects.add(to);
     try {
-      const outcome = await copyObject(this.#parts, from, to, before === null, this.#abort.signal);
-      if (outcome !== "copied") return outcome === "taken";
-      const now = manifest.tombstone(to);
-      if (now !== null && now.order <= rename.order) manifest.setTombstone(to, null);
-      this.#leave(rename, from);
+      const mayBeTaken = this.#goneThere(rename, to) === null;
+      const outcome = await copyObject(this.#parts, from, to, mayBeTaken, this.#abort.signal);
+      if (outcome === "absent") return false;
+      if (outcome === "copied") this.#arrived(rename, to);
+      this.#leave(rename, from, outcome === "taken");
       return true;
     } finally {
       activity.objects.delete(to);
@@ -351,46 +347,47 @@ export class DirectoryRenames {
     }
   }
 
-  /** Whether a later rename, not carried out yet, took the directory of the new path away again. */
-  #movedOn({ order }: Rename, to: string): boolean {
-    return this.#pending.some((later) => later.order > order && to.startsWith(later.from));
+  /** Whether a newer file came to the new path, or went from it. */
+  #isTaken(rename: Rename, to: DepotPath): boolean {
+    return this.#isGone(rename, to) || this.#isHere(rename, to);
+  }
+
+  #isGone(rename: Rename, to: DepotPath): boolean {
+    return (this.#goneThere(rename, to) ?? 0) > rename.order;
+  }
+
+  /** Since when nothing was at the new path: now, or when a later rename took that away; null: unknown. */
+  #goneThere(rename: Rename, to: DepotPath): number | null {
+    const next = this.#log.nextFrom(rename, to);
+    if (next !== null) return this.#log.goneSince(next, to);
+    return this.#parts.manifest.tombstone(to)?.order ?? null;
+  }
+
+  /** Whether a file is at the new path; what is there after a later rename took it away is another's. */
+  #isHere(rename: Rename, to: DepotPath): boolean {
+    const { manifest, files } = this.#parts;
+    if (this.#log.nextFrom(rename, to) !== null) return false;
+    return manifest.get(to) !== null || files.stat(to) !== null;
+  }
+
+  #arrived(rename: Rename, to: DepotPath): void {
+    const { manifest } = this.#parts;
+    this.#log.noteArrival(rename, to);
+    const now = manifest.tombstone(to);
+    if (now !== null && now.order <= rename.order) manifest.setTombstone(to, null);
   }
 
   /**
    * What is stored under the old path is no longer its file.
-   * @param isKept Its object may be the only copy of a file, and is never removed: as if it had been.
+   * @param isKept Its object is never removed: as if it had been.
    */
   #leave(rename: Rename, from: DepotPath, isKept = false): void {
-    const { manifest, log } = this.#parts;
+    const { manifest } = this.#parts;
+    this.#log.noteDone(rename, from);
     if (manifest.get(from) !== null || manifest.isTombstoned(from)) return;
     manifest.setTombstone(from, { ...leftBy(rename), collected: isKept });
-    if (!isKept) return;
-    const line = this.#limited("A file stays under its old name in storage");
-    const why = "its directory was renamed twice, and another file came to the name between";
-    if (line !== null) log.warning(`${line}: ${displayPath(from)}: ${why}`);
   }
 }
 
-const NOTHING = new Uint8Array(0);
-
-function newPath(rename: Rename, from: string): DepotPath {
-  return rename.to + from.slice(rename.from.length) as DepotPath;
-}
-
-function oldPath(rename: Rename, to: string): DepotPath {
-  return rename.from + to.slice(rename.to.length) as DepotPath;
-}
-
-function decode({ key, value }: { key: string; value: Uint8Array }): Rename {
-  const [at, from, to] = String.fromCharCode(...value).split("\0");
-  return { key, from: from!, to: to!, atSeconds: Number(at), order: Number(key) };
-}
-
-/** What a rename leaves at a file's old path. */
-function leftBy({ atSeconds, order }: Rename): Tombstone {
-  return { deletedAtSeconds: atSeconds, collected: false, order };
-}
-
-function describe({ from, to }: Rename): string {
-  return `the rename of ${displayPath(from)} to ${displayPath(to)}`;
-}
+/** What one call has done already: rename and old path. */
+type Carried = Map<string, Promise<boolean>>;

@@ -100,6 +100,7 @@ export class EvictBatches {
         if (!letGo[i]) continue;
         manifest.set(file.path, null);
         manifest.removeTrash(file.trashId);
+        file.eviction.trashId = null;
         evictedFiles++;
         evictedBytes += file.size;
       }

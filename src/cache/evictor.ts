@@ -19,6 +19,7 @@ import type { FileRecord } from "../manifest/transitions.ts";
 import type { SkipReason } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
+import type { Eviction } from "./activity.ts";
 import type { DepotPath } from "./depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
@@ -274,12 +275,12 @@ export class Evictor {
   #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
     const { manifest, activity, identities } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const eviction = { touched: false, isGone: false, path, done };
+    const trashId = manifest.addTrash(path);
+    const eviction: Eviction = { touched: false, isGone: false, path, trashId, done };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
     const name = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
     const dir = found?.dir === name ? found : identities.find(name);
-    const trashId = manifest.addTrash(path);
     return { path, trashId, size, mtimeNs, mode, record, eviction, dir, end };
   }
 

@@ -37,7 +37,7 @@ export interface IntakeParts {
   readonly activity: Activity;
   readonly renames: DirectoryRenames;
   readonly moved: MovedFiles;
-  readonly identities: Pick<DirectoryIdentities, "moved" | "gone">;
+  readonly identities: Pick<DirectoryIdentities, "displaced" | "gone">;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -115,11 +115,15 @@ export class Intake {
     manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
   }
 
-  /** A directory was renamed within the depot, with all below. */
-  async renamed(from: DepotPath, to: DepotPath): Promise<void> {
+  /**
+   * A directory was renamed within the depot, with all below.
+   * @param isTold By an event; else it was found, among all that were.
+   */
+  async renamed(from: DepotPath, to: DepotPath, isTold = true): Promise<void> {
     const { renames, identities } = this.#parts;
+    const place = isTold ? await identities.displaced(to) : null;
+    if (place !== null) await renames.begin(to, place);
     await renames.begin(from, to);
-    await identities.moved(from, to);
     renames.start();
   }
 

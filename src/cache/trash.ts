@@ -12,7 +12,8 @@
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
-import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
+import { IDENTITIES } from "./directory_identities.ts";
+import { type DepotPath, displayPath, pathFromBytes, STATE_DIR } from "./depot_path.ts";
 
 /** Depot-relative directories. */
 export const TRASH_DIR = `${STATE_DIR}/trash`, CONFLICTS_DIR = `${STATE_DIR}/conflicts`;
@@ -27,7 +28,7 @@ export function conflictName(trashId: number | string, path: string): string {
 
 /**
  * Empties the trash before anything else touches the depot.
- * @param findsRenames Files whose directory is not there wait for {@link putBackMoved}: it may have been
+ * @param findsRenames Files whose directory is not there, or is another one, wait for {@link putBackMoved}: it may have been
  *   renamed since the crash.
  * @returns Name and path of those.
  */
@@ -43,7 +44,7 @@ export async function emptyTrash(
   for (const name of trashNames) {
     const path = entries.get(name);
     if (path === undefined) files.unlink(`${TRASH_DIR}/${name}`);
-    else if (findsRenames && !hasParent(files, path)) left.set(name, path);
+    else if (findsRenames && !isAtHome(files, manifest, path)) left.set(name, path);
     else putBack(files, name, path, log);
   }
   for (const name of entries.keys()) if (!left.has(name)) manifest.removeTrash(Number(name));
@@ -74,9 +75,13 @@ export async function putBackMoved(
   await manifest.commit();
 }
 
-function hasParent(files: DepotFiles, path: DepotPath): boolean {
-  const slash = path.lastIndexOf("/");
-  return slash < 0 || files.stat(path.slice(0, slash)) !== null;
+/** Whether its directory is there, and no other one that took the name while nobody watched. */
+function isAtHome(files: DepotFiles, manifest: Manifest, path: DepotPath): boolean {
+  const dir = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
+  if (dir === "") return true;
+  if (files.stat(dir) === null) return false;
+  const known = manifest.table(IDENTITIES).get(dir);
+  return known === null || pathFromBytes(known) === files.identity(dir);
 }
 
 function putBack(files: DepotFiles, name: string, path: DepotPath, log: Logger): void {

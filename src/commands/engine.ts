@@ -107,12 +107,14 @@ export function buildEngine(
   const accessLog = openAccessLog(config, metrics, nowSeconds);
   const engineMetrics = new EngineMetrics(metrics.registry, health, () => readings(engine));
   const moved = new MovedFiles(manifest);
-  const renames = new DirectoryRenames({
+  const renames: DirectoryRenames = new DirectoryRenames({
     ...shared,
     moved,
     primary,
     secondary,
     log: getLog("rename"),
+    upToDate: () => intake.barrier(),
+    onMoved: (from, to) => identities.moved(from, to),
     onDirty: (path) => uploader.notice(path),
     onCopied: () => engineMetrics.objectCopied(),
   });
@@ -121,8 +123,7 @@ export function buildEngine(
     log: getLog("rename"),
     upToDate: () => intake.barrier(),
     renamesSeen: () => renames.count,
-    mapped: (path) => renames.mapped(path),
-    onRenamed: (from, to) => intake.renamed(from, to),
+    onRenamed: (from, to) => intake.renamed(from, to, false),
   });
   const findRenames = (left: ReadonlyMap<string, DepotPath> = new Map()) => {
     const nowAt = (path: DepotPath) => identities.nowAt(path);
@@ -135,7 +136,7 @@ export function buildEngine(
       getLog("rename").error(`Cannot look for renamed directories: ${describeError(error)}`);
     });
   };
-  const intake = new Intake({
+  const intake: Intake = new Intake({
     ...shared,
     renames,
     moved,

@@ -272,10 +272,13 @@ export class Manifest {
   /** Records that an eviction is about to take the file; returns its name in the trash. */
   addTrash(path: DepotPath): number {
     const id = this.nextNumber();
-    const value = new Uint8Array(path.length);
-    for (let i = 0; i < path.length; i++) value[i] = path.charCodeAt(i);
-    this.#commits.put(this.#db.trash, String(id), value);
+    this.moveTrash(id, path);
     return id;
+  }
+
+  /** The directory of a file in the trash was renamed: it goes back to another path. */
+  moveTrash(id: number, path: DepotPath): void {
+    this.#commits.put(this.#db.trash, String(id), bytesOf(path));
   }
 
   /** Names in the trash begin anew, above all that were given before: for a manifest of old. */

@@ -6,55 +6,14 @@ import { Remover } from "../../src/cache/remover.ts";
 import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import { StorageError } from "../../src/storage/backend.ts";
-import { Engine, type EngineOptions } from "./engine.ts";
-
-/** An engine whose files were uploaded; those that begin with "cold" are evicted. */
-async function withFiles(
-  files: Record<string, string>,
-  options: EngineOptions = {},
-): Promise<Engine> {
-  const engine = new Engine({ ...options, lowWatermarkBytes: 1_000_000 });
-  for (const [name, content] of Object.entries(files)) engine.write(name, content);
-  engine.uploader.start();
-  await engine.settled();
-  for (const name of Object.keys(files)) {
-    if (!name.includes("cold")) engine.pins.add(name);
-  }
-  await engine.evictor.makeRoom(1_000_000);
-  for (const name of Object.keys(files)) {
-    assertEquals(engine.has(name), !name.includes("cold"), name);
-  }
-  engine.primary.calls.length = 0;
-  return engine;
-}
-
-/** What the kernel tells of `mv from to`. */
-async function move(engine: Engine, from: string, to: string): Promise<void> {
-  Deno.renameSync(`${engine.dir}/${from}`, `${engine.dir}/${to}`);
-  await tellMoved(engine, from, to);
-}
-
-async function tellMoved(engine: Engine, from: string, to: string): Promise<void> {
-  await engine.intake.renamed(from as DepotPath, to as DepotPath);
-  await engine.intake.treeGone(from as DepotPath);
-  await engine.scanner.scanTree(to as DepotPath);
-}
-
-async function carriedOut(engine: Engine): Promise<void> {
-  while (engine.renames.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-  await engine.settled();
-}
+import type { Engine } from "./engine.ts";
+import { carriedOut, fetch, move, tellMoved, withFiles } from "./renaming.ts";
 
 /** What an object is that somebody else put in place of ours. */
 const OTHER = { size: 7, etag: "x", mtimeNs: null, mode: null, digest: "sha256:00" };
 
 const puts = (engine: Engine) =>
   engine.primary.calls.filter(({ operation }) => operation === "put").map(({ path }) => path);
-
-const fetch = async (engine: Engine, name: string) => {
-  const answer = await engine.restorer.fetch(name);
-  return answer.kind === "ok" ? engine.read(name) : answer.kind;
-};
 
 Deno.test("after mv a b, files on disk and evicted ones are readable as b, and none is sent again", async () => {
   await using engine = await withFiles({

@@ -159,6 +159,8 @@ export class Engine {
         moved: this.moved,
         primary: backend,
         secondary: options.withSecondary === true ? this.secondary : null,
+        upToDate: () => this.upToDate(),
+        onMoved: (from, to) => this.identities.moved(from, to),
         onDirty: (path) => this.uploader.notice(path),
         onCopied: () => this.copies++,
       });
@@ -167,8 +169,7 @@ export class Engine {
       upToDate: () => this.intake.barrier(),
       renamesSeen: () => this.renames.count,
       ...shared,
-      mapped: (path) => this.renames.mapped(path),
-      onRenamed: (from, to) => this.intake.renamed(from, to),
+      onRenamed: (from, to) => this.intake.renamed(from, to, false),
     });
     const moving = { renames: this.renames, moved: this.moved, identities: this.identities };
     this.intake = new Intake({

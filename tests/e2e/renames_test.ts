@@ -89,6 +89,66 @@ Deno.test({
   },
 });
 
+for (const isKilled of [false, true]) {
+  Deno.test({
+    name:
+      "P3: a chain of renames while the storage is away keeps evicted files, with new ones at " +
+      `every old name${isKilled ? ", and a crash in the middle" : ""}`,
+    ignore,
+    fn: async () => {
+      using dir = new TempDir();
+      const first = await startSmall(dir.path);
+      await using _ = first;
+      const depot = first.depot, store = `${dir.path}/store`;
+      const names = Array.from({ length: 60 }, (_, i) => (i % 2 ? "sub/" : "") + `f${i}`);
+      const evicted = () => names.filter((name) => !filesBelow(depot).has(`a/${name}`));
+      Deno.mkdirSync(`${depot}/a/sub`, { recursive: true });
+      for (const name of names) Deno.writeTextFileSync(`${depot}/a/${name}`, name.repeat(1000));
+      await until("all are stored", () => filesBelow(store).size === names.length);
+      await until("some are evicted", () => evicted().length > 10);
+      const cold = evicted();
+
+      Deno.renameSync(store, `${store}.away`);
+      const write = (parent: string) => {
+        Deno.mkdirSync(`${depot}/${parent}/sub`, { recursive: true });
+        for (const name of cold) Deno.writeTextFileSync(`${depot}/${parent}/${name}`, parent);
+      };
+      await run("mv", ["a", "b"], { cwd: depot });
+      write("a");
+      await until("it waits", () => first.log().includes("Cannot carry out a directory rename"));
+      await run("mv", ["b", "c"], { cwd: depot });
+      write("b");
+      await run("mv", ["c", "d"], { cwd: depot });
+      write("c");
+      await until("new files are dirty", async () => await dirty(depot) >= 3 * cold.length);
+      if (isKilled) await first.kill();
+      Deno.renameSync(`${store}.away`, store);
+      const daemon = isKilled ? await startSmall(dir.path) : first;
+      await using __ = daemon;
+      const isServed = async () => (await daemon.fetch(`d/${cold[0]}`)).startsWith("OK ");
+      await until("the storage is used again", isServed);
+      for (const name of cold) {
+        assertEquals(await readOrFetch(daemon, `d/${name}`), name.repeat(1000));
+      }
+      await until("all is uploaded", async () => await dirty(depot) === 0);
+      for (const name of names) {
+        assertEquals(await readOrFetch(daemon, `d/${name}`), name.repeat(1000));
+      }
+      for (const parent of ["a", "b", "c"]) {
+        for (const name of cold) {
+          assertEquals(await readOrFetch(daemon, `${parent}/${name}`), parent);
+        }
+      }
+      assertEquals(await daemon.stop(), 0);
+    },
+  });
+}
+
+async function dirty(depot: string): Promise<number> {
+  const { stdout } = await run(BINARY, ["status", "--json", "--depot-path", depot]);
+  return JSON.parse(stdout).files.dirty;
+}
+
 /** The file may be evicted again between the answer and the read. */
 async function readOrFetch(daemon: DaemonProcess, name: string): Promise<string> {
   for (;;) {

@@ -204,13 +204,6 @@ export class SimDaemon {
     if (this.#files !== null) this.#files.fullDiskIn = hostility.diskFullIn;
   }
 
-  /** Whether every rename of a directory was taken in and carried out. */
-  hasNoRename(): boolean {
-    const { engine } = this;
-    const isQueued = this.#machine.disk.events?.some(({ kind }) => kind === "treeRenamed");
-    return engine !== null && isQueued === false && engine.renames.pending === 0;
-  }
-
   /** The kernel loses the events it holds. */
   loseEvents(): void {
     if (this.#machine.life.alive) this.#watcher?.lose();

@@ -122,7 +122,7 @@ class World {
       daemonDeaths: () => this.#life.deaths,
       violated: (promise, what) => this.#violation ??= new Violation(promise, what),
       paths: renames ? [...PATHS, ...MORE_PATHS] : PATHS,
-      mayRename: () => this.#daemon.hasNoRename(),
+      mayRename: () => this.#daemon.engine !== null,
       directories: renames ? DIRECTORIES : [],
     };
   }

@@ -185,13 +185,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("uploads do not wait for the copies of a rename", [
     RENAMES,
-    "return this.#pending.some(({ from }) => path.startsWith(from));",
+    "return this.#log.pending.some(({ from }) => path.startsWith(from));",
     "return false;",
   ]),
   bug("a restore does not look through renames", [
     RENAMES,
-    "return this.#pending.length === 0 || await this.#bring(path, this.#pending);",
-    "return true;",
+    "    if (renames.length === 0) return true;\n",
+    "    return true;\n",
   ]),
   bug("directories are not known again", [
     IDENTITIES,

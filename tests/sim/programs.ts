@@ -41,7 +41,7 @@ export interface ProgramParts {
   readonly isQuiet: () => boolean;
   /** Paths that programs use. */
   readonly paths: readonly string[];
-  /** Whether the last rename of a directory is carried out in storage: see docs, "taken for granted". */
+  /** Whether the daemon runs; see docs, "taken for granted". */
   readonly mayRename: () => boolean;
   /** Directories that they rename. */
   readonly directories: readonly string[];
@@ -166,19 +166,30 @@ export class Program {
 
   /** rename(2) of a directory to where nothing is, or an empty directory. */
   *#renameDirectory(): Steps<void> {
-    const { disk, ledger, random, directories } = this.#parts;
+    const { disk, random, directories } = this.#parts;
     // Often in the moment of an eviction.
     let i = random.oneIn(2) ? 100 : 1;
     while (i-- > 0 && disk.list(".p4cache/trash").length === 0) yield null;
-    const from = random.pick(directories), to = random.pick(directories);
-    if (!this.#parts.mayRename()) return;
-    if (disk.directory(from) === null || `${to}/`.startsWith(`${from}/`)) return;
-    if ([...ledger.files.keys()].some((path) => path.startsWith(`${to}/`))) return;
+    let from = random.pick(directories);
+    // Often once more, or back, before anybody knows of the first.
+    do {
+      from = this.#renameOnce(from, random.pick(directories));
+      yield null;
+    } while (random.oneIn(3));
+  }
+
+  /** Gives where the directory is then. */
+  #renameOnce(from: string, to: string): string {
+    const { disk, ledger } = this.#parts;
+    if (!this.#parts.mayRename()) return from;
+    if (disk.directory(from) === null || `${to}/`.startsWith(`${from}/`)) return from;
+    if ([...ledger.files.keys()].some((path) => path.startsWith(`${to}/`))) return from;
     // One deleted by its old name at this moment may be there under the new one, or not.
-    if ([...ledger.removing].some((path) => path.startsWith(`${from}/`))) return;
+    if ([...ledger.removing].some((path) => path.startsWith(`${from}/`))) return from;
     disk.rename(from, to, { replace: true, byDaemon: false });
     ledger.renameDirectory(from, to);
     this.#note(`rename directory ${from} ${to}`);
+    return to;
   }
 
   *#link(path: string, other: string): Steps<void> {

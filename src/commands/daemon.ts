@@ -51,6 +51,7 @@ import { ControlServer } from "../server/control_server.ts";
 import { HttpServer } from "../server/http_server.ts";
 import { ShimServer } from "../server/shim_server.ts";
 import { TransferMemory } from "../storage/transfer_memory.ts";
+import { TransferThreads } from "../storage/transfer_threads.ts";
 import { adjustEngine, startBackground } from "./background.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import { buildEngine, type Engine, gauges } from "./engine.ts";
@@ -127,6 +128,7 @@ export async function runDaemon(
     health,
     reserve,
     right,
+    new TransferThreads(),
     freshness,
   );
   engine.metrics.addBackends(storage.metrics);

@@ -45,7 +45,7 @@ import { describeError, getLog } from "../observe/logging.ts";
 import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { RetryingBackend } from "../storage/retrying.ts";
-import { TransferThreads } from "../storage/transfer_threads.ts";
+import type { SliceWork } from "../storage/file_transfer.ts";
 
 /** The parts of the cache engine, in the order of a file's life. */
 export interface Engine {
@@ -68,7 +68,7 @@ export interface Engine {
   readonly platterSync: PlatterSync;
   readonly remover: Remover;
   readonly restored: RestoredMark;
-  readonly sliceWork: TransferThreads;
+  readonly sliceWork: SliceWork;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
   readonly busy: BusyDirectories;
@@ -81,6 +81,7 @@ export interface Engine {
  * Builds the engine; nothing runs yet.
  * @param config Its live settings are read when they are needed (`live.ts`).
  * @param right Whether the primary may be written to; without it nothing is uploaded, removed or evicted.
+ * @param sliceWork Closed by the caller.
  * @param freshness Of a replica; null where no copy goes stale.
  */
 export function buildEngine(
@@ -92,13 +93,13 @@ export function buildEngine(
   health: Health,
   reserve: Pick<Reserve, "hold" | "neededBytes">,
   right: Pick<WriteRight, "isHeld" | "whenHeld" | "onLost">,
+  sliceWork: SliceWork,
   freshness: Freshness | null = null,
 ): Engine {
   const activity = new Activity();
   const isExcluded = createLiveExclusion(() => config.exclude);
   const nowSeconds = () => Math.floor(Date.now() / 1000);
   const feed = new EventFeed();
-  const sliceWork = new TransferThreads();
   const shared = { files, manifest, activity, isExcluded, nowSeconds, feed, sliceWork };
   const metrics: Metrics = new Metrics(
     { depot: config.depotPath, mode: config.readOnly ? "readonly" : "readwrite" },

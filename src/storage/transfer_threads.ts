@@ -41,6 +41,7 @@ const IDLE_MS = 5_000;
 export const INLINE_WORK: SliceWork = {
   digest: (bytes) => Promise.resolve({ digest: sliceDigest(bytes), bytes }),
   files: null,
+  close: () => {},
 };
 
 interface Thread {

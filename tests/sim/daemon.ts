@@ -17,6 +17,7 @@ import { Health } from "../../src/observe/health.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import type { FetchAnswer, UnlinkAnswer } from "../../src/server/shim_server.ts";
 import { RetryingBackend } from "../../src/storage/retrying.ts";
+import { INLINE_WORK } from "../../src/storage/transfer_threads.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Disk } from "./world/disk.ts";
 import { isDirty, manifestProblem } from "./manifest_invariants.ts";
@@ -166,6 +167,7 @@ export class SimDaemon {
         health,
         NO_RESERVE,
         ALONE,
+        INLINE_WORK,
       );
       await engine.renames.load();
       const watching = engine.intake.run(this.#watcher as unknown as Watcher, engine.scanner);

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { displayPath } from "../cache/depot_path.ts";
 import type { DeletePolicy, GarbageCollector } from "../cache/garbage.ts";
 
@@ -53,7 +54,7 @@ export async function* collectGarbage(
       .collect(({ path, deletedAtSeconds }) => tell(path, deletedAtSeconds))
       .finally(() => done = true);
     while (!done) {
-      await Promise.race([round, new Promise((resolve) => setTimeout(resolve, 200))]);
+      await Promise.race([round, delay(200)]);
       if (told.length > 0) yield told.splice(0, PAGE);
     }
     const { waiting, failed } = await round;

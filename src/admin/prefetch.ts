@@ -4,6 +4,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import { isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { type DepotPath, displayPath } from "../cache/depot_path.ts";
@@ -59,7 +60,7 @@ export async function* prefetch(
   const ended = workers.finally(() => done = true);
   ended.catch(() => {}); // awaited below
   while (!done) {
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, TICK_MS))]);
+    await Promise.race([ended, delay(TICK_MS)]);
     if (!done) yield state;
   }
   await ended;

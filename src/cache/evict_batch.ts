@@ -18,6 +18,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { EvictionCandidate, EvictionOutcome } from "../../ffi/evict.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
@@ -87,7 +88,7 @@ export class EvictBatches {
     try {
       await manifest.commit();
       const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
-      await Promise.all([intake.barrier(), pause(GRACE_MS)]);
+      await Promise.all([intake.barrier(), delay(GRACE_MS)]);
       const checked = await batch.check();
       // From here to finish no event can be taken in between the decision and its record.
       // What p4d has replaced, and then removed, is not put back: it would be there again.
@@ -203,8 +204,4 @@ export class EvictBatches {
     const moved = files.stat(eviction.path);
     if (moved !== null) intake.changed(eviction.path, moved.size);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

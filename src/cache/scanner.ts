@@ -12,6 +12,7 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { WalkStep } from "../../ffi/kv.ts";
 import type { Walk, WalkRecord } from "../../ffi/walk.ts";
@@ -128,7 +129,7 @@ export class Scanner {
     const { log, health } = this.#parts;
     for (let paced = isRoutine, waitMs = RECONCILE_DELAY_MS;;) {
       this.#again = false;
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
+      await delay(waitMs);
       if (this.#stopped) return;
       try {
         const { files, changed, dropped } = await this.scanAll(paced);
@@ -307,6 +308,5 @@ async function everything(walk: Walk): Promise<WalkStep> {
 
 /** Rests so long that the step since `begun` (as performance.now counts) took its share of the time. */
 function rest(begun: number): Promise<void> {
-  const ms = (performance.now() - begun) * REST_PER_WORK;
-  return new Promise((resolve) => setTimeout(resolve, ms));
+  return delay((performance.now() - begun) * REST_PER_WORK);
 }

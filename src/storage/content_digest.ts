@@ -31,7 +31,7 @@ export function contentDigest(sliceDigests: readonly Uint8Array[]): string {
   return "sha256-8MiB:" + whole.digest("hex");
 }
 
-/** Lower-case hexadecimal of a digest. */
+/** Lower-case hexadecimal of a digest. (deno-std's encodeHex takes the memory of a Buffer away.) */
 export function hex(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += byte.toString(16).padStart(2, "0");

@@ -132,6 +132,14 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "storage/http_connections_test.ts",
     "an answer that was cut is an error, never a shorter answer",
   ]),
+  broken("P1", "a body is sent to its end though the file is another version", [
+    "src/storage/transfer_worker.ts",
+    "        if (now.size !== size || now.mtimeNs !== mtimeNs) throw new OtherVersion();",
+    "        void [now, size, mtimeNs];",
+  ], [
+    "storage/transfer_threads_test.ts",
+    "P1: of a file that is another version at the end, no server gets a whole body",
+  ]),
   broken("P2", "a restored file has the time of its restore", [
     FILES_C,
     "    if (futimens(fd, times)) return -errno;",

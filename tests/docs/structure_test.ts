@@ -53,6 +53,17 @@ Deno.test("what a file exports to others is used by another one", () => {
   assertEquals(unused, []);
 });
 
+Deno.test("no file is there for nothing: others import it, name it, or it is a test", () => {
+  const named = [...sources.entries(), ["", Deno.readTextFileSync(`${ROOT}deno.json`)] as const]
+    .map(([path, text]) => ({ path, text }));
+  const idle = [...sources.keys()].filter((path) => {
+    const name = path.split("/").at(-1)!.replace(/\.ts$/, ".");
+    return /^(src|ffi|tests)\/.*(?<!_test|_bench)\.ts$/.test(path) &&
+      !named.some((each) => each.path !== path && each.text.includes(`/${name}`));
+  });
+  assertEquals(idle, []);
+});
+
 Deno.test("no setting is without effect: each is read outside the configuration", () => {
   const code = [...sources].filter(([path]) => /^src\/(?!config\/)/.test(path))
     .map(([, text]) => text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "")).join("\n");

@@ -117,7 +117,13 @@ export class Engine {
     for (const name of ["manifest", "trash", "conflicts", "restore"]) {
       Deno.mkdirSync(`${this.dir}/.p4cache/${name}`, { recursive: true });
     }
-    this.files = new DepotFiles(this.dir);
+    try {
+      this.files = new DepotFiles(this.dir);
+    } catch (error) {
+      // The helper library is not built: nobody gets an engine to dispose of.
+      if (this.#ownsDir) Deno.removeSync(this.dir, { recursive: true });
+      throw error;
+    }
     this.reserve = new Reserve(`${this.dir}/.p4cache/reserve`, this.files);
     this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
       if (error === null) this.health.clear("manifest_unwritable");

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Watcher, type WatchRecord } from "../../ffi/watch.ts";
+import { TempDir } from "../e2e/daemon_process.ts";
 
 /** Whether this process may use fanotify with a filesystem mark. */
 function mayWatch(): boolean {
@@ -50,15 +51,14 @@ class Depot {
 }
 
 async function withDepot(test: (depot: Depot) => Promise<void>): Promise<void> {
-  const dir = Deno.realPathSync(Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "watch" }));
-  const watcher = Watcher.open(dir);
+  using dir = new TempDir();
+  const watcher = Watcher.open(dir.path);
   try {
-    await test(new Depot(dir, watcher));
+    await test(new Depot(dir.path, watcher));
   } finally {
     watcher.stop();
     assertEquals(await watcher.next(), []);
     watcher.close();
-    Deno.removeSync(dir, { recursive: true });
   }
 }
 

@@ -55,12 +55,19 @@ export class Intake {
   readonly #barriers = new Map<number, () => void>();
   #nextBarrier = 1;
   #watcher: Watcher | null = null;
+  /** Events taken in, or being taken in. */
+  #taken = 0;
   /** The barrier on its way, and the one that everybody who asked since waits for. */
   #passed: Promise<void> | null = null;
   #nextPassed: Promise<void> | null = null;
 
   constructor(parts: IntakeParts) {
     this.#parts = parts;
+  }
+
+  /** How many events were taken in. */
+  get taken(): number {
+    return this.#taken;
   }
 
   /** The file exists at the path and was, or may have been, written. */
@@ -155,6 +162,7 @@ export class Intake {
       const records = await this.#next(watcher, scanner);
       if (records.length === 0) break;
       for (const record of records) {
+        if (record.kind !== "barrier") this.#taken++;
         try {
           await this.#take(record, scanner);
         } catch (error) {

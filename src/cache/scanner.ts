@@ -186,15 +186,19 @@ export class Scanner {
   }
 
   async #walk(start: DepotPath, paced: boolean): Promise<ScanResult> {
-    const { files, manifest, isExcluded, intake, trustedUntil, log } = this.#parts;
+    const { files, manifest, isExcluded, intake, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
-    const next = () => trustedUntil() === null ? manifest.compareNext(walk) : everything(walk);
+    const next = async () => {
+      const moment = this.#moment();
+      const step = await (moment === null ? everything(walk) : manifest.compareNext(walk));
+      return { ...step, moment };
+    };
     let ahead = next();
     try {
       for (;;) {
         const begun = performance.now();
-        const { known, records, isLast } = await ahead;
+        const { known, records, isLast, moment } = await ahead;
         if (this.#stopped || isLast) break;
         // The next step is walked while this one is taken in.
         if (!paced) ahead = next();
@@ -212,7 +216,7 @@ export class Scanner {
         }
         // What is unknown may have come with a rename whose event is on its way: that goes first.
         if (unknown.length > 0) await intake.barrier();
-        result.changed += this.#takeIn(unknown);
+        result.changed += this.#takeIn(unknown, moment);
         if (manifest.pending > MAX_PENDING) await manifest.commit();
         if (paced) await rest(begun);
         if (paced) ahead = next();
@@ -224,14 +228,29 @@ export class Scanner {
     return result;
   }
 
-  /** Records the files that still are what no record says; returns how many. */
-  #takeIn(found: readonly WalkRecord[]): number {
+  /**
+   * Something that changes when a path without record may have had one, or lost its file, as far as
+   * anybody here knows. Null while every file is looked at again.
+   */
+  #moment(): string | null {
+    const { intake, manifest, trustedUntil } = this.#parts;
+    return trustedUntil() === null ? `${intake.taken} ${manifest.forgotten}` : null;
+  }
+
+  /**
+   * Records the files that still are what no record says; returns how many.
+   * @param moment When the walk looked at them, see {@link #moment}.
+   */
+  #takeIn(found: readonly WalkRecord[], moment: string | null): number {
     const { files, manifest, intake, trustedUntil, onDoubtful } = this.#parts;
     if (found.length === 0) return 0;
     const paths = found.map(({ path }) => path);
     const areNew = manifest.areNew(paths);
-    // Looked at again: what the walk saw may have been deleted, and recorded so, since.
-    const sizes = files.sizesNow(paths);
+    // What the walk saw may have been deleted, and recorded so, since. Where no event was taken in and
+    // no record forgotten, only an event that is still to come can tell of it: then the walk's look is
+    // as good as another one, for paths of which nothing is known.
+    const isFresh = moment !== null && moment === this.#moment() && areNew.every((isNew) => isNew);
+    const sizes = isFresh ? found.map(({ size }) => size) : files.sizesNow(paths);
     let changed = 0;
     for (const [i, record] of found.entries()) {
       const size = sizes[i]!;

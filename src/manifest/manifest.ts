@@ -58,6 +58,7 @@ export class Manifest {
   readonly #order: EvictOrder;
   /** Clean files that may not be on the platter. */
   readonly unsynced: Unsynced;
+  #forgotten = 0;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
   /** Whether the daemon that had it open last did not come to its end: see {@link setRunning}. */
@@ -122,6 +123,11 @@ export class Manifest {
     if (isRunning) this.#commits.put(this.#db.meta, RUNNING_KEY, NO_BYTES);
     else this.#commits.delete(this.#db.meta, RUNNING_KEY);
     return this.commit();
+  }
+
+  /** How many records were forgotten since it was opened. */
+  get forgotten(): number {
+    return this.#forgotten;
   }
 
   /** The record of a path, or null when it is not tracked. */
@@ -205,7 +211,10 @@ export class Manifest {
       countRow(this.counters, before.row, -1);
     }
     if (after === null || key === null) {
-      if (before !== null) commits.delete(files, path);
+      if (before !== null) {
+        commits.delete(files, path);
+        this.#forgotten++;
+      }
     } else {
       commits.put(files, path, encodeRow(after.row, this.#storageKey(path)));
       commits.put(isClean ? evictOrder : dirtyQueue, key, NO_BYTES);

@@ -3,7 +3,7 @@
  *
  * One batch of files goes through these steps (the kernel's side: `shim/helper/evict.h`):
  *
- *   1. trash entries for the batch, durable                     crash: nothing moved yet
+ *   1. trash entries, and what the directories are, durable     crash: nothing moved yet
  *   2. write lease, same version, rename into the trash         crash: entry → put back at start
  *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
  *   4. lease whole, version same, no event came → let go; else put back
@@ -86,6 +86,11 @@ export class EvictBatches {
     const begun = performance.now();
     let settled = false;
     try {
+      // A file that a crash leaves in the trash must find its directory, renamed meanwhile or not.
+      if (files.some(({ dir }) => dir.identity !== null)) {
+        await intake.barrier();
+        for (const { dir } of files) identities.remember(dir);
+      }
       await manifest.commit();
       const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
       await Promise.all([intake.barrier(), delay(GRACE_MS)]);

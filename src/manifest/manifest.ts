@@ -106,10 +106,8 @@ export class Manifest {
       const known = parseCounters(saved);
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== foundTxn;
       if (known !== null) {
-        this.counters.total = known.total;
-        this.counters.dirty = known.dirty;
-        this.counters.bytes = known.bytes;
-        this.counters.dirtyBytes = known.dirtyBytes;
+        const { total, dirty, bytes, dirtyBytes } = known;
+        Object.assign(this.counters, { total, dirty, bytes, dirtyBytes });
       }
       this.#nextTrashId = known?.nextTrashId ?? 1;
     } catch (error) {
@@ -145,9 +143,7 @@ export class Manifest {
     const settled = paths.filter((path) => this.#commits.staged(path) === undefined);
     const rows = this.#kv.values(this.#db.files, settled);
     const versions = this.#kv.values(this.#db.versions, settled);
-    this.#loaded = new Map(
-      settled.map((path, i) => [path, recordOf(rows[i]!, versions[i]!)]),
-    );
+    this.#loaded = new Map(settled.map((path, i) => [path, recordOf(rows[i]!, versions[i]!)]));
     this.#order.preload(settled);
   }
 

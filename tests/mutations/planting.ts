@@ -35,20 +35,23 @@ function copy(from: string, to: string): void {
   for (const { name } of Deno.readDirSync(from)) copy(`${from}/${name}`, `${to}/${name}`);
 }
 
+/** Of edits those that no longer fit the project, in words. */
+export function misfits(name: string, edits: readonly Edit[], dir = ROOT): string[] {
+  return edits.flatMap(({ file, find }) => {
+    const times = Deno.readTextFileSync(`${dir}/${file}`).split(find).length - 1;
+    return times === 1 ? [] : [`${name}: stands ${times} times in ${file}:\n${find}`];
+  });
+}
+
 /**
  * @param name What is broken, for the message.
  * @throws Error when an edit's text does not stand exactly once in its file.
  */
 export function plant(name: string, edits: readonly Edit[], dir: string): void {
+  const [problem] = misfits(name, edits, dir);
+  if (problem !== undefined) throw new Error(`Change the list with the program. ${problem}`);
   for (const { file, find, replace } of edits) {
     const text = Deno.readTextFileSync(`${dir}/${file}`);
-    const times = text.split(find).length - 1;
-    if (times !== 1) {
-      throw new Error(
-        `Cannot plant '${name}': the text to replace stands ${times} times in ${file}; change the list ` +
-          `with the program:\n${find}`,
-      );
-    }
     Deno.writeTextFileSync(`${dir}/${file}`, text.replace(find, () => replace));
   }
 }

@@ -8,6 +8,7 @@
  */
 
 import { parseArgs } from "deno-std/cli/parse_args.js";
+import { copyProject, plant } from "../mutations/planting.ts";
 import { PLANTED_BUGS, type PlantedBug } from "./planted_bugs.ts";
 import { PLANTED_HOST_BUGS } from "./planted_host_bugs.ts";
 
@@ -15,9 +16,6 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = `${ROOT}docs/explanation/simulation.md`;
 const BEGIN = "<!-- table of planted bugs: written by deno task sim:mutations -->",
   END = "<!-- end -->";
-
-/** What is copied; the rest of the program takes no part. */
-const FOLDERS = ["src", "ffi", "tests/sim"], FILES = ["deno.json", "deno.lock"];
 
 /** Copies looked at side by side. */
 const AT_ONCE = 2;
@@ -36,41 +34,12 @@ interface Found {
   readonly seed: string;
 }
 
-/** @throws Error when an edit's text does not stand exactly once in its file. */
-function plant(bug: PlantedBug, dir: string): void {
-  for (const { file, find, replace } of bug.edits) {
-    const text = Deno.readTextFileSync(`${dir}/${file}`);
-    const times = text.split(find).length - 1;
-    if (times !== 1) {
-      throw new Error(
-        `Cannot plant '${bug.name}': the text to replace stands ${times} times in ${file}; ` +
-          `change planted_bugs.ts with the program:\n${find}`,
-      );
-    }
-    Deno.writeTextFileSync(`${dir}/${file}`, text.replace(find, () => replace));
-  }
-}
-
-function copyProgram(dir: string): void {
-  for (const folder of FOLDERS) copyFolder(`${ROOT}${folder}`, `${dir}/${folder}`);
-  for (const file of FILES) Deno.copyFileSync(`${ROOT}${file}`, `${dir}/${file}`);
-  Deno.symlinkSync(`${ROOT}node_modules`, `${dir}/node_modules`);
-}
-
-function copyFolder(from: string, to: string): void {
-  Deno.mkdirSync(to, { recursive: true });
-  for (const { name, isDirectory } of Deno.readDirSync(from)) {
-    if (isDirectory) copyFolder(`${from}/${name}`, `${to}/${name}`);
-    else Deno.copyFileSync(`${from}/${name}`, `${to}/${name}`);
-  }
-}
-
 /** Runs the simulation of a copy with the bug in it; null when it found nothing. */
 async function find(bug: PlantedBug): Promise<Found | null> {
   const dir = Deno.makeTempDirSync({ prefix: "planted" });
   try {
-    copyProgram(dir);
-    plant(bug, dir);
+    copyProject(dir);
+    plant(bug.name, bug.edits, dir);
     const program = PLANTED_HOST_BUGS.includes(bug)
       ? [`${dir}/tests/sim/hosts.ts`, `--clusters=${CLUSTERS}`]
       : [`${dir}/tests/sim/sim.ts`, `--steps=${steps}`];

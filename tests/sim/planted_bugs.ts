@@ -8,12 +8,7 @@
  * @module
  */
 
-/** One place to change: `find` stands exactly once in the file. */
-export interface Edit {
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Edit } from "../mutations/planting.ts";
 
 /** A bug, in words and as edits. */
 export interface PlantedBug {

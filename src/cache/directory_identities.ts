@@ -16,6 +16,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import { describeError } from "../observe/logging.ts";
 import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "./depot_path.ts";
 
 /** The manifest's database of what each directory is. */
@@ -59,6 +60,7 @@ export class DirectoryIdentities {
   readonly #paths: Table;
   readonly #identities: Table;
   #comparing: Promise<void> | null = null;
+  #learning: Promise<void> = Promise.resolve();
   #places = 0;
   #stopped = false;
   /** What the last comparison found. */
@@ -70,10 +72,11 @@ export class DirectoryIdentities {
     this.#identities = parts.manifest.table(IDENTITIES);
   }
 
-  /** Ends a comparison in progress, and waits for that. */
+  /** Ends what is in progress, and waits for that. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.settled();
+    await this.learned();
   }
 
   /** Looks at the directory of a file that is about to be evicted. */
@@ -134,9 +137,15 @@ export class DirectoryIdentities {
     await this.#comparing?.catch(() => {});
   }
 
+  /** Resolves when it is noted what every directory is, where the last comparison came to its end. */
+  async learned(): Promise<void> {
+    await this.#learning;
+  }
+
   /**
    * Looks for directories that are not where they were, and has their renames taken in. No upload may
-   * begin meanwhile: a new file under an old name would replace the only copy of a renamed one.
+   * begin meanwhile: a new file under an old name would replace the only copy of a renamed one. What every
+   * directory is, is noted afterwards, for which nobody has to wait.
    * @param afterwards Done before anybody who waits for the comparison goes on.
    */
   compare(afterwards: () => Promise<void> = () => Promise.resolve()): Promise<void> {
@@ -145,6 +154,7 @@ export class DirectoryIdentities {
         if (this.#comparing === compared) this.#comparing = null;
       });
     this.#comparing = compared;
+    compared.then(() => this.#learning = this.#learning.then(() => this.#learn()), () => {});
     return compared;
   }
 
@@ -163,7 +173,6 @@ export class DirectoryIdentities {
       await onRenamed(from, to);
       done.push(step);
     }
-    await this.#learn();
   }
 
   /** Directories that took each other's places: each goes aside first, so that none meets another. */
@@ -177,7 +186,9 @@ export class DirectoryIdentities {
 
   /** Directories that are not where they are known to be, though every event was taken in. */
   async #unseenMoves(): Promise<Moved[]> {
-    const { upToDate, renamesSeen } = this.#parts;
+    const { upToDate, renamesSeen, manifest } = this.#parts;
+    await manifest.commit();
+    if (this.#paths.size() === 0) return [];
     for (;;) {
       const seen = renamesSeen();
       const moves: Moved[] = [];
@@ -193,8 +204,16 @@ export class DirectoryIdentities {
     }
   }
 
-  /** Notes what every directory is. */
+  /** Notes what every directory is. Never throws. */
   async #learn(): Promise<void> {
+    try {
+      await this.#noteAll();
+    } catch (error) {
+      this.#parts.log.error(`Cannot note what the directories are: ${describeError(error)}`);
+    }
+  }
+
+  async #noteAll(): Promise<void> {
     const { upToDate, renamesSeen } = this.#parts;
     for (let isSure = false; !isSure && !this.#stopped;) {
       isSure = true;
@@ -207,7 +226,10 @@ export class DirectoryIdentities {
         if (changed.length === 0) return;
         await upToDate();
         if (renamesSeen() === seen) {
-          for (const { path, identity } of changed) this.#note(path, identity);
+          for (const { path, identity } of changed) {
+            // One that is known elsewhere was renamed unseen: the next comparison takes that in.
+            if (this.#paths.get(identity) === null) this.#note(path, identity);
+          }
         } else isSure = false;
         seen = renamesSeen();
       });

@@ -286,10 +286,12 @@ Deno.test("P1: a file that came to the old name before the rename was known stay
 Deno.test("a new directory under the old name is not taken for the renamed one", async () => {
   await using engine = await withFiles({ "a/cold": "content" });
   await engine.identities.compare();
+  await engine.identities.learned();
   Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
   Deno.mkdirSync(`${engine.dir}/a`);
   await tellMoved(engine, "a", "b");
   await engine.identities.compare();
+  await engine.identities.learned();
   await carriedOut(engine);
   assertEquals(await fetch(engine, "b/cold"), "content");
   assertEquals(await fetch(engine, "a/cold"), "notFound");
@@ -303,7 +305,8 @@ Deno.test("directories renamed while nobody watched are known again, with their 
     "x/cold": "x",
     "y/cold": "y",
   });
-  await engine.identities.compare(); // as every start does
+  await engine.identities.compare();
+  await engine.identities.learned(); // as every start does
   await engine.manifest.commit();
   const at = (name: string) => `${engine.dir}/${name}`;
   Deno.renameSync(at("a"), at("b"));
@@ -315,6 +318,7 @@ Deno.test("directories renamed while nobody watched are known again, with their 
   Deno.renameSync(at("z"), at("y"));
   engine.uploader.hold(engine.identities.compare());
   await engine.identities.settled();
+  await engine.identities.learned();
   await engine.scanner.scanAll();
   await carriedOut(engine);
   assertEquals(await fetch(engine, "b/cold"), "a");
@@ -325,16 +329,19 @@ Deno.test("directories renamed while nobody watched are known again, with their 
   assertEquals([await fetch(engine, "x/cold"), await fetch(engine, "y/cold")], ["y", "x"]);
   // Nothing is found again at the next start.
   await engine.identities.compare();
+  await engine.identities.learned();
   assertEquals(engine.renames.pending, 0);
 });
 
 Deno.test("a directory that was removed, or made anew, is not taken for a renamed one", async () => {
   await using engine = await withFiles({ "a/cold": "a", "a/d/cold": "d" });
   await engine.identities.compare();
+  await engine.identities.learned();
   Deno.removeSync(`${engine.dir}/a/d`);
   await engine.intake.treeGone("a/d" as DepotPath);
   Deno.mkdirSync(`${engine.dir}/e`); // may get the inode that is free now
   await engine.identities.compare();
+  await engine.identities.learned();
   assertEquals(engine.renames.pending, 0);
   assertEquals(await fetch(engine, "e/cold"), "notFound");
   assertEquals(await fetch(engine, "a/cold"), "a");
@@ -343,6 +350,7 @@ Deno.test("a directory that was removed, or made anew, is not taken for a rename
 Deno.test("a file that a crash left in the trash goes back to where its directory is now", async () => {
   await using engine = await withFiles({ "a/w": "w", "a/v": "v" });
   await engine.identities.compare();
+  await engine.identities.learned();
   const id = engine.manifest.addTrash("a/w" as DepotPath);
   await engine.manifest.commit();
   Deno.renameSync(`${engine.dir}/a/w`, `${engine.dir}/.p4cache/trash/${id}`);

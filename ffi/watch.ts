@@ -27,7 +27,7 @@ export interface WatchRecord {
   readonly size: number;
   readonly mtimeNs: bigint;
   readonly mode: number;
-  /** Of a barrier. */
+  /** Of a barrier. Of a changed file 1 when one was renamed to the path, over what was there. */
   readonly id: number;
 }
 

@@ -14,7 +14,8 @@ static const char STATE_DIR[] = ".p4cache";
 
 struct p4_happened {
     uint8_t kind;
-    uint8_t removed;
+    uint8_t removed;  /* the last event was that the name went */
+    uint8_t replaced; /* another file was renamed to the name */
     uint16_t length;
     char path[];
 };
@@ -44,7 +45,7 @@ static int append(p4_gathered *all, uint8_t kind, const char *path, size_t lengt
         return 0;
     }
     p->kind = kind;
-    p->removed = 0;
+    p->removed = p->replaced = 0;
     p->length = (uint16_t)length;
     memcpy(p->path, path, length);
     p->path[length] = 0;
@@ -52,15 +53,18 @@ static int append(p4_gathered *all, uint8_t kind, const char *path, size_t lengt
     return 1;
 }
 
-/* A repeat moves nothing: the record is made later, and tells whether the last event was a removal. */
-void p4gathered_note(p4_gathered *all, uint8_t kind, const char *path, size_t length, int removed) {
+/* A repeat moves nothing: the record is made later. */
+void p4gathered_note(p4_gathered *all, uint8_t kind, const char *path, size_t length, int name) {
     if (in_state_dir(path, length)) return;
     size_t slot = slot_of(all, kind, path, length);
     if (!all->slots[slot]) {
         if (!append(all, kind, path, length)) return;
         all->slots[slot] = (uint16_t)all->count;
     }
-    if (all->slots[slot] > all->sent) all->waiting[all->slots[slot] - 1]->removed = removed != 0;
+    if (all->slots[slot] <= all->sent) return;
+    p4_happened *p = all->waiting[all->slots[slot] - 1];
+    p->removed = name == P4_NAME_WENT;
+    p->replaced |= name == P4_NAME_CAME;
 }
 
 void p4gathered_renamed(p4_gathered *all, const char *paths, size_t from_len, size_t to_len) {
@@ -104,7 +108,7 @@ static size_t pack_pending(p4_gathered *all, const p4_happened *p, uint8_t *out,
         return pack(out, room, P4_WATCH_CHANGED, p->path, p->length, NULL, 0, 0);
     int there = !failed && S_ISREG(st.st_mode);
     return pack(out, room, there ? P4_WATCH_CHANGED : P4_WATCH_GONE, p->path, p->length,
-                there ? &st : NULL, p->removed, 0);
+                there ? &st : NULL, p->removed, there && p->replaced);
 }
 
 uint64_t p4gathered_pack(p4_gathered *all, uint8_t *out, uint64_t cap) {

@@ -23,9 +23,12 @@ typedef struct {
     uint16_t slots[P4_GATHERED_SLOTS]; /* index into waiting + 1, by path: finds repeats */
 } p4_gathered;
 
-/* Notes that something happened at the path, and whether that was a removal. What is in the state
- * directory is left out. */
-void p4gathered_note(p4_gathered *all, uint8_t kind, const char *path, size_t length, int removed);
+/* What an event says of a name besides that something happened. */
+enum { P4_NAME_STAYED, P4_NAME_WENT, P4_NAME_CAME };
+
+/* Notes that something happened at the path, and what became of its name. What is in the state directory
+ * is left out. */
+void p4gathered_note(p4_gathered *all, uint8_t kind, const char *path, size_t length, int name);
 
 /* Notes that a directory was renamed; `paths` is the old one, NUL, the new one. */
 void p4gathered_renamed(p4_gathered *all, const char *paths, size_t from_len, size_t to_len);

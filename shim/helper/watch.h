@@ -17,7 +17,7 @@
 typedef struct p4_watch p4_watch;
 
 enum {
-    P4_WATCH_CHANGED = 1,   /* a regular file is at the path: mode, size, mtime */
+    P4_WATCH_CHANGED = 1,   /* a regular file is at the path: mode, size, mtime; id 1: one was renamed to it */
     P4_WATCH_GONE = 2,      /* no regular file is there; size 1: the last event was that one was removed or
                                renamed away, 0: a late close of one that had been replaced before, too */
     P4_WATCH_TREE = 3,      /* a directory came to the path with all below: walk it */

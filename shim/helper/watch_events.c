@@ -27,8 +27,10 @@ static void take_entry(const p4_event_reader *reader, uint64_t mask, int ours, c
     int length = p4dirs_path(reader->dirs, dir, name, path, sizeof path);
     if (length <= 0) return; /* its directory left the depot; or longer than any depot path */
     if (!(mask & FAN_ONDIR)) {
-        int removed = (mask & (FAN_DELETE | FAN_MOVED_FROM)) != 0;
-        if (!ours) p4gathered_note(reader->gathered, P4_WATCH_CHANGED, path, (size_t)length, removed);
+        int became = mask & (FAN_DELETE | FAN_MOVED_FROM) ? P4_NAME_WENT
+                     : mask & FAN_MOVED_TO                ? P4_NAME_CAME
+                                                          : P4_NAME_STAYED;
+        if (!ours) p4gathered_note(reader->gathered, P4_WATCH_CHANGED, path, (size_t)length, became);
         return;
     }
     if (!(mask & (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO)) || !target) return;
@@ -36,8 +38,8 @@ static void take_entry(const p4_event_reader *reader, uint64_t mask, int ours, c
     int there = p4dirs_update(reader->dirs, dir, name, path, target, came);
     if (there < 0) p4gathered_lose(reader->gathered, -there);
     if (ours) return;
-    if (mask & (FAN_MOVED_FROM | FAN_DELETE)) p4gathered_note(reader->gathered, P4_WATCH_TREE_GONE, path, (size_t)length, 1);
-    if (came && there == 1) p4gathered_note(reader->gathered, P4_WATCH_TREE, path, (size_t)length, 0);
+    if (mask & (FAN_MOVED_FROM | FAN_DELETE)) p4gathered_note(reader->gathered, P4_WATCH_TREE_GONE, path, (size_t)length, P4_NAME_WENT);
+    if (came && there == 1) p4gathered_note(reader->gathered, P4_WATCH_TREE, path, (size_t)length, P4_NAME_CAME);
 }
 
 /* The path of `name` in the directory; 0 when that is not in the depot. */
@@ -126,7 +128,7 @@ static void take_by_descriptor(const p4_event_reader *reader, const struct fanot
     if (event->pid == reader->self || length <= (ssize_t)skip) return;
     path[length] = 0;
     if (memcmp(path, reader->depot, reader->depot_len) || path[reader->depot_len] != '/') return;
-    p4gathered_note(reader->gathered, P4_WATCH_CHANGED, path + skip, (size_t)length - skip, 0);
+    p4gathered_note(reader->gathered, P4_WATCH_CHANGED, path + skip, (size_t)length - skip, P4_NAME_STAYED);
 }
 
 void p4events_take(const p4_event_reader *reader, const void *events, ssize_t bytes) {

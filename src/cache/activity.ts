@@ -19,6 +19,8 @@ export interface Eviction {
   touched: boolean;
   /** Unless the last one was that a newer file there was removed: then nothing belongs there. */
   isGone: boolean;
+  /** Somebody renamed a newer file to the path: without us the evicted one would be no more. */
+  isReplaced: boolean;
   /** Where the file goes back to: its directory may have been renamed since. */
   path: DepotPath;
   /** Its name in the trash, as long as the manifest says that it goes back. */
@@ -38,13 +40,15 @@ export class Activity {
   /**
    * Notes that something happened to the path.
    * @param isGone Whether p4d took away what was there.
+   * @param isReplaced Whether it renamed another file over it.
    */
-  touch(path: string, isGone = false): void {
+  touch(path: string, isGone = false, isReplaced = false): void {
     const upload = this.uploads.get(path);
     if (upload !== undefined) upload.changed = true;
     const eviction = this.evictions.get(path);
     if (eviction === undefined) return;
     eviction.touched = true;
     eviction.isGone = isGone;
+    eviction.isReplaced ||= isReplaced;
   }
 }

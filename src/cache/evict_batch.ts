@@ -117,7 +117,7 @@ export class EvictBatches {
       const outcomes = await batch.finish(letGo);
       settled = true;
       for (const [i, file] of files.entries()) {
-        if (!letGo[i]) this.#kept(file, outcomes[i]!);
+        if (!letGo[i]) this.#kept(file, checked[i]!, outcomes[i]!);
         else if (outcomes[i] !== "taken") this.#cameBack(file, outcomes[i]!);
         // A new file came to the path after the decision, and may have gone again.
         else if (file.eviction.touched) this.#recordTouched(file);
@@ -158,10 +158,13 @@ export class EvictBatches {
   }
 
   /** The file stays: records why, so that it is not the first candidate again at once. */
-  #kept(file: Chosen, outcome: EvictionOutcome): void {
+  #kept(file: Chosen, checked: EvictionOutcome, outcome: EvictionOutcome): void {
     const { manifest, intake, log, nowSeconds, files } = this.#parts;
     const { path, trashId } = file;
-    if (outcome === "conflict") this.#keepConflict(file);
+    // The stored version, which p4d itself has replaced by a rename: that would have taken it away.
+    const isObsolete = checked === "taken" && file.eviction.isReplaced;
+    if (outcome === "conflict" && isObsolete) files.unlink(`${TRASH_DIR}/${trashId}`);
+    else if (outcome === "conflict") this.#keepConflict(file);
     manifest.removeTrash(trashId);
     const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
     this.#parts.engineMetrics.evictionSkipped(reason);

@@ -276,7 +276,14 @@ export class Evictor {
     const { manifest, activity, identities } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
     const trashId = manifest.addTrash(path);
-    const eviction: Eviction = { touched: false, isGone: false, path, trashId, done };
+    const eviction: Eviction = {
+      touched: false,
+      isGone: false,
+      isReplaced: false,
+      path,
+      trashId,
+      done,
+    };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
     const name = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;

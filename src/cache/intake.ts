@@ -70,11 +70,14 @@ export class Intake {
     return this.#taken;
   }
 
-  /** The file exists at the path and was, or may have been, written. */
-  changed(path: DepotPath, size: number): void {
+  /**
+   * The file exists at the path and was, or may have been, written.
+   * @param isReplaced Whether another file was renamed to the path.
+   */
+  changed(path: DepotPath, size: number, isReplaced = false): void {
     const { manifest, activity, moved, isExcluded, onDirty, nowSeconds } = this.#parts;
     if (isExcluded(path)) return;
-    activity.touch(path);
+    activity.touch(path, false, isReplaced);
     moved.forget(path);
     manifest.set(path, seen(manifest.get(path), size, nowSeconds()));
     onDirty(path);
@@ -197,7 +200,7 @@ export class Intake {
       case "changed":
         metrics.watcherEvent("write", 1);
         feed.note("written", record.path, { bytes: record.size });
-        return this.changed(record.path, record.size);
+        return this.changed(record.path, record.size, record.id === 1);
       case "gone":
         feed.note("gone", record.path);
         return this.gone(record.path, record.size === 1);

@@ -274,23 +274,6 @@ Deno.test("the trash of an interrupted eviction: not let go goes back, let go is
   assertEquals((await engine.manifest.trash()).size, 0);
 });
 
-Deno.test("P3: a directory is known for good before a file of it goes to the trash", async () => {
-  await using engine = new Engine();
-  Deno.mkdirSync(`${engine.dir}/d`);
-  engine.write("d/a", "x".repeat(5000));
-  engine.uploader.start();
-  await engine.settled();
-  const beginEviction = engine.files.beginEviction.bind(engine.files);
-  let isKnown = false;
-  engine.files.beginEviction = async (trash, candidates) => {
-    isKnown = (await engine.manifest.table("directory_identities").after("")).length > 0;
-    return await beginEviction(trash, candidates);
-  };
-  await engine.evictor.makeRoom(5000);
-  assert(!engine.has("d/a"));
-  assert(isKnown, "after a crash it would not be found again where it was renamed to");
-});
-
 Deno.test("the scan finds what no event told: new, changed, gone", async () => {
   await using engine = new Engine();
   for (const name of ["same", "changed", "gone"]) engine.write(name, name);

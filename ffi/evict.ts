@@ -25,6 +25,8 @@ export interface EvictionCandidate {
   readonly mtimeNs: bigint;
   /** Permission bits. */
   readonly mode: number;
+  /** A file of which anything changed since (ctime, ns) may be another version; null: none. */
+  readonly doubtedFromNs: bigint | null;
 }
 
 /** How it went with one file. */
@@ -36,10 +38,14 @@ export type EvictionOutcome =
   | "gone"
   | "denied"
   | "conflict"
+  | "doubtful"
   | "failed";
 
 /** Of one packed candidate, before its path. */
-const HEAD_BYTES = 30;
+const HEAD_BYTES = 38;
+
+/** No time is after it. */
+const NEVER_NS = 0x7fff_ffff_ffff_ffffn;
 
 const OUTCOMES: readonly EvictionOutcome[] = [
   "taken",
@@ -49,6 +55,7 @@ const OUTCOMES: readonly EvictionOutcome[] = [
   "gone",
   "denied",
   "conflict",
+  "doubtful",
 ];
 
 function outcomes(results: Int32Array): EvictionOutcome[] {
@@ -86,12 +93,13 @@ export class EvictionBatch {
     const packed = new Uint8Array(length);
     const view = new DataView(packed.buffer);
     let at = 0;
-    for (const { path, trashId, size, mtimeNs, mode } of candidates) {
+    for (const { path, trashId, size, mtimeNs, mode, doubtedFromNs } of candidates) {
       view.setBigUint64(at, BigInt(trashId), true);
       view.setBigInt64(at + 8, BigInt(size), true);
       view.setBigInt64(at + 16, mtimeNs, true);
       view.setUint32(at + 24, mode, true);
-      view.setUint16(at + 28, path.length, true);
+      view.setBigInt64(at + 28, doubtedFromNs ?? NEVER_NS, true);
+      view.setUint16(at + 36, path.length, true);
       at += HEAD_BYTES;
       for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
     }

@@ -31,7 +31,7 @@ const SYMBOLS = {
   p4kv_copy: { parameters: ["pointer", "buffer", "u32"], result: "i32", nonblocking: true },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   p4compare_next: {
-    parameters: ["pointer", "pointer", "i32", "i32", "buffer", "u64", "buffer"],
+    parameters: ["pointer", "pointer", "i32", "i32", "i64", "i64", "buffer", "u64", "buffer"],
     result: "i64",
     nonblocking: true,
   },
@@ -82,6 +82,17 @@ export interface WalkStep {
   readonly records: WalkRecord[];
   readonly isLast: boolean;
 }
+
+/** What is not believed of clean rows, see compare.h. */
+export interface Doubt {
+  /** Files of which anything changed since (ctime, ns) may not be as their rows say, … */
+  readonly fromNs: bigint;
+  /** … unless the row was begun at or after this, seconds since the epoch. */
+  readonly untilSeconds: number;
+}
+
+/** No doubt: no time is after it. */
+const NEVER = 0x7fff_ffff_ffff_ffffn;
 
 /** How an environment is opened. */
 export interface KvOptions {
@@ -253,7 +264,12 @@ export class Kv {
    * One step of a walk, without the files that are as their committed rows say, in the order of paths.
    * @param files The database of rows; `versions` that of their versions.
    */
-  async compareNext(walk: Walk, files: number, versions: number): Promise<WalkStep> {
+  async compareNext(
+    walk: Walk,
+    files: number,
+    versions: number,
+    doubt: Doubt | null,
+  ): Promise<WalkStep> {
     const out = new Uint8Array(STEP_BYTES);
     const counts = new BigUint64Array(2);
     const call = this.#library.symbols.p4compare_next(
@@ -261,6 +277,8 @@ export class Kv {
       this.#handle,
       files,
       versions,
+      doubt?.fromNs ?? NEVER,
+      BigInt(doubt?.untilSeconds ?? 0),
       out,
       BigInt(out.length),
       new Uint8Array(counts.buffer),

@@ -21,6 +21,8 @@ export interface WalkRecord {
   readonly path: DepotPath;
   readonly size: number;
   readonly mtimeNs: bigint;
+  /** When anything of the file changed last: no program can set it. */
+  readonly ctimeNs: bigint;
   readonly mode: number;
   readonly nlink: number;
   /** Of a problem, else 0. */
@@ -37,7 +39,7 @@ export interface Walk {
 }
 
 const KINDS = ["file", "problem", "other", "directory"] as const;
-const HEAD_BYTES = 32;
+const HEAD_BYTES = 40;
 const BUFFER_BYTES = 512 * 1024;
 
 /** Reads packed records. */
@@ -53,6 +55,7 @@ export function walkRecords(buffer: Bytes, length: number): WalkRecord[] {
       path: pathFromBytes(buffer.subarray(at + HEAD_BYTES, end)),
       size,
       mtimeNs: view.getBigInt64(at + 24, true),
+      ctimeNs: view.getBigInt64(at + 32, true),
       mode: view.getUint32(at + 8, true),
       nlink: view.getUint32(at + 12, true),
       errno: kind === "problem" ? size : 0,

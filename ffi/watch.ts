@@ -12,6 +12,7 @@ const SYMBOLS = {
   p4watch_next: { parameters: ["pointer", "buffer", "u64"], result: "i64", nonblocking: true },
   p4watch_barrier: { parameters: ["pointer", "u64"], result: "i32" },
   p4watch_is_quiet: { parameters: ["pointer"], result: "i32" },
+  p4watch_told_until: { parameters: ["pointer"], result: "i64" },
   p4watch_stop: { parameters: ["pointer"], result: "void" },
   p4watch_close: { parameters: ["pointer"], result: "void" },
 } as const;
@@ -117,6 +118,14 @@ export class Watcher {
   /** Whether all that has happened so far was told, and {@link next} has been called again since. */
   isQuiet(): boolean {
     return this.#library.symbols.p4watch_is_quiet(this.#handle) === 1;
+  }
+
+  /**
+   * A time, ns since the epoch, before which everything that happened was told, and {@link next} has been
+   * called again since; 0 when none is known yet.
+   */
+  toldUntilNs(): bigint {
+    return this.#library.symbols.p4watch_told_until(this.#handle);
   }
 
   /** Ends the wait in {@link next}. */

@@ -8,8 +8,8 @@
 #include <string.h>
 
 enum {
-    RECORD_HEAD = 32, /* of a walk's record */
-    ROW_BYTES = 25, ROW_STATE = 24, CLEAN = 2,
+    RECORD_HEAD = 40, RECORD_CTIME = 32, /* of a walk's record */
+    ROW_BYTES = 25, ROW_CREATED = 16, ROW_STATE = 24, CLEAN = 2,
     VERSION_BYTES = 25, VERSION_FORMAT = 1, VERSION_SIZE = 1, VERSION_MTIME = 9, VERSION_MODE = 17
 };
 
@@ -25,6 +25,7 @@ typedef struct {
     int64_t used;
     uint64_t known;
     int32_t files, versions;
+    int64_t from_ns, until_s;
 } comparison;
 
 static record record_at(const uint8_t *bytes) {
@@ -52,14 +53,24 @@ static int is_known(const MDB_val *row, const MDB_val *version, const uint8_t *f
            !memcmp(bytes + VERSION_MTIME, file + 24, 8) && permissions == mode;
 }
 
+/* Whether the file may have changed, unseen, since its clean row was begun. */
+static int is_doubtful(const comparison *work, const uint8_t *row, const uint8_t *file) {
+    int64_t ctime, created;
+    memcpy(&ctime, file + RECORD_CTIME, 8);
+    memcpy(&created, row + ROW_CREATED, 8);
+    return ctime >= work->from_ns && created < work->until_s;
+}
+
 /* 1 when the file is known, 0 when it is not; an LMDB code otherwise. */
-static int look_up(MDB_cursor *files, MDB_cursor *versions, const record *file) {
+static int look_up(const comparison *work, MDB_cursor *files, MDB_cursor *versions,
+                   const record *file) {
     MDB_val key = {file->path_len, (void *)file->path}, row, version;
     int rc = mdb_cursor_get(files, &key, &row, MDB_SET);
     if (rc == MDB_NOTFOUND) return 0;
     if (rc) return rc;
     if (row.mv_size < ROW_BYTES) return 0;
     int is_clean = ((const uint8_t *)row.mv_data)[ROW_STATE] == CLEAN;
+    if (is_clean && is_doubtful(work, row.mv_data, file->bytes)) return 0;
     rc = is_clean ? mdb_cursor_get(versions, &key, &version, MDB_SET) : MDB_NOTFOUND;
     if (rc && rc != MDB_NOTFOUND) return rc;
     return is_known(&row, rc ? NULL : &version, file->bytes);
@@ -75,7 +86,7 @@ static void tell(comparison *work, const record *found) {
 static int compare_all(comparison *work, MDB_cursor *files, MDB_cursor *versions) {
     for (size_t i = 0; i < work->count; i++) {
         const record *found = &work->records[i];
-        int known = found->bytes[4] == P4_WALK_FILE ? look_up(files, versions, found) : 0;
+        int known = found->bytes[4] == P4_WALK_FILE ? look_up(work, files, versions, found) : 0;
         if (known != 0 && known != 1) return known;
         if (known) work->known++;
         else tell(work, found);
@@ -97,13 +108,15 @@ static int in_transaction(MDB_txn *txn, const MDB_dbi *databases, void *argument
     return rc;
 }
 
-int64_t p4compare_next(p4_walk *walk, p4_kv *kv, int32_t files, int32_t versions, uint8_t *out,
-                       uint64_t cap, uint64_t counts[2]) {
+int64_t p4compare_next(p4_walk *walk, p4_kv *kv, int32_t files, int32_t versions,
+                       int64_t from_ns, int64_t until_s, uint8_t *out, uint64_t cap,
+                       uint64_t counts[2]) {
     uint8_t *found = malloc(cap);
     record *records = malloc(cap / RECORD_HEAD * sizeof *records);
     int64_t length = found && records ? p4walk_next(walk, found, cap) : -ENOMEM;
     if (length >= 0) {
-        comparison work = {.records = records, .out = out, .files = files, .versions = versions};
+        comparison work = {.records = records, .out = out, .files = files, .versions = versions,
+                           .from_ns = from_ns, .until_s = until_s};
         for (int64_t at = 0; at < length;) {
             uint32_t size;
             records[work.count++] = record_at(found + at);

@@ -10,7 +10,10 @@
 
 /* One step of the walk, compared with the last committed rows in one read transaction. Packs records
  * as p4walk_next does, in the order of their paths. Returns their bytes, which may be 0.
+ * What a clean row says is believed only of a file of which nothing changed since `from_ns` (its ctime;
+ * INT64_MAX: of any), or when the row was begun at or after `until_s`: src/cache/unseen_changes.ts.
  * counts[0]: files that are known; counts[1]: 1 when the walk is at its end. */
 P4_EXPORT int64_t p4compare_next(p4_walk *walk, p4_kv *kv, int32_t files, int32_t versions,
-                                 uint8_t *out, uint64_t cap, uint64_t counts[2]);
+                                 int64_t from_ns, int64_t until_s, uint8_t *out, uint64_t cap,
+                                 uint64_t counts[2]);
 #endif

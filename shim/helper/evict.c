@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IN_HEAD = 30 };
+enum { IN_HEAD = 38 };
 
 typedef struct {
     int fd;     /* -1 when not taken */
@@ -48,7 +48,7 @@ static int32_t put_back(p4_evict *batch, candidate *file) {
     return errno == EEXIST || errno == ENOENT ? P4_EVICT_CONFLICT : -errno;
 }
 
-static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
+static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded, int64_t doubted_ns) {
     p4_stat now;
     const char *last;
     int parent = p4_open_parent(batch->root, file->path, &last);
@@ -70,6 +70,8 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded) {
             result = error;
         else if (!same_version(&file->version, uploaded))
             result = P4_EVICT_CHANGED;
+        else if (file->version.ctime_ns >= doubted_ns) /* before our rename, which changes it */
+            result = P4_EVICT_DOUBTFUL;
     }
     if (result == P4_EVICT_TAKEN) {
         char name[24];
@@ -117,18 +119,20 @@ int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64
     while (in < end && batch->count < results_cap) {
         candidate *file = &batch->files[batch->count];
         p4_stat uploaded = {0};
+        int64_t doubted_ns;
         uint16_t length;
         if (end - in < IN_HEAD) break;
         memcpy(&file->id, in, 8);
         memcpy(&uploaded.size, in + 8, 8);
         memcpy(&uploaded.mtime_ns, in + 16, 8);
         memcpy(&uploaded.mode, in + 24, 4);
-        memcpy(&length, in + 28, 2);
+        memcpy(&doubted_ns, in + 28, 8);
+        memcpy(&length, in + 36, 2);
         if (end - in - IN_HEAD < length) break;
         file->fd = -1;
         file->path = strndup((const char *)in + IN_HEAD, length);
         in += IN_HEAD + length;
-        results[batch->count++] = file->path ? take(batch, file, &uploaded) : -ENOMEM;
+        results[batch->count++] = file->path ? take(batch, file, &uploaded, doubted_ns) : -ENOMEM;
     }
     *out = batch;
     return (int32_t)batch->count;

@@ -30,10 +30,13 @@ enum {
     P4_EVICT_LINKED = 3,
     P4_EVICT_GONE = 4,
     P4_EVICT_DENIED = 5, /* not the owner and no CAP_LEASE */
-    P4_EVICT_CONFLICT = 6 /* could not be put back: the name is taken; it stays in the trash */
+    P4_EVICT_CONFLICT = 6, /* could not be put back: the name is taken; it stays in the trash */
+    P4_EVICT_DOUBTFUL = 7  /* looks like the version, but changed when nobody may have seen it */
 };
 
-/* in: per file u64 trash id, i64 size, i64 mtime ns, u32 permission bits, u16 length, path. results[i]: P4_EVICT_* or
+/* in: per file u64 trash id, i64 size, i64 mtime ns, u32 permission bits, i64 ns,
+ * u16 length, path. A file of which anything changed since those ns (its ctime) may be another version,
+ * whatever it looks like (INT64_MAX: none is). results[i]: P4_EVICT_* or
  * -errno. The trash is the directory `trash` of the depot; ids are its file names, in decimal. */
 P4_EXPORT int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
                                 int32_t *results, uint32_t results_cap, p4_evict **out);

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD = 32, MAX_PATH = 4096 };
+enum { HEAD = 40, MAX_PATH = 4096 };
 static const char STATE_DIR[] = ".p4cache";
 
 struct p4_walk {
@@ -62,6 +62,7 @@ static size_t record(uint8_t *out, uint64_t room, uint8_t kind, const char *path
     uint32_t mode = st ? st->st_mode : 0, nlink = st ? (uint32_t)st->st_nlink : 0;
     int64_t size = st ? st->st_size : error;
     int64_t mtime = st ? (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec : 0;
+    int64_t ctime = st ? (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec : 0;
     memset(out, 0, HEAD);
     memcpy(out, &total, 4);
     out[4] = kind;
@@ -70,6 +71,7 @@ static size_t record(uint8_t *out, uint64_t room, uint8_t kind, const char *path
     memcpy(out + 12, &nlink, 4);
     memcpy(out + 16, &size, 8);
     memcpy(out + 24, &mtime, 8);
+    memcpy(out + 32, &ctime, 8);
     memcpy(out + HEAD, path, length);
     return total;
 }

@@ -16,7 +16,7 @@ enum { P4_WALK_FILE = 1, P4_WALK_PROBLEM = 2, P4_WALK_OTHER = 3, P4_WALK_DIRECTO
 P4_EXPORT int32_t p4walk_open(int32_t root, const char *start, uint32_t directories, p4_walk **out);
 
 /* Packs records: u32 length of all, u8 kind, u8 0, u16 path length, u32 mode, u32 nlink, i64 size
- * (errno of a problem), i64 mtime ns, path; padded to 8. Returns the bytes, 0 at the end. */
+ * (errno of a problem), i64 mtime ns, i64 ctime ns, path; padded to 8. Returns the bytes, 0 at the end. */
 P4_EXPORT int64_t p4walk_next(p4_walk *walk, uint8_t *out, uint64_t cap);
 P4_EXPORT void p4walk_close(p4_walk *walk);
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/fanotify.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "dir_table.h"
@@ -39,6 +40,8 @@ struct p4_watch {
     uint64_t barriers[MAX_BARRIERS];
     size_t barrier_count;
     int stopped;
+    int64_t emptied_ns; /* before which nothing is in the kernel's queue; the reader's */
+    int64_t told_ns;    /* the same of what the reader is done with; any thread's */
     int has_some; /* events were taken from the kernel whose records may not all be dealt with */
     uint8_t events[READ_BYTES] __attribute__((aligned(8)));
 };
@@ -142,6 +145,12 @@ int32_t p4watch_open(const char *depot, p4_watch **out, char *text, uint32_t tex
 
 /* ---- the reader's side ---- */
 
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 /* Reads what is in the kernel's queue; stops when enough is gathered. Returns whether it may hold
  * more; *any says whether something was read, be it of our own doing. */
 static int drain(p4_watch *watch, int *any) {
@@ -149,10 +158,14 @@ static int drain(p4_watch *watch, int *any) {
     /* An event gives at most three records, and is at least its metadata long. */
     while (gathered->count < P4_GATHERED_MOST / 2) {
         size_t most = (P4_GATHERED_MOST - gathered->count) / 3 * sizeof(struct fanotify_event_metadata);
+        int64_t before = now_ns();
         ssize_t n = read(watch->group, watch->events, most < READ_BYTES ? most : READ_BYTES);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            if (errno != EAGAIN) p4gathered_lose(gathered, errno);
+            if (errno == EAGAIN)
+                watch->emptied_ns = before;
+            else
+                p4gathered_lose(gathered, errno);
             return 0;
         }
         *any = 1;
@@ -223,6 +236,8 @@ int64_t p4watch_next(p4_watch *watch, uint8_t *out, uint64_t cap) {
     }
     watch->learned = 1;
     for (;;) {
+        if (gathered->sent == gathered->count && !gathered->lost)
+            __atomic_store_n(&watch->told_ns, watch->emptied_ns, __ATOMIC_RELEASE);
         if (__atomic_load_n(&watch->stopped, __ATOMIC_ACQUIRE)) return 0;
         if (gathered->sent == gathered->count) {
             /* Who asks for more is done with what it got; a loss is still to be told. */
@@ -259,6 +274,11 @@ int32_t p4watch_is_quiet(p4_watch *watch) {
     if (poll(&events, 1, 0) != 0) return 0;
     /* An event that is not in the queue any more was taken from it after this was set. */
     return !__atomic_load_n(&watch->has_some, __ATOMIC_SEQ_CST);
+}
+
+int64_t p4watch_told_until(p4_watch *watch) {
+    int64_t now = now_ns();
+    return p4watch_is_quiet(watch) ? now : __atomic_load_n(&watch->told_ns, __ATOMIC_ACQUIRE);
 }
 
 void p4watch_stop(p4_watch *watch) {

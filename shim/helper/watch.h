@@ -42,6 +42,9 @@ P4_EXPORT int32_t p4watch_barrier(p4_watch *watch, uint64_t id);
 /* Whether a barrier is not needed: every event up to now has been told, and the reader is done with the
  * records, which it says by calling p4watch_next again. Never waits; any thread. */
 P4_EXPORT int32_t p4watch_is_quiet(p4_watch *watch);
+/* The latest time known, ns since the epoch, before which everything that happened has been told, and the
+ * reader is done with it; 0 when there is none yet. Any thread. */
+P4_EXPORT int64_t p4watch_told_until(p4_watch *watch);
 /* Makes p4watch_next return 0; any thread. */
 P4_EXPORT void p4watch_stop(p4_watch *watch);
 /* p4watch_next is not running. */

@@ -51,4 +51,10 @@ export class Activity {
     eviction.isGone = isGone;
     eviction.isReplaced ||= isReplaced;
   }
+
+  /** Notes that something may have happened to any path. */
+  touchAll(): void {
+    for (const upload of this.uploads.values()) upload.changed = true;
+    for (const eviction of this.evictions.values()) eviction.touched = true;
+  }
 }

@@ -4,7 +4,8 @@
  * One batch of files goes through these steps (the kernel's side: `shim/helper/evict.h`):
  *
  *   1. trash entries, and what the directories are, durable     crash: nothing moved yet
- *   2. write lease, same version, rename into the trash         crash: entry → put back at start
+ *   2. write lease, the version for certain (unseen_changes.ts),
+ *      rename into the trash                                    crash: entry → put back at start
  *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
  *   4. lease whole, version same, no event came → let go; else put back
  *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
@@ -46,6 +47,8 @@ export interface EvictBatchesParts {
   readonly manifest: Manifest;
   readonly activity: Activity;
   readonly intake: Intake;
+  /** A file that looks like the stored version is to be read again. */
+  readonly onDoubtful: (path: DepotPath) => void;
   readonly identities: Pick<DirectoryIdentities, "remember">;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -159,7 +162,7 @@ export class EvictBatches {
 
   /** The file stays: records why, so that it is not the first candidate again at once. */
   #kept(file: Chosen, checked: EvictionOutcome, outcome: EvictionOutcome): void {
-    const { manifest, intake, log, nowSeconds, files } = this.#parts;
+    const { manifest, intake, log, nowSeconds, files, onDoubtful } = this.#parts;
     const { path, trashId } = file;
     // The stored version, which p4d itself has replaced by a rename: that would have taken it away.
     const isObsolete = checked === "taken" && file.eviction.isReplaced;
@@ -174,7 +177,8 @@ export class EvictBatches {
     const there = files.stat(path);
     // Gone: its event is on its way, and records that.
     if (there === null) return;
-    if (outcome === "changed") {
+    if (outcome === "doubtful") onDoubtful(path);
+    if (outcome === "changed" || outcome === "doubtful") {
       intake.changed(path, there.size);
     } else {
       if (outcome === "failed" || outcome === "denied") {

@@ -25,6 +25,7 @@ import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
 import type { Pins } from "./pins.ts";
 import type { Reserve } from "./reserve.ts";
+import type { UnseenChanges } from "./unseen_changes.ts";
 import type { Unsettled } from "./unsettled.ts";
 
 /** Files leased at once; each holds a descriptor. */
@@ -49,6 +50,7 @@ const RETRY_MS = 2000;
 export interface EvictorParts extends EvictBatchesParts {
   readonly pins: Pins;
   readonly unsettled: Unsettled;
+  readonly unseen: Pick<UnseenChanges, "doubtedFromNs">;
   /** Whether nobody else writes to the storage: else an object may not be the file's any more. */
   readonly mayWrite: () => boolean;
   readonly identities: Pick<DirectoryIdentities, "find" | "remember">;
@@ -273,7 +275,7 @@ export class Evictor {
    * @param found What was found just now: of neighbours the directory is looked at once.
    */
   #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
-    const { manifest, activity, identities } = this.#parts;
+    const { manifest, activity, identities, unseen } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
     const trashId = manifest.addTrash(path);
     const eviction: Eviction = {
@@ -288,7 +290,8 @@ export class Evictor {
     const { size, mtimeNs, mode } = record.version!;
     const name = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
     const dir = found?.dir === name ? found : identities.find(name);
-    return { path, trashId, size, mtimeNs, mode, record, eviction, dir, end };
+    const doubtedFromNs = unseen.doubtedFromNs(record.row);
+    return { path, trashId, size, mtimeNs, mode, doubtedFromNs, record, eviction, dir, end };
   }
 
   /** Why the file is not even tried; null when it is. */

@@ -55,6 +55,8 @@ export class Intake {
   readonly #barriers = new Map<number, () => void>();
   #nextBarrier = 1;
   #watcher: Watcher | null = null;
+  /** As the watcher said when it was stopped. */
+  #toldUntilNs = 0n;
   /** Events taken in, or being taken in. */
   #taken = 0;
   /** The barrier on its way, and the one that everybody who asked since waits for. */
@@ -68,6 +70,11 @@ export class Intake {
   /** How many events were taken in. */
   get taken(): number {
     return this.#taken;
+  }
+
+  /** Before when everything that happened was taken in, ns since the epoch; 0: not known. */
+  get toldUntilNs(): bigint {
+    return this.#watcher?.toldUntilNs() ?? this.#toldUntilNs;
   }
 
   /**
@@ -177,6 +184,7 @@ export class Intake {
       }
       if (manifest.pending > MAX_PENDING) await manifest.commit();
     }
+    this.#toldUntilNs = watcher.toldUntilNs();
     this.#watcher = null;
     for (const passed of this.#barriers.values()) passed();
   }

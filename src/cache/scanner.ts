@@ -6,16 +6,16 @@
  * - A row of a path that is excluded by now → dropped: such a file stays where it is.
  * - A row whose file is not there → dropped, without a tombstone: nobody saw p4d delete it, so its
  *   object still stands for it (P3).
- * - While the manifest is one that was put back from a backup, a file that was touched since → dirty,
- *   whatever it looks like.
+ * - A file that may have changed when nobody could see it (`unseen_changes.ts`) → dirty, whatever it looks
+ *   like.
  *
  * @module
  */
 
 import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
-import type { WalkStep } from "../../ffi/kv.ts";
-import type { Walk, WalkRecord } from "../../ffi/walk.ts";
+import type { Doubt } from "../../ffi/kv.ts";
+import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
@@ -27,6 +27,7 @@ import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "./depot_path.ts";
 import type { Intake } from "./intake.ts";
+import type { UnseenChanges } from "./unseen_changes.ts";
 
 /** Staged changes above which a walk waits for the manifest (P5). */
 const MAX_PENDING = 100_000;
@@ -59,10 +60,12 @@ export interface ScannerParts {
   readonly activity: Activity;
   readonly isExcluded: (path: string) => boolean;
   readonly intake: Intake;
-  /** Files changed since then are not known, s since the epoch (`restored_mark.ts`); null: all are. */
-  readonly trustedUntil: () => number | null;
-  /** Such a file, or one that a manifest from a backup did not know, was found. */
-  readonly onDoubtful: (path: DepotPath) => void;
+  readonly unseen: Pick<UnseenChanges, "lost" | "search" | "searched" | "doubtedFromNs">;
+  /**
+   * A file was found that is not known.
+   * @param looksKnown It looks like the version that was stored.
+   */
+  readonly onFound: (path: DepotPath, looksKnown: boolean) => void;
   /** Looks for directories that were renamed while nobody watched; uploads wait for that. */
   readonly findRenames: () => void;
   readonly engineMetrics: EngineMetrics;
@@ -112,6 +115,7 @@ export class Scanner {
     if (!isRoutine) {
       health.raise("events_lost", reason);
       this.#lostEvents = true;
+      this.#parts.unseen.lost();
       // A rename may be among what was lost.
       this.#parts.findRenames();
     }
@@ -156,15 +160,22 @@ export class Scanner {
    */
   async scanAll(paced = false): Promise<ScanResult> {
     const begun = performance.now();
+    const { manifest, unseen } = this.#parts;
     if (!paced) this.#searches++;
+    const doubt = unseen.search();
+    let isThrough = false;
     try {
-      const result = await this.#walk("" as DepotPath, paced);
+      // What became clean before the doubt must be seen as clean.
+      if (doubt !== null) await manifest.commit();
+      const result = await this.#walk("" as DepotPath, paced, doubt);
       if (this.#stopped) return result;
+      isThrough = true;
       await this.#dropMissing(result, paced);
       const seconds = (performance.now() - begun) / 1000;
       this.#parts.engineMetrics.reconciled({ ...result, seconds });
       return result;
     } finally {
+      unseen.searched(doubt, isThrough);
       if (!paced) this.#searches--;
     }
   }
@@ -182,17 +193,17 @@ export class Scanner {
 
   /** Walks one directory that appeared. */
   async scanTree(dir: DepotPath): Promise<void> {
-    if (!this.#stopped && !this.#parts.isExcluded(dir + "/")) await this.#walk(dir, false);
+    if (!this.#stopped && !this.#parts.isExcluded(dir + "/")) await this.#walk(dir, false, null);
   }
 
-  async #walk(start: DepotPath, paced: boolean): Promise<ScanResult> {
+  /** @param doubt What is not believed of clean rows. */
+  async #walk(start: DepotPath, paced: boolean, doubt: Doubt | null): Promise<ScanResult> {
     const { files, manifest, isExcluded, intake, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
     const next = async () => {
       const moment = this.#moment();
-      const step = await (moment === null ? everything(walk) : manifest.compareNext(walk));
-      return { ...step, moment };
+      return { ...await manifest.compareNext(walk, doubt), moment };
     };
     let ahead = next();
     try {
@@ -230,32 +241,33 @@ export class Scanner {
 
   /**
    * Something that changes when a path without record may have had one, or lost its file, as far as
-   * anybody here knows. Null while every file is looked at again.
+   * anybody here knows.
    */
-  #moment(): string | null {
-    const { intake, manifest, trustedUntil } = this.#parts;
-    return trustedUntil() === null ? `${intake.taken} ${manifest.forgotten}` : null;
+  #moment(): string {
+    const { intake, manifest } = this.#parts;
+    return `${intake.taken} ${manifest.forgotten}`;
   }
 
   /**
    * Records the files that still are what no record says; returns how many.
    * @param moment When the walk looked at them, see {@link #moment}.
    */
-  #takeIn(found: readonly WalkRecord[], moment: string | null): number {
-    const { files, manifest, intake, trustedUntil, onDoubtful } = this.#parts;
+  #takeIn(found: readonly WalkRecord[], moment: string): number {
+    const { files, manifest, intake, onFound } = this.#parts;
     if (found.length === 0) return 0;
     const paths = found.map(({ path }) => path);
     const areNew = manifest.areNew(paths);
     // What the walk saw may have been deleted, and recorded so, since. Where no event was taken in and
     // no record forgotten, only an event that is still to come can tell of it: then the walk's look is
     // as good as another one, for paths of which nothing is known.
-    const isFresh = moment !== null && moment === this.#moment() && areNew.every((isNew) => isNew);
+    const isFresh = moment === this.#moment() && areNew.every((isNew) => isNew);
     const sizes = isFresh ? found.map(({ size }) => size) : files.sizesNow(paths);
     let changed = 0;
     for (const [i, record] of found.entries()) {
       const size = sizes[i]!;
-      if (size < 0 || (!areNew[i] && this.#isKnown(record))) continue;
-      if (trustedUntil() !== null) onDoubtful(record.path);
+      const looksKnown = size >= 0 && !areNew[i] && this.#looksKnown(record);
+      if (size < 0 || (looksKnown && !this.#isDoubtful(record))) continue;
+      onFound(record.path, looksKnown);
       if (areNew[i]) intake.found(record.path, size);
       else intake.changed(record.path, size);
       changed++;
@@ -275,22 +287,21 @@ export class Scanner {
     );
   }
 
-  #isKnown({ path, size, mtimeNs, mode }: WalkRecord): boolean {
+  #looksKnown({ path, size, mtimeNs, mode }: WalkRecord): boolean {
     const record = this.#parts.manifest.get(path);
     if (record === null) return false;
     if (record.row.state !== CLEAN) return record.row.size === size;
-    if (this.#isTouched(path)) return false;
     // No version: the C++ implementation's row; verified before it is evicted (M3).
     if (record.version === null) return record.row.size === size;
     return isVersion(record.version, size, mtimeNs, mode);
   }
 
-  /** Whether the file was touched after the moment of which the manifest is. */
-  #isTouched(path: DepotPath): boolean {
-    const until = this.#parts.trustedUntil();
-    if (until === null) return false;
-    const there = this.#parts.files.stat(path);
-    return there === null || there.ctimeNs >= BigInt(until) * 1_000_000_000n;
+  /** Whether the file may have changed unseen since its row became clean. */
+  #isDoubtful({ path, ctimeNs }: WalkRecord): boolean {
+    const row = this.#parts.manifest.get(path)?.row;
+    if (row === undefined || row.state !== CLEAN) return false;
+    const fromNs = this.#parts.unseen.doubtedFromNs(row);
+    return fromNs !== null && ctimeNs >= fromNs;
   }
 
   async #dropMissing(result: ScanResult, paced: boolean): Promise<void> {
@@ -317,12 +328,6 @@ export class Scanner {
       if (paced) await rest(begun);
     }
   }
-}
-
-/** One step of a walk, with all files: none counts as known without a look at its ctime. */
-async function everything(walk: Walk): Promise<WalkStep> {
-  const records = await walk.next();
-  return { known: 0, records: records ?? [], isLast: records === null };
 }
 
 /** Rests so long that the step since `begun` (as performance.now counts) took its share of the time. */

@@ -1,7 +1,7 @@
 /**
  * Spares the upload of files that storage has already, where the manifest does not know: a depot that was
  * copied or kept without its state directory, a manifest from a backup, or the state of the C++
- * implementation, which keeps no versions.
+ * implementation, which keeps no versions; and where it is not believed (`unseen_changes.ts`).
  *
  * The manifest remembers when it was made, or when another program wrote to it last. A file that was
  * changed before (its ctime, which no program can set back) is compared with its object before it is sent:
@@ -39,16 +39,26 @@ export async function noteUnknownPast(manifest: Manifest, nowNs: bigint): Promis
   await manifest.commit();
 }
 
+/** Paths that are remembered to be asked for; with more, every file of before now is (P5). */
+const MAX_DOUBTFUL = 10_000;
+
 /** See the module. */
 export class StoredBefore {
   /** Files changed before may be stored already, ns since the epoch. */
-  readonly #sinceNs: bigint;
+  #sinceNs: bigint;
+  readonly #doubtful = new Set<DepotPath>();
   /** Whether storage has any objects: a new one has nothing to compare with. */
   #hasObjects: Promise<boolean> | null = null;
 
   constructor(manifest: Manifest) {
     const value = manifest.table(TABLE).get(SINCE_KEY);
     this.#sinceNs = value === null ? 0n : new DataView(value.slice().buffer).getBigInt64(0);
+  }
+
+  /** The next upload of the path asks first: its file looks like the version that was stored. */
+  doubt(path: DepotPath): void {
+    if (this.#doubtful.size < MAX_DOUBTFUL) this.#doubtful.add(path);
+    else this.#sinceNs = BigInt(Date.now()) * 1_000_000n;
   }
 
   /**
@@ -61,14 +71,20 @@ export class StoredBefore {
     backend: Backend,
     signal: AbortSignal,
   ): Promise<string | null> {
-    if (content.ctimeNs >= this.#sinceNs) return null;
+    const isDoubtful = this.#doubtful.has(path);
+    if (content.ctimeNs >= this.#sinceNs && !isDoubtful) return null;
+    if (!isDoubtful && !await this.#anyObjects(backend, signal)) return null;
+    const object = await nullIfAbsent(backend.head(path, signal));
+    this.#doubtful.delete(path);
+    return object !== null && await isVersion(object, content) ? object.etag : null;
+  }
+
+  #anyObjects(backend: Backend, signal: AbortSignal): Promise<boolean> {
     this.#hasObjects ??= hasObjects(backend, signal).catch((error) => {
       this.#hasObjects = null;
       throw error;
     });
-    if (!await this.#hasObjects) return null;
-    const object = await nullIfAbsent(backend.head(path, signal));
-    return object !== null && await isVersion(object, content) ? object.etag : null;
+    return this.#hasObjects;
   }
 }
 

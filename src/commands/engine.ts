@@ -28,6 +28,7 @@ import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { StoredBefore } from "../cache/stored_before.ts";
 import { putBackMoved } from "../cache/trash.ts";
+import { UnseenChanges } from "../cache/unseen_changes.ts";
 import { SETTLE_SECONDS, Unsettled } from "../cache/unsettled.ts";
 import { Uploader } from "../cache/uploader.ts";
 import { DirtyWindow } from "../cluster/dirty_window.ts";
@@ -148,12 +149,23 @@ export function buildEngine(
     onFound: () => uploader.found(),
   });
   const restored = new RestoredMark(manifest);
+  const unseen = new UnseenChanges({
+    ...shared,
+    toldUntilNs: () => intake.toldUntilNs,
+    restoredSince: restored.sinceSeconds,
+    isWatched: !config.readOnly,
+    nowMs: () => Date.now(),
+  });
+  const storedBefore = new StoredBefore(manifest);
   const scanner = new Scanner({
     ...shared,
     intake,
-    trustedUntil: () => restored.sinceSeconds,
-    // An upload that was on its way when the last daemon ended may replace the one that follows.
-    onDoubtful: (path) => unsettled.note(path),
+    unseen,
+    onFound: (path, looksKnown) => {
+      // An upload that was on its way when the last daemon ended may replace the one that follows.
+      if (restored.sinceSeconds !== null) unsettled.note(path);
+      if (looksKnown) storedBefore.doubt(path);
+    },
     findRenames: () => findRenames(),
     engineMetrics,
     health,
@@ -162,7 +174,7 @@ export function buildEngine(
   const uploader = new Uploader({
     ...shared,
     powerCut: new PowerCut({ files, manifest, log: getLog("upload") }),
-    storedBefore: new StoredBefore(manifest),
+    storedBefore,
     backend: primary,
     isBackendDown: () => primary.isResting,
     upToDate: () => intake.barrier(),
@@ -221,6 +233,8 @@ export function buildEngine(
     intake,
     pins,
     unsettled,
+    unseen,
+    onDoubtful: (path) => storedBefore.doubt(path),
     // A file that an old manifest calls clean may not be.
     mayWrite: () => mayWrite() && restored.sinceSeconds === null,
     identities,

@@ -31,6 +31,8 @@ export interface SavedCounters extends Counters {
   /** Number of the transaction that they were saved with. */
   readonly txn: string;
   readonly nextTrashId: number;
+  /** See {@link Manifest.toldUntilNs}; an older version saved none. */
+  readonly toldUntilNs: bigint | null;
 }
 
 /** Null where there are none, or none that can be read: then rows are recounted. */
@@ -38,19 +40,25 @@ export function parseCounters(bytes: Uint8Array | null): SavedCounters | null {
   if (bytes === null) return null;
   try {
     const saved = JSON.parse(new TextDecoder().decode(bytes));
-    return saved.dirtyBytes === undefined ? null : saved;
+    const toldUntilNs = saved.toldUntilNs === undefined ? null : BigInt(saved.toldUntilNs);
+    return saved.dirtyBytes === undefined ? null : { ...saved, toldUntilNs };
   } catch {
     return null;
   }
 }
 
-/** @param txn Number of the transaction that they are saved with. */
+/**
+ * @param txn Number of the transaction that they are saved with.
+ * @param toldUntilNs See {@link Manifest.toldUntilNs}.
+ */
 export function encodeCounters(
   counters: Counters,
   nextTrashId: number,
   txn: bigint,
+  toldUntilNs: bigint | null,
 ): Uint8Array {
   const schema = { schema: SCHEMA, readableFrom: READABLE_FROM };
-  const saved = { ...schema, txn: txn.toString(), ...counters, nextTrashId };
+  const told = toldUntilNs === null ? {} : { toldUntilNs: toldUntilNs.toString() };
+  const saved = { ...schema, txn: txn.toString(), ...counters, nextTrashId, ...told };
   return new TextEncoder().encode(JSON.stringify(saved));
 }

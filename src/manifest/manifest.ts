@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
+import type { Doubt, Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../cache/depot_path.ts";
 import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
@@ -34,7 +34,7 @@ import {
 import type { FileRecord } from "./transitions.ts";
 import { Unsynced } from "./unsynced.ts";
 
-const RUNNING_KEY = "running";
+const RUNNING_KEY = "running", NO_BYTES = new Uint8Array(0);
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Omit<Kv, "scanInto" | "sync">;
@@ -59,6 +59,8 @@ export class Manifest {
   /** Clean files that may not be on the platter. */
   readonly unsynced: Unsynced;
   #forgotten = 0;
+  /** Until when every change was taken in, ns since the epoch: saved with each commit. Null: unknown. */
+  toldUntilNs: () => bigint | null;
   /** Whether another program wrote to the environment since our last commit: rows need a recount. */
   readonly needsRecount: boolean;
   /** Whether the daemon that had it open last did not come to its end: see {@link setRunning}. */
@@ -95,21 +97,20 @@ export class Manifest {
       };
       const info = this.#kv.info(this.#db.files);
       this.#commits = new GroupCommit(kv, info, onCommitError, (batch, txn) => {
-        batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextTrashId, txn));
+        const told = this.toldUntilNs();
+        batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextTrashId, txn, told));
       });
       this.#tombstones = this.#commits.table(this.#db.tombstones);
       this.#order = new EvictOrder(policy, (name) => this.table(name));
       this.unsynced = new Unsynced((name) => this.table(name));
       this.#storageKey = storageKey;
       this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
-      const saved = this.#kv.get(this.#db.meta, COUNTERS_KEY);
-      const known = parseCounters(saved);
+      const known = parseCounters(this.#kv.get(meta, COUNTERS_KEY));
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== foundTxn;
-      if (known !== null) {
-        const { total, dirty, bytes, dirtyBytes } = known;
-        Object.assign(this.counters, { total, dirty, bytes, dirtyBytes });
-      }
+      const { total, dirty, bytes, dirtyBytes } = known ?? this.counters;
+      Object.assign(this.counters, { total, dirty, bytes, dirtyBytes });
       this.#nextTrashId = known?.nextTrashId ?? 1;
+      this.toldUntilNs = () => known?.toldUntilNs ?? null;
     } catch (error) {
       this.#kv.close();
       throw error;
@@ -182,9 +183,9 @@ export class Manifest {
     this.#replace(path, null, record, 0);
   }
 
-  /** One step of a walk, without the files that are as their committed rows say. */
-  compareNext(walk: Walk): Promise<WalkStep> {
-    return this.#kv.compareNext(walk, this.#db.files, this.#db.versions);
+  /** One step of a walk, without the files that are as their committed rows say, as far as no doubt is. */
+  compareNext(walk: Walk, doubt: Doubt | null = null): Promise<WalkStep> {
+    return this.#kv.compareNext(walk, this.#db.files, this.#db.versions, doubt);
   }
 
   #replace(
@@ -384,8 +385,6 @@ export class Manifest {
     this.#kv.close();
   }
 }
-
-const NO_BYTES = new Uint8Array(0);
 
 /** A file's key in `evict_order` when it is clean, else in `dirty_queue`. */
 function queueKey({ state, lastAccess, createdAt }: FileRow, path: string): string {

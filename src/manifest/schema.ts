@@ -22,6 +22,7 @@
  *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
  *     meta         "counters"                JSON: totals, so that a start counts no rows; the schema (migrations.ts)
  *                  "running"                 empty: there while a daemon runs, and after a crash
+ *                  "told_depot"              the depot's directory, whose time is with the counters (unseen_changes.ts)
  *                  "known_since"             when the manifest was made, or another program wrote to it, ns
  *     evict_rank, previous               the order of eviction under lru2, see evict_ranks.ts
  *

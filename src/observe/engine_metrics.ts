@@ -18,6 +18,7 @@ const SKIP_REASONS = [
   "busy",
   "in_use",
   "changed",
+  "doubtful",
   "linked",
   "gone",
   "denied",

@@ -30,6 +30,9 @@ class HeldWatcher {
   isQuiet(): boolean {
     return this.isQuietNow;
   }
+  toldUntilNs(): bigint {
+    return 0n;
+  }
   barrier(id: number): void {
     this.barriers.push(id);
   }

@@ -73,6 +73,9 @@ class ScriptedWatcher {
     return turn instanceof Error ? Promise.reject(turn) : Promise.resolve(turn);
   }
   barrier(): void {}
+  toldUntilNs(): bigint {
+    return 0n;
+  }
 }
 
 Deno.test("events that cannot be read are waited for, and made up for by a comparison", async () => {

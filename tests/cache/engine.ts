@@ -22,6 +22,7 @@ import { Reserve } from "../../src/cache/reserve.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
 import { StoredBefore } from "../../src/cache/stored_before.ts";
+import { UnseenChanges } from "../../src/cache/unseen_changes.ts";
 import { Unsettled } from "../../src/cache/unsettled.ts";
 import { Uploader } from "../../src/cache/uploader.ts";
 import type { Freshness } from "../../src/cluster/freshness.ts";
@@ -82,6 +83,7 @@ export class Engine {
   readonly activity = new Activity();
   readonly metrics: Metrics;
   readonly intake: Intake;
+  readonly unseen: UnseenChanges;
   readonly scanner: Scanner;
   readonly uploader: Uploader;
   readonly evictor: Evictor;
@@ -108,6 +110,8 @@ export class Engine {
   readonly loggedAccess = new Map<string, number>();
   /** Whether the lease of the storage is held. */
   mayWrite = true;
+  /** Before when every event was taken in, ns since the epoch. */
+  toldUntilNs = 0n;
   /** Added to the clock, s. */
   laterSeconds = 0;
 
@@ -184,11 +188,18 @@ export class Engine {
       onDirty: (path) => this.uploader.notice(path),
       onFound: () => this.uploader.found(),
     });
+    this.unseen = new UnseenChanges({
+      ...shared,
+      toldUntilNs: () => this.toldUntilNs,
+      restoredSince: null,
+      isWatched: true,
+      nowMs: () => Date.now() + this.laterSeconds * 1000,
+    });
     this.scanner = new Scanner({
       ...shared,
       intake: this.intake,
-      trustedUntil: () => null,
-      onDoubtful: () => {},
+      unseen: this.unseen,
+      onFound: (path, looksKnown) => looksKnown && this.storedBefore.doubt(path),
       findRenames: () => this.uploader.hold(this.identities.compare()),
     });
     this.uploader = new Uploader({
@@ -226,6 +237,8 @@ export class Engine {
       intake: this.intake,
       pins: this.pins,
       unsettled: this.unsettled,
+      unseen: this.unseen,
+      onDoubtful: (path) => this.storedBefore.doubt(path),
       mayWrite: () => this.mayWrite,
       identities: this.identities,
       reserve: this.reserve,

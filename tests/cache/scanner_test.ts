@@ -16,8 +16,17 @@ const A = "a" as DepotPath;
 
 /** Lets the next walk see the file as it is now, and `meanwhile` happen before the step is compared. */
 function afterTheLook(engine: Engine, path: DepotPath, meanwhile: () => Promise<unknown>): void {
-  const { size, mtimeNs, mode } = engine.files.stat(path)!;
-  const seen: WalkRecord = { kind: "file", path, size, mtimeNs, mode, nlink: 1, errno: 0 };
+  const { size, mtimeNs, ctimeNs, mode } = engine.files.stat(path)!;
+  const seen: WalkRecord = {
+    kind: "file",
+    path,
+    size,
+    mtimeNs,
+    ctimeNs,
+    mode,
+    nlink: 1,
+    errno: 0,
+  };
   const steps: WalkRecord[][] = [[seen], []];
   engine.manifest.compareNext = async (): Promise<WalkStep> => {
     const records = steps.shift() ?? [];
@@ -48,7 +57,12 @@ Deno.test("P3: a file whose going was taken in between the look of a walk and it
   const told = Promise.withResolvers<WatchRecord[]>(),
     ended = Promise.withResolvers<WatchRecord[]>();
   const batches = [told.promise, ended.promise];
-  const watcher = { next: () => batches.shift(), isQuiet: () => true, barrier: () => {} };
+  const watcher = {
+    next: () => batches.shift(),
+    isQuiet: () => true,
+    barrier: () => {},
+    toldUntilNs: () => 0n,
+  };
   const running = engine.intake.run(
     watcher as unknown as Watcher,
     engine.scanner as unknown as Scanner,

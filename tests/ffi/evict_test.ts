@@ -14,6 +14,7 @@ interface Depot {
     size: number;
     mtimeNs: bigint;
     mode: number;
+    doubtedFromNs: bigint | null;
   };
 }
 
@@ -28,7 +29,7 @@ async function withDepot(test: (depot: Depot) => Promise<void>): Promise<void> {
       write: (name, content) => Deno.writeTextFileSync(`${dir}/${name}`, content),
       candidate: (name, trashId) => {
         const { size, mtimeNs, mode } = files.stat(name)!;
-        return { path: name, trashId, size, mtimeNs, mode };
+        return { path: name, trashId, size, mtimeNs, mode, doubtedFromNs: null };
       },
     });
   } finally {
@@ -73,6 +74,19 @@ Deno.test("a file that is open, hard-linked, changed or gone is never taken", ()
       assertEquals(Deno.readTextFileSync(`${dir}/${name}`), name);
     }
     assertEquals([...Deno.readDirSync(`${dir}/trash`)], []);
+  }));
+
+Deno.test("a file of which something changed since the doubt stays, whatever it looks like", () =>
+  withDepot(async ({ files, write, candidate }) => {
+    for (const name of ["at", "before"]) write(name, name);
+    const { ctimeNs } = files.stat("at")!;
+    const batch = await EvictionBatch.begin(files.root, "trash", [
+      { ...candidate("at", 1), doubtedFromNs: ctimeNs },
+      { ...candidate("before", 2), doubtedFromNs: files.stat("before")!.ctimeNs + 1n },
+    ]);
+    assertEquals(batch.outcomes, ["doubtful", "taken"]);
+    assertEquals(await batch.finish([true, true]), ["doubtful", "taken"]);
+    assertEquals([files.stat("at") !== null, files.stat("before") !== null], [true, false]);
   }));
 
 Deno.test("a file whose mode changed, before or during its eviction, stays", () =>

@@ -337,6 +337,33 @@ watchTest("when it is quiet, every write before that was told", async ({ dir, wa
   await reading;
 });
 
+watchTest(
+  "P1: the time until which all is told goes on only when it was dealt with",
+  async (depot) => {
+    const { dir, watcher } = depot;
+    assertEquals(watcher.toldUntilNs(), 0n, "the directories are not known yet");
+    let told = watcher.next();
+    await becomesQuiet(watcher);
+    const idle = watcher.toldUntilNs();
+    assert(idle > 0n && idle <= BigInt(Date.now() + 1) * 1_000_000n);
+    await sh(dir, "echo 1 > a");
+    const written = BigInt(Date.now() + 1) * 1_000_000n;
+    // In the kernel's queue, then told.
+    assert(watcher.toldUntilNs() < written);
+    await told;
+    assert(watcher.toldUntilNs() < written);
+    told = watcher.next();
+    while (watcher.toldUntilNs() < written) await new Promise((resolve) => setTimeout(resolve, 1));
+    watcher.barrier(1);
+    await told;
+    // Also when events come without end: what is gathered was before.
+    await depot.after("echo 2 > a");
+    const before = watcher.toldUntilNs();
+    await depot.after("echo 3 > a");
+    assert(watcher.toldUntilNs() > before);
+  },
+);
+
 async function becomesQuiet(watcher: Watcher): Promise<void> {
   while (!watcher.isQuiet()) await new Promise((resolve) => setTimeout(resolve, 0));
 }

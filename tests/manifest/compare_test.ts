@@ -2,6 +2,7 @@
 
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
+import type { Doubt } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/cache/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
@@ -27,13 +28,17 @@ async function withDepot(test: (files: DepotFiles, manifest: Manifest) => Promis
 }
 
 /** What a comparison passes over, and what it tells. */
-async function compare(files: DepotFiles, manifest: Pick<Manifest, "compareNext">) {
+async function compare(
+  files: DepotFiles,
+  manifest: Pick<Manifest, "compareNext">,
+  doubt: Doubt | null = null,
+) {
   const walk = files.walk(path(""));
   const told: string[] = [];
   let known = 0;
   try {
     for (;;) {
-      const step = await manifest.compareNext(walk);
+      const step = await manifest.compareNext(walk, doubt);
       if (step.isLast) return { known, told: told.sort() };
       known += step.known;
       told.push(...step.records.map((record) => record.path));
@@ -91,6 +96,31 @@ Deno.test("a comparison passes over the files that are as their rows say, and te
     told.push("d/link");
     await manifest.commit();
     assertEquals(await compare(files, manifest), { known, told: told.sort() });
+  }));
+
+Deno.test("P1: in doubt only files that did not change since, and rows begun after it, are passed over", () =>
+  withDepot(async (files, manifest) => {
+    for (const name of ["clean", "begun after", "dirty", "unverified"]) {
+      Deno.writeTextFileSync(`${files.dir}/${name}`, "1234567");
+      Deno.chmodSync(`${files.dir}/${name}`, 0o640);
+    }
+    const { size, mtimeNs, ctimeNs } = files.stat("clean")!;
+    const version = (name: string) => {
+      const { mtimeNs, mode } = files.stat(name)!;
+      return { size, mtimeNs, mode: mode & 0o7777, digest: "sha256:aa", etag: '"e"' };
+    };
+    const row = { size, lastAccess: 1, createdAt: 1, state: CLEAN };
+    manifest.set(path("clean"), restored(version("clean"), 99));
+    manifest.set(path("begun after"), restored(version("begun after"), 100));
+    manifest.set(path("dirty"), seen(null, size, 1));
+    manifest.set(path("unverified"), { row, version: null });
+    await manifest.commit();
+    const told = async (fromNs: bigint) =>
+      (await compare(files, manifest, { fromNs, untilSeconds: 100 })).told;
+    assertEquals(await told(mtimeNs - 1_000_000_000n), ["clean", "unverified"]);
+    assertEquals((await told(ctimeNs)).includes("clean"), true);
+    assertEquals((await told(ctimeNs + 1n)).includes("clean"), false);
+    assertEquals(await told(ctimeNs + 1_000_000_000n), []);
   }));
 
 Deno.test("a comparison of more files than one step holds tells each once, in order of their paths", () =>

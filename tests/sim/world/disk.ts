@@ -22,6 +22,8 @@ export interface Inode {
   readonly ino: number;
   content: Uint8Array<ArrayBuffer>;
   mtimeNs: bigint;
+  /** When anything of it changed last. */
+  ctimeNs: bigint;
   mode: number;
   nlink: number;
   readonly opens: Set<OpenFile>;
@@ -199,6 +201,7 @@ export class Disk {
       ino: this.#nextInode++,
       content: new Uint8Array(0),
       mtimeNs: this.#tick(),
+      ctimeNs: this.#tick(),
       mode: S_IFREG | mode,
       nlink: 0,
       opens: new Set(),
@@ -214,6 +217,7 @@ export class Disk {
     const entry = { parent: dir, name, target: inode };
     dir.entries.set(name, entry);
     inode.nlink++;
+    inode.ctimeNs = this.#tick();
     this.#changed(entry);
     this.#tell({ kind: "entry", path }, byDaemon);
     return entry;
@@ -236,6 +240,7 @@ export class Disk {
         this.#changed(there);
       }
     }
+    if (!isDirectory(entry.target)) entry.target.ctimeNs = this.#tick();
     source.dir.entries.delete(source.name);
     this.#changed(entry);
     entry.parent = dir;
@@ -254,6 +259,7 @@ export class Disk {
     const a = this.find(from), b = this.find(to);
     if (a === null || b === null) throw new Errno(ENOENT);
     const { parent, name } = a;
+    for (const { target } of [a, b]) (target as Inode).ctimeNs = this.#tick();
     this.#put(a, b.parent!, b.name);
     this.#put(b, parent!, name);
   }
@@ -271,6 +277,7 @@ export class Disk {
     if (entry === undefined || isDirectory(entry.target)) throw new Errno(ENOENT);
     dir.entries.delete(name);
     entry.target.nlink--;
+    entry.target.ctimeNs = this.#tick();
     this.#changed(entry);
     this.#tell({ kind: "entry", path, removed: true }, byDaemon);
   }
@@ -328,7 +335,7 @@ export class Disk {
   write(entry: Entry, content: Uint8Array<ArrayBuffer>, silently = false): void {
     const inode = entry.target as Inode;
     inode.content = content;
-    if (!silently) inode.mtimeNs = this.#tick();
+    if (!silently) inode.mtimeNs = inode.ctimeNs = this.#tick();
     this.#changed(entry);
   }
 
@@ -336,8 +343,14 @@ export class Disk {
   setMode(entry: Entry, mode: number): void {
     const inode = entry.target as Inode;
     inode.mode = S_IFREG | mode;
+    inode.ctimeNs = this.#tick();
     this.#changed(entry);
     this.#tell({ kind: "entry", path: this.pathOf(entry) }, false);
+  }
+
+  /** The clock, ns since the epoch. */
+  get nowNs(): bigint {
+    return this.#nowNs();
   }
 
   #tick(): bigint {
@@ -357,8 +370,8 @@ export class Disk {
 
 /** What stat(2) says. */
 export function statOf(inode: Inode) {
-  const { content, mtimeNs, mode, nlink } = inode;
-  return { size: content.length, mtimeNs, ctimeNs: mtimeNs, mode, nlink };
+  const { content, mtimeNs, ctimeNs, mode, nlink } = inode;
+  return { size: content.length, mtimeNs, ctimeNs, mode, nlink };
 }
 
 export function asDepotPath(path: string): DepotPath {

@@ -58,7 +58,7 @@ export function* beginEviction(
 function* take(
   { disk }: Batch,
   trashDir: string,
-  { path, trashId, ...uploaded }: EvictionCandidate,
+  { path, trashId, doubtedFromNs, ...uploaded }: EvictionCandidate,
   parent: Directory,
   open: OpenFile[],
 ): Steps<EvictionOutcome> {
@@ -75,6 +75,7 @@ function* take(
   if (!disk.lease(file)) return "in_use";
   yield null;
   if (!isSameVersion(statOf(inode), uploaded)) return "changed";
+  if (doubtedFromNs !== null && inode.ctimeNs >= doubtedFromNs) return "doubtful";
   yield null;
   const trashPath = `${trashDir}/${trashId}`;
   try {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type KvEntry, KvError, type WalkStep } from "../../../ffi/kv.ts";
+import { type Doubt, type KvEntry, KvError, type WalkStep } from "../../../ffi/kv.ts";
 import type { Walk, WalkRecord } from "../../../ffi/walk.ts";
 import type { ManifestStore } from "../../../src/manifest/manifest.ts";
 import { CLEAN, decodeRow, decodeVersion } from "../../../src/manifest/schema.ts";
@@ -66,21 +66,34 @@ export class SimKv implements ManifestStore {
     return this.#life.call(() => paths.map((path) => dbs.some((db) => databases[db]!.has(path))));
   }
 
-  async compareNext(walk: Walk, files: number, versions: number): Promise<WalkStep> {
+  async compareNext(
+    walk: Walk,
+    files: number,
+    versions: number,
+    doubt: Doubt | null,
+  ): Promise<WalkStep> {
     const found = await walk.next() ?? [];
     const isLast = found.length === 0;
-    const records = await this.#life.thread("compare", this.#unlike(found, files, versions));
+    const records = await this.#life.thread("compare", this.#unlike(found, files, versions, doubt));
     return { known: found.length - records.length, records, isLast };
   }
 
   /** What `shim/helper/compare.c` sorts out, in one transaction. */
-  *#unlike(found: readonly WalkRecord[], files: number, versions: number): Steps<WalkRecord[]> {
+  *#unlike(
+    found: readonly WalkRecord[],
+    files: number,
+    versions: number,
+    doubt: Doubt | null,
+  ): Steps<WalkRecord[]> {
     yield null;
     const { databases } = this.#environment;
-    const unlike = found.filter(({ path, size, mtimeNs, mode }) => {
+    const unlike = found.filter(({ path, size, mtimeNs, ctimeNs, mode }) => {
       const bytes = databases[files]!.get(path);
       if (bytes === undefined) return true;
       const row = decodeRow(bytes);
+      const isDoubtful = doubt !== null && row.state === CLEAN && ctimeNs >= doubt.fromNs &&
+        row.createdAt < doubt.untilSeconds;
+      if (isDoubtful) return true;
       const version = row.state === CLEAN ? databases[versions]!.get(path) : undefined;
       if (version === undefined) return row.size !== size;
       return !isVersion(decodeVersion(version), size, mtimeNs, mode);

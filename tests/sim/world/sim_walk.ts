@@ -62,6 +62,7 @@ const DIRECTORY = {
   errno: 0,
   size: 0,
   mtimeNs: 0n,
+  ctimeNs: 0n,
   mode: S_IFDIR | 0o755,
   nlink: 2,
 } as const;

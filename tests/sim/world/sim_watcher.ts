@@ -25,6 +25,9 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   #isLost = false;
   /** Events were taken from the queue, and {@link next} has not been called since. */
   #hasSome = true;
+  /** Before when nothing is in the queue, and the same of what the reader is done with. */
+  #emptiedNs = 0n;
+  #toldNs = 0n;
 
   /** Begins to watch. */
   constructor(life: ProcessLife, disk: Disk) {
@@ -46,6 +49,7 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   }
 
   *#nextSteps(): Steps<WatchRecord[]> {
+    if (!this.#isLost) this.#toldNs = this.#emptiedNs;
     this.#hasSome = false;
     yield () => this.#events.length > 0 || this.#barriers.length > 0 || this.#isLost;
     this.#hasSome = true;
@@ -79,6 +83,7 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
       const key = event.kind + event.path + (event.kind === "treeRenamed" ? gathered.size : "");
       gathered.set(key, event);
     }
+    if (this.#events.length === 0) this.#emptiedNs = this.#disk.nowNs;
   }
 
   #record({ kind, path, to, removed }: KernelEvent): WatchRecord {
@@ -96,7 +101,15 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   }
 
   isQuiet(): boolean {
-    return this.#life.call(() => this.#events.length === 0 && !this.#isLost && !this.#hasSome);
+    return this.#life.call(() => this.#isAllTold());
+  }
+
+  #isAllTold(): boolean {
+    return this.#events.length === 0 && !this.#isLost && !this.#hasSome;
+  }
+
+  toldUntilNs(): bigint {
+    return this.#isAllTold() ? this.#disk.nowNs : this.#toldNs;
   }
 
   stop(): void {}

@@ -74,6 +74,16 @@ function panels(all: Readonly<Record<string, Measured>>): Panel[] {
   ];
 }
 
+function writeFigures(): void {
+  const figures = Object.fromEntries(
+    Object.entries(all).map(([storage, { figures }]) => [storage, figures]),
+  );
+  Deno.writeTextFileSync(
+    option("--json") ?? `${ROOT}build/bench.json`,
+    JSON.stringify({ figures, targets: TARGETS }, null, 2),
+  );
+}
+
 const files = option("--files");
 const all: Record<string, Measured> = {};
 for (const name of MEASURED) {
@@ -86,15 +96,10 @@ for (const name of MEASURED) {
       series: { ...before.series, ...series },
     };
   }
+  // As far as it is: the whole takes long.
+  console.log(table(all));
+  writeFigures();
 }
-console.log(table(all));
-const figures = Object.fromEntries(
-  Object.entries(all).map(([storage, { figures }]) => [storage, figures]),
-);
-Deno.writeTextFileSync(
-  option("--json") ?? `${ROOT}build/bench.json`,
-  JSON.stringify({ figures, targets: TARGETS }, null, 2),
-);
 Deno.writeTextFileSync(`${ROOT}docs/explanation/rates.svg`, plot(panels(all)));
 for (const name of TOLD) {
   console.log(`\n${name}`);

@@ -154,7 +154,8 @@ Deno.test(
     Deno.mkdirSync(store);
     const primary = { type: "nfs", path: store };
     const settings = { read_only: true, revalidate_after: 3600, feed_poll_interval: 1, primary };
-    const newPrimary = () => startDaemon(dir.path, "primary", { change_feed: true, primary });
+    const newPrimary = (more = {}) =>
+      startDaemon(dir.path, "primary", { change_feed: true, primary, ...more });
     const first = await newPrimary();
     write(first, "one\n");
     assertEquals((await command(first, "flush", "--wait")).code, 0);
@@ -175,7 +176,8 @@ Deno.test(
     Deno.writeTextFileSync(`${store}/next`, "three\n");
     Deno.renameSync(`${store}/next`, `${store}/${NAME}`);
     assertEquals(await read(replica), "two\n", "nobody told of it yet");
-    await using _second = await newPrimary();
+    // A scan would store the depot's file again, which changed just before the kill.
+    await using _second = await newPrimary({ skip_startup_scan: true });
     await until("the new writer is noticed", async () => await read(replica) === "three\n");
     assertStringIncludes(replica.log(), "its writer began anew");
   },

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DepotPath } from "../src/cache/depot_path.ts";
+import type { DepotPath } from "../src/depot_path.ts";
 import { EvictionBatch, type EvictionCandidate } from "./evict.ts";
 import { EAGAIN, EEXIST, ENOENT } from "./errno.ts";
 import { FileError } from "./file_error.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type DepotPath, pathFromBytes } from "../src/cache/depot_path.ts";
+import { type DepotPath, pathFromBytes } from "../src/depot_path.ts";
 import { cString, holding, openHelper } from "./library.ts";
 
 const SYMBOLS = {

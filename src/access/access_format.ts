@@ -10,7 +10,7 @@
  */
 
 import { encodeBase64 } from "deno-std/encoding/base64.js";
-import { displayPath, pathFromBytes } from "../cache/depot_path.ts";
+import { displayPath, pathFromBytes } from "../depot_path.ts";
 
 /** How entries are printed. */
 export type AccessFormat = "tsv" | "csv" | "json";

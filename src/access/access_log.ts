@@ -15,7 +15,7 @@
 import { delay } from "deno-std/async/delay.js";
 import { Kv, KV_MAP_FULL, KvError } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromBytes } from "../depot_path.ts";
 import type { Metrics } from "../observe/metrics.ts";
 
 /** Where the log is, and how it is written. */

@@ -8,7 +8,7 @@
 import { EACCES, ENOENT } from "../../ffi/errno.ts";
 import { type Bytes } from "../../ffi/library.ts";
 import { Kv, KvError, SCAN_BYTES } from "../../ffi/kv.ts";
-import { MAX_PATH_BYTES, pathFromText } from "../cache/depot_path.ts";
+import { MAX_PATH_BYTES, pathFromText } from "../depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 
 /** One entry. The path is valid until the next page is asked for. */

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromBytes } from "../depot_path.ts";
 
 /** What is known of one directory; the path is one character per byte, "" the depot itself. */
 export interface DirectoryHeat {

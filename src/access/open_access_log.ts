@@ -5,7 +5,7 @@
  * @module
  */
 
-import { pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { GIB } from "../config/kinds.ts";
 import { createRepeatLimiter, describeError, getLog } from "../observe/logging.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { localFiles } from "./listing.ts";

@@ -5,7 +5,7 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 import type { DeletePolicy, GarbageCollector } from "../cache/garbage.ts";
 
 /** One object that is due, or was removed. */

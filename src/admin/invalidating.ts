@@ -7,7 +7,7 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { Freshness } from "../cluster/freshness.ts";
 import type { Manifest } from "../manifest/manifest.ts";

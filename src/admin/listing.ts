@@ -5,7 +5,7 @@
  */
 
 import type { Activity } from "../cache/activity.ts";
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import type { Backend, ListedObject } from "../storage/backend.ts";

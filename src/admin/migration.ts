@@ -26,7 +26,7 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Activity } from "../cache/activity.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
 import type { Unsettled } from "../cache/unsettled.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
 import { serverCopy } from "../storage/server_copy.ts";
 import { RateGate } from "../storage/rate_gate.ts";

@@ -6,7 +6,7 @@
 
 import { isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 import type { Pins } from "../cache/pins.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 

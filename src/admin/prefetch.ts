@@ -7,7 +7,7 @@
 import { delay } from "deno-std/async/delay.js";
 import { isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Restorer } from "../cache/restorer.ts";
 import type { Backend } from "../storage/backend.ts";
 

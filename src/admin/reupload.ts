@@ -13,7 +13,7 @@
  */
 
 import type { Activity } from "../cache/activity.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { Intake } from "../cache/intake.ts";
 import type { Manifest } from "../manifest/manifest.ts";

@@ -7,7 +7,7 @@
 import * as v from "valibot";
 import type { BackupSchedule } from "../backup/backup_schedule.ts";
 import type { Activity } from "../cache/activity.ts";
-import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
+import { type DepotPath, pathProblem } from "../depot_path.ts";
 import type { DirectoryRenames } from "../cache/directory_renames.ts";
 import type { GarbageCollector } from "../cache/garbage.ts";
 import type { Pins } from "../cache/pins.ts";

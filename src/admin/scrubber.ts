@@ -11,7 +11,7 @@
 import { delay } from "deno-std/async/delay.js";
 import type { Logger } from "@logtape/logtape";
 import { Counter, Gauge, type Registry } from "prom-client";
-import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "../depot_path.ts";
 import { counted } from "../counted.ts";
 import { describeError } from "../observe/logging.ts";
 import { verify, type VerifyParts } from "./verify.ts";

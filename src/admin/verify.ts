@@ -9,7 +9,7 @@
 
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Activity } from "../cache/activity.ts";
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Intake } from "../cache/intake.ts";
 import { openContent } from "../cache/upload_content.ts";
 import type { Manifest } from "../manifest/manifest.ts";

@@ -9,7 +9,7 @@ import type { Logger } from "@logtape/logtape";
 import { Cron } from "croner";
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { WriteRight } from "../cluster/write_right.ts";
-import { sizeText } from "../commands/amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Backend } from "../storage/backend.ts";
 import { openPlace } from "./backup_place.ts";

@@ -10,7 +10,7 @@
  */
 
 import * as v from "valibot";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { Backend } from "../storage/backend.ts";
 

@@ -11,11 +11,11 @@
 import { createHash } from "node:crypto";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { AccessLog } from "../access/access_log.ts";
-import { type DepotPath, STATE_DIR } from "../cache/depot_path.ts";
+import { type DepotPath, STATE_DIR } from "../depot_path.ts";
 import { openContent } from "../cache/upload_content.ts";
 import type { Config } from "../config/config.ts";
 import { configDocument } from "../config/print.ts";
-import { sizeText } from "../commands/amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { EnvironmentError } from "../errors.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type Backend, SLICE_BYTES } from "../storage/backend.ts";

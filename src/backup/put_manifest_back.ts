@@ -6,7 +6,7 @@
 
 import { DepotFiles } from "../../ffi/files.ts";
 import { Kv, KvError } from "../../ffi/kv.ts";
-import { pathFromText, STATE_DIR } from "../cache/depot_path.ts";
+import { pathFromText, STATE_DIR } from "../depot_path.ts";
 import { createExclusion } from "../cache/exclusion.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";

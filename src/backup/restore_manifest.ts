@@ -34,7 +34,7 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
-import { type DepotPath, displayPath, pathFromBytes } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath, pathFromBytes } from "../depot_path.ts";
 import { CONFLICTS_DIR, TRASH_DIR } from "../cache/trash.ts";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";

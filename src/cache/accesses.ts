@@ -7,7 +7,7 @@
 import type { Manifest } from "../manifest/manifest.ts";
 import { SAME_ACCESS_SECONDS } from "../manifest/rank.ts";
 import { accessed } from "../manifest/transitions.ts";
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 
 /** Records that the files were opened now; of those opened again and again only one in a while. */
 export function recordAccesses(

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 
 /** An upload in flight. `changed` is the path's generation: any event since the open raises it. */
 export interface Upload {

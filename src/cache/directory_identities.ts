@@ -17,7 +17,7 @@ import type { Logger } from "@logtape/logtape";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { describeError } from "../observe/logging.ts";
-import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "../depot_path.ts";
 
 /** The manifest's database of what each directory is. */
 export const IDENTITIES = "directory_identities";

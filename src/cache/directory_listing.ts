@@ -13,7 +13,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { ListedName } from "../server/shim_server.ts";
 import type { Backend } from "../storage/backend.ts";
-import { type DepotPath, pathProblem } from "./depot_path.ts";
+import { type DepotPath, pathProblem } from "../depot_path.ts";
 
 /** Sorts after every name of valid UTF-8 in a directory: the last code point. */
 const AFTER_ALL = "\xf4\x8f\xbf\xbf";

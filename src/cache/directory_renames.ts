@@ -52,7 +52,7 @@ import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { pause } from "../storage/backoff.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
-import { type DepotPath, displayPath, pathProblem } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "../depot_path.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import { copyObject } from "./object_copy.ts";
 import { describe, leftBy, newPath, oldPath, type Rename, RenameLog } from "./rename_log.ts";

@@ -30,7 +30,7 @@ import type { EngineMetrics } from "../observe/engine_metrics.ts";
 import type { EventFeed } from "../observe/event_feed.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Activity, Eviction } from "./activity.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import type { Intake } from "./intake.ts";
 import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";

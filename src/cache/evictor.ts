@@ -20,7 +20,7 @@ import type { SkipReason } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Eviction } from "./activity.ts";
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
 import type { Pins } from "./pins.ts";

@@ -6,7 +6,7 @@
 
 import { globToRegExp } from "deno-std/path/glob_to_regexp.js";
 import { isProbeObject } from "../storage/probe.ts";
-import { MAX_PATH_BYTES, STATE_DIR } from "./depot_path.ts";
+import { MAX_PATH_BYTES, STATE_DIR } from "../depot_path.ts";
 
 /**
  * Server files at the top of a P4ROOT: the depot directory may be one (`p4d -r` points at it). Left

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 
 /** Files that wait without being thought of as very many. */
 const QUEUE_FILES = 2000;

@@ -26,7 +26,7 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Intake } from "./intake.ts";
 import type { Unsettled } from "./unsettled.ts";
 

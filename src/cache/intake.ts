@@ -18,7 +18,7 @@ import type { Metrics } from "../observe/metrics.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
 import { isNeverStored } from "./exclusion.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { MovedFiles } from "./moved_files.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Large files on their way at once, however many are allowed: more get no more done. */

@@ -9,7 +9,7 @@
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
-import { type DepotPath, pathToBytes } from "./depot_path.ts";
+import { type DepotPath, pathToBytes } from "../depot_path.ts";
 
 /** What is stored under another name. */
 export interface Stored {

@@ -8,7 +8,7 @@
 import type { Logger } from "@logtape/logtape";
 import { type Backend, nullIfAbsent, type ObjectInfo, StorageError } from "../storage/backend.ts";
 import { remoteContent } from "../storage/remote_content.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 
 /** What it works with. */
 export interface CopyParts {

@@ -17,7 +17,7 @@ import {
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { PartBudget } from "../storage/part_budget.ts";
 import type { FileRange, FileSink, SliceWork } from "../storage/file_transfer.ts";
-import { type DepotPath, displayPath, STATE_DIR } from "./depot_path.ts";
+import { type DepotPath, displayPath, STATE_DIR } from "../depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
 /** Bytes asked for with the first request: enough for most files, little enough to have many. */

@@ -9,7 +9,7 @@
 
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
-import { type DepotPath, pathProblem } from "./depot_path.ts";
+import { type DepotPath, pathProblem } from "../depot_path.ts";
 
 /** See the module's description. A pin that ends with "/" holds for all below that directory. */
 export class Pins {

@@ -22,7 +22,7 @@ import type { Logger } from "@logtape/logtape";
 import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type Backend, nullIfAbsent } from "../storage/backend.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import { conflictName, CONFLICTS_DIR } from "./trash.ts";
 import { FileBeingWritten, FileChanged, type LocalContent, openContent } from "./upload_content.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 
 /** Wait after the first failure, ms. */
 const FIRST_DELAY_MS = 500;

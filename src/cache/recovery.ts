@@ -11,7 +11,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { recount } from "../manifest/recount.ts";
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { type Boot, PowerCut } from "./power_cut.ts";
 import { noteUnknownPast } from "./stored_before.ts";
 import { emptyTrash } from "./trash.ts";

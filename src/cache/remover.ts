@@ -18,7 +18,7 @@ import { describeError } from "../observe/logging.ts";
 import type { UnlinkAnswer } from "../server/shim_server.ts";
 import { type Backend, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
-import { type DepotPath, pathProblem } from "./depot_path.ts";
+import { type DepotPath, pathProblem } from "../depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { Intake } from "./intake.ts";
 

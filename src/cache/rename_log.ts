@@ -17,7 +17,7 @@
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { Tombstone } from "../manifest/schema.ts";
-import { type DepotPath, displayPath, pathToBytes } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathToBytes } from "../depot_path.ts";
 
 /** Digits of a rename's number in its key: byte order is their order. */
 const KEY_DIGITS = 16;

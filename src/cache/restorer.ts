@@ -37,7 +37,7 @@ import { type Backend, SLICE_BYTES, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { isWrittenOnce } from "./archive_names.ts";
 import { isNeverStored } from "./exclusion.ts";
-import { type DepotPath, displayPath, pathProblem } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "../depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { Freshness } from "../cluster/freshness.ts";
 import type { Fetched, ObjectFetcher } from "./object_fetch.ts";

@@ -25,7 +25,7 @@ import type { EngineMetrics } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Activity } from "./activity.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { Intake } from "./intake.ts";
 import type { UnseenChanges } from "./unseen_changes.ts";
 

@@ -8,7 +8,7 @@
 import { FileError } from "../../ffi/file_error.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { EnvironmentError, reasonOf } from "../errors.ts";
-import { pathFromText, STATE_DIR } from "./depot_path.ts";
+import { pathFromText, STATE_DIR } from "../depot_path.ts";
 
 /** Absolute paths inside the state directory, for Deno's own calls. */
 export interface StateDir {

@@ -19,7 +19,7 @@ import { createHash } from "node:crypto";
 import type { Manifest } from "../manifest/manifest.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
 import { type Backend, nullIfAbsent, type ObjectInfo, SLICE_BYTES } from "../storage/backend.ts";
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { LocalContent } from "./upload_content.ts";
 
 /** The manifest's database, and the key in it. */

@@ -13,7 +13,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
 import { IDENTITIES } from "./directory_identities.ts";
-import { type DepotPath, displayPath, pathFromBytes, STATE_DIR } from "./depot_path.ts";
+import { type DepotPath, displayPath, pathFromBytes, STATE_DIR } from "../depot_path.ts";
 
 /** Depot-relative directories. */
 export const TRASH_DIR = `${STATE_DIR}/trash`, CONFLICTS_DIR = `${STATE_DIR}/conflicts`;

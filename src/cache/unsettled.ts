@@ -16,7 +16,7 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { type Backend, nullIfAbsent, type ObjectInfo } from "../storage/backend.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 
 /** Longest time after which a request that was given up can take effect, s. */
 export const SETTLE_SECONDS = 600;

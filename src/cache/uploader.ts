@@ -21,7 +21,7 @@ import { PartBudget } from "../storage/part_budget.ts";
 import type { SliceWork } from "../storage/file_transfer.ts";
 import type { Activity } from "./activity.ts";
 import { AdaptiveLimit } from "./adaptive_limit.ts";
-import type { DepotPath } from "./depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
 import { FreshFiles } from "./fresh_files.ts";

@@ -15,7 +15,7 @@ import type { Health } from "../observe/health.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
-import { type DepotPath, displayPath } from "./depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import type { PowerCut } from "./power_cut.ts";
 import { LONGEST_DELAY_MS, type PutOffFiles } from "./put_off_files.ts";

@@ -14,7 +14,7 @@
  */
 
 import * as v from "valibot";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { escapePath, RESERVED_KEYS, unescapePath } from "../storage/object_keys.ts";
 
 /** Where the feed is. */

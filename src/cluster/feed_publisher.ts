@@ -10,7 +10,7 @@
 
 import type { Logger } from "@logtape/logtape";
 import { isRewritten } from "../cache/archive_names.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { type Backend, StorageError } from "../storage/backend.ts";
 import { bytesContent } from "../storage/bytes_content.ts";

@@ -19,7 +19,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { FeedListener } from "./feed_follower.ts";
 
 /** Entries of the table; `shim/preload/fresh.c` has the same numbers. */

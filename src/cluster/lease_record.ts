@@ -10,7 +10,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { Content } from "../storage/backend.ts";
 import { bytesContent } from "../storage/bytes_content.ts";
 import { RESERVED_KEYS } from "../storage/object_keys.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import {
   type Backend,
   type Content,

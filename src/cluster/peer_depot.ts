@@ -9,7 +9,7 @@ import { EINVAL, EISDIR, ELOOP, ENOENT } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import { type FileStat, isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN } from "../manifest/schema.ts";

@@ -19,7 +19,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Activity } from "../cache/activity.ts";
 import { isRewritten } from "../cache/archive_names.ts";
-import { type DepotPath, displayPath, pathProblem } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "../depot_path.ts";
 import { isNeverStored } from "../cache/exclusion.ts";
 import {
   type Fetched,

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { Change } from "./feed_format.ts";
 import type { FeedListener } from "./feed_follower.ts";

@@ -7,7 +7,7 @@
 import { jsonPath, timeText } from "../access/access_format.ts";
 import { AgeHistogram, drawBars } from "../access/age_histogram.ts";
 import { type DirectoryHeat, HotDirectories } from "../access/hot_directories.ts";
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 import { type Query, walk } from "./access_query.ts";
 
 /** Directories shown unless `--limit` says otherwise. */

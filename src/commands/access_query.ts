@@ -6,7 +6,7 @@
 
 import { join, resolve } from "node:path/posix";
 import { AccessReader, type AccessRow } from "../access/access_reader.ts";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { readDocument } from "../config/document.ts";
 import { ByteOutput, ReaderGone } from "./byte_output.ts";
 import type { QueryOptions } from "./access_options.ts";

@@ -6,7 +6,7 @@
 
 import { InvalidArgumentError } from "commander";
 import { basename, dirname } from "node:path/posix";
-import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
+import { pathFromBytes, pathProblem } from "../depot_path.ts";
 import { ConfigError, EnvironmentError } from "../errors.ts";
 
 /** A number of an option. @throws InvalidArgumentError for anything but a whole number from 0. */

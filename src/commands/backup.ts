@@ -10,7 +10,7 @@ import type { Backup } from "../backup/backup_set.ts";
 import type { Config } from "../config/config.ts";
 import { counted } from "../counted.ts";
 import type { Backend } from "../storage/backend.ts";
-import { ageText, sizeText } from "./amounts.ts";
+import { ageText, sizeText } from "../amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import { timeOf } from "./moments.ts";

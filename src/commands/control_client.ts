@@ -7,7 +7,7 @@
 
 import type { Command } from "commander";
 import { dirname, join, resolve } from "node:path/posix";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { readDocument } from "../config/document.ts";
 import { ConfigError, EnvironmentError } from "../errors.ts";
 import { type DepotFile, depotFiles, DEPOTS_DIR } from "./depot_files.ts";

@@ -20,7 +20,7 @@ import { Scrubber } from "../admin/scrubber.ts";
 import { readStatus, type StatusParts } from "../admin/status.ts";
 import { BackupSchedule } from "../backup/backup_schedule.ts";
 import { recordAccesses } from "../cache/accesses.ts";
-import { pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../depot_path.ts";
 import { currentBoot } from "../cache/power_cut.ts";
 import { recover } from "../cache/recovery.ts";
 import { Reserve } from "../cache/reserve.ts";

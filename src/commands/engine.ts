@@ -10,7 +10,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { AccessLog } from "../access/access_log.ts";
 import { openAccessLog } from "../access/open_access_log.ts";
 import { Activity } from "../cache/activity.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { DirectoryIdentities } from "../cache/directory_identities.ts";
 import { DirectoryRenames } from "../cache/directory_renames.ts";
 import { Evictor } from "../cache/evictor.ts";

@@ -7,7 +7,7 @@
 import { type Command, Option } from "commander";
 import { counted } from "../counted.ts";
 import { EVENT_KINDS, type FileEvent } from "../observe/event_feed.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";

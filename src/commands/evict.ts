@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { EvictState } from "../admin/evicting.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeOf, sizeText } from "./amounts.ts";
+import { sizeOf, sizeText } from "../amounts.ts";
 import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";

@@ -8,7 +8,7 @@
 import type { Command } from "commander";
 import { ENOENT, errnoName } from "../../ffi/errno.ts";
 import { readAsset } from "../assets.ts";
-import { pathFromBytes } from "../cache/depot_path.ts";
+import { pathFromBytes } from "../depot_path.ts";
 import { addDepotOptions, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
 

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { ListedFile, Place, QueuedFile } from "../admin/listing.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
-import { ageText, sizeText } from "./amounts.ts";
+import { ageText, sizeText } from "../amounts.ts";
 import { depotPathOf, nothingAt, wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { AT_HELP } from "./moments.ts";

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { MigrationState } from "../admin/migration.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { type Progress, startProgress } from "./progress.ts";

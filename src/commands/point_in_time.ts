@@ -6,11 +6,11 @@
  */
 
 import { dirname, resolve } from "node:path/posix";
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { ObjectInfo } from "../storage/backend.ts";
 import type { History, ObjectVersion } from "../storage/history.ts";
 import { ConfigError, EnvironmentError, reasonOf } from "../errors.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { depotPathOf } from "./arguments.ts";
 import { ByteOutput } from "./byte_output.ts";
 import { chosenConfig, configOfDepot, type DepotChoice, findDepot } from "./control_client.ts";

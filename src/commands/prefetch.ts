@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { PrefetchState } from "../admin/prefetch.ts";
 import { counted } from "../counted.ts";
 import { ConfigError, reasonOf } from "../errors.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { depotPathOf } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { AT_HELP } from "./moments.ts";

@@ -5,7 +5,7 @@
  */
 
 import { Format, type Options, type Params, Presets, SingleBar } from "cli-progress";
-import { ageText, sizeText } from "./amounts.ts";
+import { ageText, sizeText } from "../amounts.ts";
 
 /** A bar that is under way. */
 export interface Progress {

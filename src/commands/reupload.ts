@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import type { ReuploadState } from "../admin/reupload.ts";
 import type { Status } from "../admin/status.ts";
 import { counted } from "../counted.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";
 import type { Terminal } from "./terminal.ts";

@@ -9,7 +9,7 @@ import { bandwidthAt, parseBandwidth } from "../config/bandwidth.ts";
 import { isLocal, parseListenAddress } from "../config/listen_address.ts";
 import { allowedText } from "../config/kinds.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeOf } from "./amounts.ts";
+import { sizeOf } from "../amounts.ts";
 import { DEPOTS_DIR } from "./depot_files.ts";
 
 interface Options {

@@ -7,7 +7,7 @@
 
 import type { Command } from "commander";
 import { ConfigError, EnvironmentError, reasonOf } from "../errors.ts";
-import { displayPath, pathFromBytes } from "../cache/depot_path.ts";
+import { displayPath, pathFromBytes } from "../depot_path.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What is found out about a process. Texts are for people. */

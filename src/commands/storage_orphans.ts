@@ -5,8 +5,8 @@
  */
 
 import type { Command } from "commander";
-import { displayPath } from "../cache/depot_path.ts";
-import { ageText } from "./amounts.ts";
+import { displayPath } from "../depot_path.ts";
+import { ageText } from "../amounts.ts";
 import { wholeNumber } from "./arguments.ts";
 import { addDaemonFlags, flagsOf } from "./daemon_flags.ts";
 import type { Terminal } from "./terminal.ts";

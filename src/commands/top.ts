@@ -8,7 +8,7 @@ import { delay } from "deno-std/async/delay.js";
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import { counted } from "../counted.ts";
-import { ageText, sizeText } from "./amounts.ts";
+import { ageText, sizeText } from "../amounts.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import type { Terminal } from "./terminal.ts";
 

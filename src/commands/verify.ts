@@ -7,10 +7,10 @@
 import type { Command } from "commander";
 import type { Status } from "../admin/status.ts";
 import type { VerifyProgress, VerifyState } from "../admin/verify.ts";
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeText } from "./amounts.ts";
+import { sizeText } from "../amounts.ts";
 import { depotPathOf, nothingAt, wholeNumber } from "./arguments.ts";
 import { addDepotOptions, askDaemon, type DepotChoice, findDepot } from "./control_client.ts";
 import { startProgress } from "./progress.ts";

@@ -10,7 +10,7 @@ import type { Status } from "../admin/status.ts";
 import type { RecentFile } from "../access/most_recent.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
-import { sizeOf, sizeText } from "./amounts.ts";
+import { sizeOf, sizeText } from "../amounts.ts";
 import { askDaemon, findDepot } from "./control_client.ts";
 import { addQueryOptions, type QueryOptions } from "./access_options.ts";
 import { startProgress } from "./progress.ts";

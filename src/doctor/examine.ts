@@ -5,7 +5,7 @@
  */
 
 import type { Status } from "../admin/status.ts";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import type { Config } from "../config/config.ts";
 import {
   checkCapabilities,

@@ -5,7 +5,7 @@
  */
 
 import type { Status } from "../admin/status.ts";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { knownHolder } from "../cluster/holder.ts";
 import { leaseStore } from "../cluster/open_lease.ts";
 import { describeHolder } from "../cluster/write_right.ts";

@@ -7,7 +7,7 @@
 import { DepotFiles } from "../../ffi/files.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import type { Status } from "../admin/status.ts";
-import { pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";

@@ -5,7 +5,7 @@
  */
 
 import { readMigration } from "../admin/migration_record.ts";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { counted } from "../counted.ts";
 import { type Finding, ok, skip } from "./finding.ts";

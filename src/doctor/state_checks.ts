@@ -6,7 +6,7 @@
 
 import { Kv } from "../../ffi/kv.ts";
 import type { Status } from "../admin/status.ts";
-import { pathFromText, STATE_DIR } from "../cache/depot_path.ts";
+import { pathFromText, STATE_DIR } from "../depot_path.ts";
 import { CONFLICTS_DIR } from "../cache/trash.ts";
 import type { Config } from "../config/config.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";

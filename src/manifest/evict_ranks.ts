@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { Table } from "./group_commit.ts";
 import { previousAfter, rankOf } from "./rank.ts";
 import { CLEAN, splitTimeKey, timeKey } from "./schema.ts";

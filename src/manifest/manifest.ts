@@ -11,7 +11,7 @@
 
 import type { Doubt, Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
 import { type Counters, countRow, encodeCounters, parseCounters } from "./counters.ts";
 import { EvictOrder } from "./evict_order.ts";

@@ -6,7 +6,7 @@
 
 import { EDQUOT, ENOMEM, ENOSPC } from "../../ffi/errno.ts";
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
-import { pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
 import { Manifest } from "./manifest.ts";
 import { MIGRATIONS, type Settled, settleSchema } from "./migrations.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { pathFromText } from "../cache/depot_path.ts";
+import { pathFromText } from "../depot_path.ts";
 import type { BackendConfig } from "../config/config.ts";
 
 /** Object key of a path as the manifest records it: with the prefix, where the storage has one. */

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 
 /** Directories that are counted. */
 const COUNTED = 2000;

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { displayPath } from "../cache/depot_path.ts";
+import { displayPath } from "../depot_path.ts";
 
 /** What can happen to a file. */
 export const EVENT_KINDS = [

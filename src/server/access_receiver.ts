@@ -5,7 +5,7 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { pathFromBytes, pathProblem } from "../cache/depot_path.ts";
+import { pathFromBytes, pathProblem } from "../depot_path.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";
 
 const NO_BYTES = new Uint8Array(0);

@@ -9,7 +9,7 @@
  */
 
 import { createHash, timingSafeEqual } from "node:crypto";
-import { type DepotPath, pathProblem } from "../cache/depot_path.ts";
+import { type DepotPath, pathProblem } from "../depot_path.ts";
 import type { ListenAddress } from "../config/listen_address.ts";
 import { EnvironmentError } from "../errors.ts";
 import { describeError } from "../observe/logging.ts";

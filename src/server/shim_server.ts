@@ -20,7 +20,7 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { pathFromBytes, pathToBytes } from "../cache/depot_path.ts";
+import { pathFromBytes, pathToBytes } from "../depot_path.ts";
 import { EnvironmentError, reasonOf } from "../errors.ts";
 import { describeError } from "../observe/logging.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";

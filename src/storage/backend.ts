@@ -22,7 +22,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import type { FileBody, FileSink, Written } from "./file_transfer.ts";
 import type { PartBudget } from "./part_budget.ts";
 

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { type Backend, type Content, SLICE_BYTES, StorageError } from "./backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "./content_digest.ts";
 import { PROBE_DIR } from "./probe.ts";

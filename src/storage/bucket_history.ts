@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { ObjectInfo, ObjectPart } from "./backend.ts";
 import type { History, ObjectVersion } from "./history.ts";
 import type { HttpAnswer } from "./http_exchange.ts";

@@ -6,13 +6,13 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { type ObjectPart, SLICE_BYTES, StorageError } from "./backend.ts";
 import { contentDigest, sliceDigest } from "./content_digest.ts";
 import { ESCAPED_DIR, escapePath, pathOfKey } from "./object_keys.ts";
 import { plainStart } from "./key_listing.ts";
 import { isProbeObject } from "./probe.ts";
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 
 /** A version of an object, or its deletion. */
 export interface ObjectVersion {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import type { ListedObject } from "./backend.ts";
 import { ESCAPED_DIR, escapePath, isPlainKey, pathOfKey } from "./object_keys.ts";
 

@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type DepotPath, pathFromBytes, pathProblem, pathToBytes } from "../cache/depot_path.ts";
+import { type DepotPath, pathFromBytes, pathProblem, pathToBytes } from "../depot_path.ts";
 
 /** Longest key, bytes. */
 export const MAX_KEY_BYTES = 1024;

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { type Backend, StorageError } from "./backend.ts";
 import { bytesContent } from "./bytes_content.ts";
 

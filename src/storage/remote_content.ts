@@ -12,7 +12,7 @@ import {
   StorageError,
 } from "./backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "./content_digest.ts";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 
 /** Mode of a file whose object does not say. */
 const DEFAULT_MODE = 0o644;

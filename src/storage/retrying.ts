@@ -18,7 +18,7 @@ import {
   ExponentialBackoff,
   handleType,
 } from "cockatiel";
-import type { DepotPath } from "../cache/depot_path.ts";
+import type { DepotPath } from "../depot_path.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import {
   type Backend,

@@ -11,7 +11,7 @@ import {
   type MigrationParts,
   type MigrationState,
 } from "../../src/admin/migration.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { bytesContent } from "../../src/storage/bytes_content.ts";
 import { Engine } from "../cache/engine.ts";

@@ -6,7 +6,7 @@
 
 import { assertEquals } from "deno-std/assert/mod.js";
 import { prepareManifest, type RestoreReport } from "../../src/backup/restore_manifest.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { RestoredMark } from "../../src/manifest/restored_mark.ts";
 import { Engine } from "../cache/engine.ts";
 

@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { CLEAN } from "../../src/manifest/schema.ts";
 import { BINARY, DaemonProcess, run, TempDir } from "../e2e/daemon_process.ts";

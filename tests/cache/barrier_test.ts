@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";
 import type { FetchAnswer } from "../../src/server/shim_server.ts";
 import { Engine } from "./engine.ts";

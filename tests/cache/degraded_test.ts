@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";
 import { until } from "../e2e/daemon_process.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";

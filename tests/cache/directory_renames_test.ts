@@ -1,7 +1,7 @@
 /** P1, P3: renamed directories whose files are partly evicted; one subject, however long. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Remover } from "../../src/cache/remover.ts";
 import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
 import { getLog } from "../../src/observe/logging.ts";

@@ -7,7 +7,7 @@
 
 import { DepotFiles } from "../../ffi/files.ts";
 import { Activity } from "../../src/cache/activity.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { DirectoryIdentities } from "../../src/cache/directory_identities.ts";
 import { DirectoryRenames } from "../../src/cache/directory_renames.ts";
 import { Evictor } from "../../src/cache/evictor.ts";

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { emptyTrash } from "../../src/cache/trash.ts";
 import { CLEAN } from "../../src/manifest/schema.ts";
 import { getLog } from "../../src/observe/logging.ts";

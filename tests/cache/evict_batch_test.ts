@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Engine } from "./engine.ts";
 
 Deno.test("P3: a directory is known for good before a file of it goes to the trash", async () => {

@@ -1,7 +1,7 @@
 /** When the objects of deleted files are removed, and when never. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { Engine, type EngineOptions, SETTLE_SECONDS } from "./engine.ts";
 

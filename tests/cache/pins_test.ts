@@ -1,7 +1,7 @@
 /** Pinned files stay; others go. @module */
 
 import { assert, assertEquals, assertThrows } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Pins } from "../../src/cache/pins.ts";
 import { Engine } from "./engine.ts";
 

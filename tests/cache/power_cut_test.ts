@@ -1,7 +1,7 @@
 /** P1, P2: what is believed of files after the machine went down. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { PlatterSync } from "../../src/cache/platter_sync.ts";
 import { Engine } from "./engine.ts";
 import { getLog } from "../../src/observe/logging.ts";

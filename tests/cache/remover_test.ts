@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { listDirectory } from "../../src/cache/directory_listing.ts";
 import { Remover } from "../../src/cache/remover.ts";
 import { StorageError } from "../../src/storage/backend.ts";

@@ -1,7 +1,7 @@
 /** Renames of a directory before the last one was carried out in storage. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import type { Engine } from "./engine.ts";
 import { carriedOut, fetch, move, tellMoved, withFiles } from "./renaming.ts";

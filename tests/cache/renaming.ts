@@ -5,7 +5,7 @@
  */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Engine, type EngineOptions } from "./engine.ts";
 
 /** An engine whose files were uploaded; those that begin with "cold" are evicted. */

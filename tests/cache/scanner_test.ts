@@ -8,7 +8,7 @@ import { assertEquals } from "deno-std/assert/mod.js";
 import type { WalkStep } from "../../ffi/kv.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";
 import { Engine } from "./engine.ts";
 

@@ -6,7 +6,7 @@
 
 import { assertEquals } from "deno-std/assert/mod.js";
 import { createHash } from "node:crypto";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { noteUnknownPast, StoredBefore } from "../../src/cache/stored_before.ts";
 import { type ObjectInfo, StorageError } from "../../src/storage/backend.ts";
 import { Engine } from "./engine.ts";

@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";
 import { UnseenChanges } from "../../src/cache/unseen_changes.ts";
 import { parseCounters } from "../../src/manifest/counters.ts";

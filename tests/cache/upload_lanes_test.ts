@@ -6,7 +6,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Engine } from "./engine.ts";
 
 /** More than is read with others in one call. */

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Freshness, PAGE_BYTES, tagOf } from "../../src/cluster/freshness.ts";
 
 const PERIOD_MS = 30_000;

@@ -11,7 +11,7 @@ import type { LeaseClock } from "../../src/cluster/lease_clock.ts";
 import { LEASE_PATH, type LeaseRecord, parseLease } from "../../src/cluster/lease_record.ts";
 import { type Certain, LeaseStore } from "../../src/cluster/lease_store.ts";
 import { WriteRight } from "../../src/cluster/write_right.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Health } from "../../src/observe/health.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import {

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { PeerDepot } from "../../src/cluster/peer_depot.ts";
 import { StorageError, type StorageErrorKind } from "../../src/storage/backend.ts";
 import { Engine } from "../cache/engine.ts";

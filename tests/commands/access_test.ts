@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch } from "deno-std/assert/mod.js";
 import { Kv } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";
-import { pathFromBytes, pathToBytes } from "../../src/cache/depot_path.ts";
+import { pathFromBytes, pathToBytes } from "../../src/depot_path.ts";
 import { argumentsFor } from "../../src/commands/program_name.ts";
 import { runProgram } from "../../src/commands/program.ts";
 

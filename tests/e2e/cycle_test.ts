@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { pathToBytes } from "../../src/cache/depot_path.ts";
+import { pathToBytes } from "../../src/depot_path.ts";
 import type { Backend } from "../../src/storage/backend.ts";
 import { openBackend } from "../../src/storage/open_backend.ts";
 import {

@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
 import { openBackend } from "../../src/storage/open_backend.ts";
 import { RetryingBackend, type RetryOptions } from "../../src/storage/retrying.ts";

@@ -3,7 +3,7 @@
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
 import { DepotWalk, type WalkRecord } from "../../ffi/walk.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 
 async function walk(dir: string, start = ""): Promise<WalkRecord[]> {
   const files = new DepotFiles(dir);

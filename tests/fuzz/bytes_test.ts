@@ -7,7 +7,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import fc from "fast-check";
-import { pathFromBytes, pathProblem, pathToBytes } from "../../src/cache/depot_path.ts";
+import { pathFromBytes, pathProblem, pathToBytes } from "../../src/depot_path.ts";
 import {
   decodeRow,
   decodeTombstone,

@@ -3,7 +3,7 @@
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
 import type { Doubt } from "../../ffi/kv.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { CLEAN } from "../../src/manifest/schema.ts";

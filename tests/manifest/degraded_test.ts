@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { Kv, KV_PANIC, KvError } from "../../ffi/kv.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { Manifest } from "../../src/manifest/manifest.ts";
 import { seen } from "../../src/manifest/transitions.ts";
 

@@ -7,7 +7,7 @@
 import { assertEquals } from "deno-std/assert/mod.js";
 import { Kv } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
 import {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { Kv } from "../../ffi/kv.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { EnvironmentError } from "../../src/errors.ts";
 import { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";

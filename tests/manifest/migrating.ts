@@ -8,7 +8,7 @@
 
 import { Kv } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import {
   type Migration,
   type MigrationStore,

@@ -224,12 +224,12 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "      if (this.#clients.size < 0) {",
   ], ["server/shim_server_test.ts", "P5: of more clients than there may be"]),
   broken("P6", "a name may lead out of the depot", [
-    "src/cache/depot_path.ts",
+    "src/depot_path.ts",
     '    if (name === "." || name === "..") return "path with a . or .. component";',
     "",
   ], [ENGINE, "P6: names that lead out of the depot or into the state are refused"]),
   broken("P6", "a name may lead into the state directory", [
-    "src/cache/depot_path.ts",
+    "src/depot_path.ts",
     '  if (path === STATE_DIR || path.startsWith(STATE_DIR + "/")) return "path in the state directory";',
     "",
   ], [ENGINE, "P6: names that lead out of the depot or into the state are refused"]),

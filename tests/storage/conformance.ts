@@ -6,7 +6,7 @@
 
 import { assert, assertEquals, assertNotEquals, assertRejects } from "deno-std/assert/mod.js";
 import { Buffer } from "node:buffer";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { parseLease } from "../../src/cluster/lease_record.ts";
 import { LeaseStore } from "../../src/cluster/lease_store.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { type DepotPath, pathFromBytes } from "../../src/cache/depot_path.ts";
+import { type DepotPath, pathFromBytes } from "../../src/depot_path.ts";
 import type { Content } from "../../src/storage/backend.ts";
 import { bytesContent } from "../../src/storage/bytes_content.ts";
 

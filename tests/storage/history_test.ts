@@ -5,7 +5,7 @@
  */
 
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { runProgram } from "../../src/commands/program.ts";
 import type { AzureConfig, S3Config } from "../../src/config/config.ts";
 import { type Backend, SLICE_BYTES } from "../../src/storage/backend.ts";

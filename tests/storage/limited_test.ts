@@ -1,7 +1,7 @@
 /** The limiting decorator: the contract, and what it counts. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { type Content, SLICE_BYTES } from "../../src/storage/backend.ts";
 import type { FileBody } from "../../src/storage/file_transfer.ts";
 import { LimitedBackend } from "../../src/storage/limited.ts";

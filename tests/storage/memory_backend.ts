@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import {
   type Backend,
   type Content,

@@ -5,7 +5,7 @@
  */
 
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import { PeerReaders } from "../../src/cluster/peer_readers.ts";
 import { type PeerObjects, type PeerResult, PeerServer } from "../../src/server/peer_server.ts";
 import { type Backend, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";

@@ -1,7 +1,7 @@
 /** A backend that is replaced while it is used. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import type { DepotPath } from "../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
 import type { Backend } from "../../src/storage/backend.ts";
 import { ReplaceableBackend } from "../../src/storage/replaceable.ts";
 

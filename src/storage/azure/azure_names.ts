@@ -11,7 +11,7 @@
  * @module
  */
 
-import { type DepotPath, pathProblem, pathToBytes } from "../../cache/depot_path.ts";
+import { type DepotPath, pathProblem, pathToBytes } from "../../depot_path.ts";
 import { ESCAPED_DIR, escapePath } from "../object_keys.ts";
 
 /** Longest name, characters. */

@@ -9,7 +9,7 @@
  */
 
 import { createHash } from "node:crypto";
-import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../../depot_path.ts";
 import {
   type Backend,
   type Content,

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../cache/depot_path.ts";
+import type { DepotPath } from "../../depot_path.ts";
 import { StorageError } from "../backend.ts";
 import { BucketHistory, type VersionRequests } from "../bucket_history.ts";
 import { type KeyVersion, type ObjectVersion, versionsByPath } from "../history.ts";

@@ -19,7 +19,7 @@ import {
   type StoredFile,
   TEMP_DIR,
 } from "../../../ffi/nfs_object.ts";
-import { type DepotPath, displayPath, pathFromBytes, pathProblem } from "../../cache/depot_path.ts";
+import { type DepotPath, displayPath, pathFromBytes, pathProblem } from "../../depot_path.ts";
 import {
   type Backend,
   type Content,

@@ -6,7 +6,7 @@
  */
 
 import * as v from "valibot";
-import { type DepotPath, displayPath, pathProblem } from "../../cache/depot_path.ts";
+import { type DepotPath, displayPath, pathProblem } from "../../depot_path.ts";
 import {
   type Backend,
   type ListedObject,

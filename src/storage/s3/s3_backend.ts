@@ -12,7 +12,7 @@
  * @module
  */
 
-import { type DepotPath, displayPath } from "../../cache/depot_path.ts";
+import { type DepotPath, displayPath } from "../../depot_path.ts";
 import {
   type Backend,
   type Content,

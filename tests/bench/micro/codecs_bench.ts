@@ -6,7 +6,7 @@
 
 import { KvBatch } from "../../../ffi/kv_batch.ts";
 import { createExclusion } from "../../../src/cache/exclusion.ts";
-import { type DepotPath, pathFromBytes, pathToBytes } from "../../../src/cache/depot_path.ts";
+import { type DepotPath, pathFromBytes, pathToBytes } from "../../../src/depot_path.ts";
 import { previousAfter, rankOf } from "../../../src/manifest/rank.ts";
 import {
   CLEAN,

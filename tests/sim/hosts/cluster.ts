@@ -11,7 +11,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import { LEASE_PATH } from "../../../src/cluster/lease_record.ts";
 import { Violation } from "../promises.ts";
 import { Random } from "../random.ts";

@@ -11,7 +11,7 @@ import { Lease } from "../../../src/cluster/lease.ts";
 import { LeasedBackend } from "../../../src/cluster/leased_backend.ts";
 import { LeaseStore } from "../../../src/cluster/lease_store.ts";
 import { WriteRight } from "../../../src/cluster/write_right.ts";
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import { Health } from "../../../src/observe/health.ts";
 import { getLog } from "../../../src/observe/logging.ts";
 import type { Backend } from "../../../src/storage/backend.ts";

@@ -7,7 +7,7 @@
 
 import { FeedFollower } from "../../../src/cluster/feed_follower.ts";
 import { Freshness } from "../../../src/cluster/freshness.ts";
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import { getLog } from "../../../src/observe/logging.ts";
 import type { Backend } from "../../../src/storage/backend.ts";
 import type { Random } from "../random.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import { FEED_DIR } from "../../../src/cluster/feed_format.ts";
 import {
   type Content,

@@ -9,7 +9,7 @@
  */
 
 import { EEXIST, ENOENT, ENOTDIR, ENOTEMPTY } from "../../../ffi/errno.ts";
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import type { LogicalFile } from "../ledger.ts";
 
 /** Resolution of file times, ns: the longest tick that kernels are built with (CONFIG_HZ=100). */

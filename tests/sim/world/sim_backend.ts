@@ -8,7 +8,7 @@
  * @module
  */
 
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import { SETTLE_SECONDS } from "../../../src/cache/unsettled.ts";
 import {
   type Backend,

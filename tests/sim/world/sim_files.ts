@@ -11,7 +11,7 @@ import type { FileStat } from "../../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../../ffi/files.ts";
 import type { SmallRead } from "../../../ffi/many.ts";
 import type { Walk } from "../../../ffi/walk.ts";
-import type { DepotPath } from "../../../src/cache/depot_path.ts";
+import type { DepotPath } from "../../../src/depot_path.ts";
 import type { Ledger } from "../ledger.ts";
 import {
   type Directory,

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
 import fc from "fast-check";
-import { pathFromBytes, pathProblem } from "../../../src/cache/depot_path.ts";
+import { pathFromBytes, pathProblem } from "../../../src/depot_path.ts";
 import {
   type CredentialSource,
   credentialSource,

@@ -4,7 +4,7 @@ import { createHash, createHmac } from "node:crypto";
 import { SignatureV4 } from "@smithy/signature-v4";
 import fc from "fast-check";
 import { assertEquals } from "deno-std/assert/mod.js";
-import { pathProblem } from "../../../src/cache/depot_path.ts";
+import { pathProblem } from "../../../src/depot_path.ts";
 import { EMPTY_DIGEST, S3Signer } from "../../../src/storage/s3/s3_signer.ts";
 import {
   escapePath,

@@ -1,10 +1,10 @@
 /**
- * Sizes and ages as people read them.
+ * Sizes and ages as people read and type them.
  *
  * @module
  */
 
-import { ConfigError } from "../errors.ts";
+import { ConfigError } from "./errors.ts";
 import { format as formatBytes } from "deno-std/fmt/bytes.js";
 
 /** `1.5 GiB`. */

@@ -77,7 +77,7 @@ Deno.test("the page on architecture has every folder of the program, and no othe
   const folders = Array.from(Deno.readDirSync(`${ROOT}src`))
     .filter(({ isDirectory }) => isDirectory)
     .map(({ name }) => `src/${name}/`);
-  const told = [...page.matchAll(/^\| `(src\/[^`]+)`/gm)].map(([, folder]) => folder!);
+  const told = [...page.matchAll(/^\| `(src\/[^`]+\/)`/gm)].map(([, folder]) => folder!);
   assertEquals(told.sort(), folders.sort());
 });
 

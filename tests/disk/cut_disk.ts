@@ -71,6 +71,9 @@ export class CutDisk {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await must("umount", this.path);
+    // A mount namespace that somebody made meanwhile has a copy of the mount, so that the image would stay
+    // open on the host. Where the mount point is removed, its mounts end in every namespace.
+    Deno.removeSync(this.path);
     await this.#host[Symbol.asyncDispose]();
   }
 }

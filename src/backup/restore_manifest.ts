@@ -110,8 +110,8 @@ export async function prepareManifest(
   onProgress("looking at directories");
   await forgetAmbiguous(parts, report, isDry);
   if (isDry) return report;
-  for (const id of (await manifest.trash()).keys()) manifest.removeTrash(Number(id));
-  manifest.skipTrashNames();
+  for (const id of (await manifest.trash.all()).keys()) manifest.trash.remove(Number(id));
+  manifest.skipNumbers();
   new RestoredMark(manifest).set(sinceSeconds);
   // As after a crash: the last daemon may have ended in any way.
   await manifest.setRunning(true);

@@ -165,7 +165,7 @@ export class DirectoryRenames {
       if (!eviction.path.startsWith(rename.from)) continue;
       eviction.touched = true;
       eviction.path = newPath(rename, eviction.path);
-      if (eviction.trashId !== null) manifest.moveTrash(eviction.trashId, eviction.path);
+      if (eviction.trashId !== null) manifest.trash.move(eviction.trashId, eviction.path);
     }
     await this.#log.record(rename);
     await this.#track(rename);

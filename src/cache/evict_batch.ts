@@ -108,7 +108,7 @@ export class EvictBatches {
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) continue;
         manifest.set(file.path, null);
-        manifest.removeTrash(file.trashId);
+        manifest.trash.remove(file.trashId);
         file.eviction.trashId = null;
         evictedFiles++;
         evictedBytes += file.size;
@@ -168,7 +168,7 @@ export class EvictBatches {
     const isObsolete = checked === "taken" && file.eviction.isReplaced;
     if (outcome === "conflict" && isObsolete) files.unlink(`${TRASH_DIR}/${trashId}`);
     else if (outcome === "conflict") this.#keepConflict(file);
-    manifest.removeTrash(trashId);
+    manifest.trash.remove(trashId);
     const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
     this.#parts.engineMetrics.evictionSkipped(reason);
     if (file.eviction.touched) return this.#recordTouched(file);

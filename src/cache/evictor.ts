@@ -277,7 +277,7 @@ export class Evictor {
   #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
     const { manifest, activity, identities, unseen } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const trashId = manifest.addTrash(path);
+    const trashId = manifest.trash.add(path);
     const eviction: Eviction = {
       touched: false,
       isGone: false,

@@ -39,7 +39,7 @@ export async function emptyTrash(
   log: Logger,
   findsRenames = false,
 ): Promise<Map<string, DepotPath>> {
-  const entries = await manifest.trash();
+  const entries = await manifest.trash.all();
   const left = new Map<string, DepotPath>();
   for (const name of trashNames) {
     const path = entries.get(name);
@@ -47,7 +47,7 @@ export async function emptyTrash(
     else if (findsRenames && !isAtHome(files, manifest, path)) left.set(name, path);
     else putBack(files, name, path, log);
   }
-  for (const name of entries.keys()) if (!left.has(name)) manifest.removeTrash(Number(name));
+  for (const name of entries.keys()) if (!left.has(name)) manifest.trash.remove(Number(name));
   await manifest.commit();
   return left;
 }
@@ -68,7 +68,7 @@ export async function putBackMoved(
   for (const [name, path] of left) {
     const to = nowAt(path);
     putBack(files, name, to, log);
-    manifest.removeTrash(Number(name));
+    manifest.trash.remove(Number(name));
     const there = files.stat(to);
     if (there !== null) onBack(to, there.size);
   }

@@ -9,7 +9,7 @@
  * @module
  */
 
-import type { Doubt, Kv, KvEntry, WalkStep } from "../../ffi/kv.ts";
+import type { Doubt, Kv, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../depot_path.ts";
 import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
@@ -32,9 +32,10 @@ import {
   type Tombstone,
 } from "./schema.ts";
 import type { FileRecord } from "./transitions.ts";
+import { TrashEntries } from "./trash_entries.ts";
 import { Unsynced } from "./unsynced.ts";
 
-const RUNNING_KEY = "running", NO_BYTES = new Uint8Array(0);
+const RUNNING_KEY = "running", NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** What the manifest needs of its environment. */
 export type ManifestStore = Omit<Kv, "scanInto" | "sync">;
@@ -52,12 +53,14 @@ export class Manifest {
   #loaded = new Map<string, FileRecord | null>();
   /** A change reads its path's record several times in a row. */
   #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
-  #nextTrashId: number;
+  #nextNumber: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
   readonly #order: EvictOrder;
   /** Clean files that may not be on the platter. */
   readonly unsynced: Unsynced;
+  /** Files that evictions have taken. */
+  readonly trash: TrashEntries;
   #forgotten = 0;
   /** Until when every change was taken in, ns since the epoch: saved with each commit. Null: unknown. */
   toldUntilNs: () => bigint | null;
@@ -91,25 +94,25 @@ export class Manifest {
         dirtyQueue: this.#kv.database("dirty_queue"),
         evictOrder: this.#kv.database("evict_order"),
         versions: this.#kv.database("versions"),
-        trash: this.#kv.database("trash"),
         meta,
         tombstones: this.#kv.database("tombstones"),
       };
       const info = this.#kv.info(this.#db.files);
       this.#commits = new GroupCommit(kv, info, onCommitError, (batch, txn) => {
         const told = this.toldUntilNs();
-        batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextTrashId, txn, told));
+        batch.put(meta, COUNTERS_KEY, encodeCounters(this.counters, this.#nextNumber, txn, told));
       });
       this.#tombstones = this.#commits.table(this.#db.tombstones);
       this.#order = new EvictOrder(policy, (name) => this.table(name));
       this.unsynced = new Unsynced((name) => this.table(name));
+      this.trash = new TrashEntries(this.table("trash"), () => this.nextNumber());
       this.#storageKey = storageKey;
       this.wasCutOff = this.#kv.get(this.#db.meta, RUNNING_KEY) !== null;
       const known = parseCounters(this.#kv.get(meta, COUNTERS_KEY));
       this.needsRecount = known === null ? info.entries > 0 : BigInt(known.txn) !== foundTxn;
       const { total, dirty, bytes, dirtyBytes } = known ?? this.counters;
       Object.assign(this.counters, { total, dirty, bytes, dirtyBytes });
-      this.#nextTrashId = known?.nextTrashId ?? 1;
+      this.#nextNumber = known?.nextTrashId ?? 1;
       this.toldUntilNs = () => known?.toldUntilNs ?? null;
     } catch (error) {
       this.#kv.close();
@@ -258,7 +261,12 @@ export class Manifest {
 
   /** A number above all that were given before, also by earlier daemons. */
   nextNumber(): number {
-    return this.#nextTrashId++;
+    return this.#nextNumber++;
+  }
+
+  /** Numbers begin anew, above all that were given before: for a manifest of old. */
+  skipNumbers(): void {
+    this.#nextNumber = Math.max(this.#nextNumber, Date.now());
   }
 
   /** Drops every tombstone; seen by {@link isTombstoned} once it is committed. */
@@ -273,37 +281,6 @@ export class Manifest {
       path: key as DepotPath,
       tombstone: decodeTombstone(value),
     }));
-  }
-
-  /** Records that an eviction is about to take the file; returns its name in the trash. */
-  addTrash(path: DepotPath): number {
-    const id = this.nextNumber();
-    this.moveTrash(id, path);
-    return id;
-  }
-
-  /** The directory of a file in the trash was renamed: it goes back to another path. */
-  moveTrash(id: number, path: DepotPath): void {
-    this.#commits.put(this.#db.trash, String(id), bytesOf(path));
-  }
-
-  /** Names in the trash begin anew, above all that were given before: for a manifest of old. */
-  skipTrashNames(): void {
-    this.#nextTrashId = Math.max(this.#nextTrashId, Date.now());
-  }
-
-  /** Ends what {@link addTrash} began. */
-  removeTrash(id: number): void {
-    this.#commits.delete(this.#db.trash, String(id));
-  }
-
-  /** Files that an interrupted eviction took: trash name to path. */
-  async trash(): Promise<Map<string, DepotPath>> {
-    const found = new Map<string, DepotPath>();
-    for await (const { key, value } of this.#entries(this.#db.trash)) {
-      found.set(text(key), text(value) as DepotPath);
-    }
-    return found;
   }
 
   /** Files waiting for upload, oldest first, after the given queue key ("" begins). */
@@ -333,17 +310,10 @@ export class Manifest {
 
   /** Every row as stored: for the recount of an environment that another program wrote. */
   async *rows(): AsyncGenerator<{ path: DepotPath; value: Uint8Array }> {
-    for await (const { key, value } of this.#entries(this.#db.files)) {
-      yield { path: text(key) as DepotPath, value };
-    }
-  }
-
-  async *#entries(db: number): AsyncGenerator<KvEntry> {
-    let after: Uint8Array = NO_BYTES;
-    for (;;) {
-      const entries = await this.#kv.scan(db, after, false);
+    for (let after = NO_BYTES;;) {
+      const entries = await this.#kv.scan(this.#db.files, after, false);
       if (entries.length === 0) return;
-      yield* entries;
+      for (const { key, value } of entries) yield { path: text(key) as DepotPath, value };
       after = entries.at(-1)!.key;
     }
   }

@@ -103,6 +103,6 @@ export interface SliceWork {
   digest(bytes: Uint8Array<ArrayBuffer>): Promise<Hashed>;
   /** Null: files are read and written by the caller. */
   readonly files: FileTransfers | null;
-  /** Frees what it uses until the next call. */
+  /** Frees what it uses until the next call, of what is under way when that has ended. */
   close(): void;
 }

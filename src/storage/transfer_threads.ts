@@ -82,10 +82,14 @@ export class TransferThreads implements SliceWork, FileTransfers {
     return await this.#do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
   }
 
-  /** Ends the threads; they are started again when they are needed. */
+  /**
+   * Ends the threads that have nothing to do; they are started again when they are needed. One that has
+   * something goes on, since it may be in the middle of a write to a file that its caller closes as soon
+   * as it hears of an end, and rests when it is done.
+   */
   close(): void {
     clearTimeout(this.#idleTimer);
-    for (const thread of this.#threads) this.#end(thread, new Error("Transfers were stopped"));
+    for (const thread of this.#threads) if (thread.waiting.size === 0) this.#end(thread);
   }
 
   async #do(job: Job, signal: AbortSignal | null = null, moved: ArrayBuffer[] = []) {
@@ -132,7 +136,10 @@ export class TransferThreads implements SliceWork, FileTransfers {
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#end(thread, new Error(`A thread for transfers failed: ${event.message}`));
+      // Its code has ended by itself: no file is in use any more.
+      const why = new Error(`A thread for transfers failed: ${event.message}`);
+      for (const { reject } of thread.waiting.values()) reject(why);
+      this.#end(thread);
     };
     worker.postMessage({ kind: "begin", helperPath: helperPath() } satisfies ToThread);
     return thread;
@@ -145,11 +152,9 @@ export class TransferThreads implements SliceWork, FileTransfers {
     Deno.unrefTimer(this.#idleTimer);
   }
 
-  #end(thread: Thread, why: Error): void {
+  #end(thread: Thread): void {
     this.#threads.delete(thread);
     thread.worker.terminate();
-    for (const { reject } of thread.waiting.values()) reject(why);
-    thread.waiting.clear();
   }
 }
 

@@ -68,13 +68,13 @@ Deno.test("6: a pending rename is forgotten only where its old name is taken aga
 Deno.test("1 and 7: the manifest is marked, knows no trash, and gives no name in it twice", async () => {
   await using engine = new Engine();
   engine.write("file", "content");
-  const before = engine.manifest.addTrash("file" as DepotPath);
+  const before = engine.manifest.trash.add("file" as DepotPath);
   await engine.manifest.commit();
   const report = await prepare(engine);
   assertEquals([report.known, report.changed, report.missing], [0, 1, 0]);
   await engine.manifest.commit();
-  assertEquals((await engine.manifest.trash()).size, 0);
-  assertEquals(engine.manifest.addTrash("file" as DepotPath) > before + 1_000_000, true);
+  assertEquals((await engine.manifest.trash.all()).size, 0);
+  assertEquals(engine.manifest.trash.add("file" as DepotPath) > before + 1_000_000, true);
   const since = new RestoredMark(engine.manifest).sinceSeconds!;
   assertEquals(since < NOW_MS / 1000 && since > NOW_MS / 1000 - 120, true);
 });

@@ -351,7 +351,7 @@ Deno.test("a file that a crash left in the trash goes back to where its director
   await using engine = await withFiles({ "a/w": "w", "a/v": "v" });
   await engine.identities.compare();
   await engine.identities.learned();
-  const id = engine.manifest.addTrash("a/w" as DepotPath);
+  const id = engine.manifest.trash.add("a/w" as DepotPath);
   await engine.manifest.commit();
   Deno.renameSync(`${engine.dir}/a/w`, `${engine.dir}/.p4cache/trash/${id}`);
   Deno.renameSync(`${engine.dir}/a`, `${engine.dir}/b`);
@@ -366,7 +366,7 @@ Deno.test("a file that a crash left in the trash goes back to where its director
   assertEquals([engine.read("b/w"), engine.read("b/v")], ["w", "v"]);
   assertEquals([engine.stored("b/w"), engine.stored("b/v")], ["w", "v"]);
   assertEquals(engine.has("a"), false);
-  assertEquals((await manifest.trash()).size, 0);
+  assertEquals((await manifest.trash.all()).size, 0);
 });
 
 Deno.test("directories that change places within one second keep the files that are only stored", async () => {

@@ -260,8 +260,8 @@ Deno.test("P6: names that lead out of the depot or into the state are refused", 
 Deno.test("the trash of an interrupted eviction: not let go goes back, let go is removed", async () => {
   await using engine = new Engine();
   const trash = `${engine.dir}/.p4cache/trash`;
-  const kept = engine.manifest.addTrash("d/kept" as DepotPath);
-  const taken = engine.manifest.addTrash("taken" as DepotPath);
+  const kept = engine.manifest.trash.add("d/kept" as DepotPath);
+  const taken = engine.manifest.trash.add("taken" as DepotPath);
   await engine.manifest.commit();
   for (const name of [kept, taken, 99]) Deno.writeTextFileSync(`${trash}/${name}`, `file ${name}`);
   Deno.writeTextFileSync(`${engine.dir}/taken`, "newer");
@@ -271,7 +271,7 @@ Deno.test("the trash of an interrupted eviction: not let go goes back, let go is
   assertEquals(engine.read("taken"), "newer");
   assertEquals(engine.read(`.p4cache/conflicts/${taken}-taken`), `file ${taken}`);
   assertEquals([...Deno.readDirSync(trash)], []);
-  assertEquals((await engine.manifest.trash()).size, 0);
+  assertEquals((await engine.manifest.trash.all()).size, 0);
 });
 
 Deno.test("the scan finds what no event told: new, changed, gone", async () => {

@@ -32,9 +32,14 @@ const depot = `${dir.path}/depot`, store = `${dir.path}/store`, bench = `${dir.p
 for (const path of [depot, store, `${depot}/main`, `${store}/main`]) Deno.mkdirSync(path);
 for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${depot}/main/warm${i}`, "warm");
 Deno.writeTextFileSync(`${dir.path}/outside`, "");
-const source = new URL("./c/shim_bench.c", import.meta.url).pathname;
-const built = await run("gcc", ["-O2", "-w", "-o", bench, source]);
-if (built.code !== 0) throw new Error(`Cannot build the measuring program: ${built.stderr}`);
+const empty = `${dir.path}/empty.so`;
+await compile(["-o", bench, new URL("./c/shim_bench.c", import.meta.url).pathname]);
+await compile(["-shared", "-fPIC", "-o", empty, "-x", "c", "/dev/null"]);
+
+async function compile(args: readonly string[]): Promise<void> {
+  const { code, stderr } = await run("gcc", ["-O2", "-w", ...args]);
+  if (code !== 0) throw new Error(`Cannot build what measures: ${stderr}`);
+}
 
 /** Files in the storage only, of 4 KiB. */
 function evict(unique: string): string {
@@ -43,6 +48,7 @@ function evict(unique: string): string {
   return `${depot}/main/${unique}-`;
 }
 
+const START = "start of /bin/true";
 const QUESTION = "a byte to another process and back, p50";
 const MISS = "first open of an absent file, p50";
 
@@ -90,7 +96,7 @@ const ROWS: readonly Row[] = [
     target: 80,
   },
   {
-    name: "start of /bin/true",
+    name: START,
     operation: "start",
     path: () => "/bin/true",
     count: 100,
@@ -141,7 +147,10 @@ async function measure(row: Row, shim: string | null, unique: string): Promise<n
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!;
 
 /** What each shim adds, the median of the turns; of rows that are a whole, the time itself. */
-async function compare(row: Row): Promise<{ plain: number; adds: number[] }> {
+async function compare(
+  row: Row,
+  shims: readonly string[],
+): Promise<{ plain: number; adds: number[] }> {
   const plain: number[] = [], adds = shims.map((): number[] => []);
   for (let turn = 0; turn < TURNS; turn++) {
     const [none] = await measure(row, null, `${turn}-none`);
@@ -168,7 +177,7 @@ const compared = other === undefined ? [] : ["other adds", "ours/other"];
 console.log(line(["", "no shim", "ours adds", "may add", ...compared]));
 const times = new Map<string, number>();
 for (const row of ROWS) {
-  const { plain, adds: [ours, theirs] } = await compare(row);
+  const { plain, adds: [ours, theirs] } = await compare(row, shims);
   times.set(row.name, ours!);
   const numbers = [
     plain,
@@ -180,6 +189,9 @@ for (const row of ROWS) {
   const cells = numbers.filter((n) => n !== undefined).map((n) => n === null ? "-" : n.toFixed(1));
   console.log(line([row.name, ...cells]));
 }
+// What the loader takes for one library more is in each start, whatever the library does.
+const { adds: [nothing] } = await compare(ROWS.find(({ name }) => name === START)!, [empty]);
+console.log(`A library that does nothing adds ${nothing!.toFixed(1)} to the start of /bin/true`);
 // What the machine takes for a question to another process is in each miss, whoever answers.
 const ratio = times.get(MISS)! / times.get(QUESTION)!;
 console.log(`A miss takes ${ratio.toFixed(1)} times what a byte to another process and back takes`);

@@ -14,6 +14,9 @@ const ROOT = new URL("../../", import.meta.url).pathname;
 const PAGE = `${ROOT}docs/explanation/mutations.md`;
 const MARKS = ["<!-- written by deno task mutations -->", "<!-- end -->"] as const;
 
+/** What tests load or start. */
+const BUILT = ["libp4helper.so", "libp4shim.so", "p4-cache"];
+
 /** A test that hangs has failed too, s. */
 const LONGEST_TEST_S = 300;
 
@@ -51,6 +54,9 @@ async function test(
   if (ok && !/[1-9]\d* passed/.test(text)) {
     throw new Error(`There is no test '${name}' in ${test}, or it was skipped`);
   }
+  // A program that does not even begin is no broken promise.
+  const unable = /\(uncaught error\)|Failed to spawn.*|Cannot find lib\w+.*/.exec(text);
+  if (unable !== null) throw new Error(`Cannot run ${test}: ${unable[0]}`);
   return { ok, text };
 }
 
@@ -60,11 +66,9 @@ async function isNoticed(broken: BrokenPromise, whole: string): Promise<boolean>
   try {
     copyProject(dir);
     plant(broken.what, broken.edits, dir);
+    for (const name of BUILT) Deno.copyFileSync(`${whole}/build/${name}`, `${dir}/build/${name}`);
     const isOfC = broken.edits.some(({ file }) => file.startsWith("shim/"));
     if (broken.builds === "binary" || isOfC) await build(dir, broken.builds);
-    else {for (const name of ["libp4helper.so", "libp4shim.so"]) {
-        Deno.copyFileSync(`${whole}/build/${name}`, `${dir}/build/${name}`);
-      }}
     return !(await test(dir, broken)).ok;
   } finally {
     await run("/", "rm", ["-rf", dir]);
@@ -78,7 +82,7 @@ const whole = Deno.makeTempDirSync({ prefix: "mutation" });
 let missed = 0;
 try {
   copyProject(whole);
-  await build(whole, chosen.some(({ builds }) => builds === "binary") ? "binary" : "c");
+  await build(whole, "binary");
   for (const broken of chosen) {
     const holds = (await test(whole, broken)).ok;
     const noticed = holds && await isNoticed(broken, whole);

@@ -186,6 +186,14 @@ function readReport(path: string, counts: Counts): void {
 }
 
 const only = Deno.args[0];
+const names = SUITES.map((suite) => suite.name);
+if (Deno.args.length > 1 || only !== undefined && !names.includes(only)) {
+  console.log(
+    `Cannot run '${Deno.args.join(" ")}': allowed is ${names.join(", ")}, or nothing for all of ` +
+      "them, which takes about 20 minutes on two processors; 'deno test -A FILE' runs one file",
+  );
+  Deno.exit(2);
+}
 const counts: Counts = { passed: 0, failed: 0, skipped: 0 };
 if (!Deno.env.has("DENO_TLS_CA_STORE")) Deno.env.set("DENO_TLS_CA_STORE", "system");
 for (const dir of [REPORTS, TOOLS]) await Deno.mkdir(dir, { recursive: true });

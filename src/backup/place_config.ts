@@ -18,21 +18,30 @@ const SCHEMES = { "s3:": "s3", "gs:": "gcs", "azure:": "azure" } as const;
  * How the place is reached.
  * @param to `s3://bucket/prefix`, `gs://…`, `azure://container/prefix`, or an absolute directory; null:
  *   the primary storage.
+ * @param from The setting that names the place, for messages; none: it was asked for by hand.
  * @throws ConfigError for a place that the primary's settings do not reach.
  */
-export function placeConfig(primary: BackendConfig, to: string | null): BackendConfig {
+export function placeConfig(
+  primary: BackendConfig,
+  to: string | null,
+  from?: string,
+): BackendConfig {
   if (to === null) {
     if (primary.type === "nfs") return { ...primary, path: `${primary.path}/${UNDER}` };
     if (primary.type === "peer") return primary; // of a replica: it refuses to be written to
     return { ...primary, prefix: joined(primary.prefix, UNDER) };
   }
   if (to.startsWith("/")) return { type: "nfs", path: to.replace(/(.)\/+$/, "$1") };
-  const allowed = "allowed is a directory, or s3://bucket/prefix, gs://bucket/prefix or " +
+  const cannot = from === undefined
+    ? `Cannot keep backups in '${to}'`
+    : `Cannot use ${from} '${to}'`;
+  const allowed =
+    "allowed is an absolute directory, or s3://bucket/prefix, gs://bucket/prefix or " +
     "azure://container/prefix";
   const url = URL.canParse(to) ? new URL(to) : null;
   const type = url === null ? undefined : SCHEMES[url.protocol as keyof typeof SCHEMES];
   if (url === null || type === undefined || url.hostname === "") {
-    throw new ConfigError(`Cannot keep backups in '${to}': ${allowed}`);
+    throw new ConfigError(`${cannot}: ${allowed}`);
   }
   const prefix = decodeURIComponent(url.pathname).replace(/^\/+|\/+$/g, "");
   if (primary.type === "azure" && type === "azure") {
@@ -42,7 +51,7 @@ export function placeConfig(primary: BackendConfig, to: string | null): BackendC
     return { ...primary, bucket: url.hostname, prefix };
   }
   throw new ConfigError(
-    `Cannot keep backups in '${to}': the primary storage is of type ${primary.type}, and its ` +
+    `${cannot}: the primary storage is of type ${primary.type}, and its ` +
       `credentials are used; ${allowed}`,
   );
 }

@@ -6,7 +6,7 @@
 
 import { type Command, Option } from "commander";
 import { configOfUsualDepot } from "./control_client.ts";
-import { placeholder } from "../config/kinds.ts";
+import { allowedText, placeholder } from "../config/kinds.ts";
 import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { DAEMON_SETTINGS } from "../config/daemon_settings.ts";
 import {
@@ -72,10 +72,22 @@ function addFlag(command: Command, setting: Setting, role: Role | null, group: s
 
 function describe(setting: Setting): string {
   const help = "types" in setting ? withTypes(setting as BackendSetting) : setting.help;
-  if (setting.required) return `${help} (required)`;
   if (setting.kind.is === "switch") return help;
-  if (setting.fallbackText !== undefined) return `${help} (default: ${setting.fallbackText})`;
-  return setting.fallback === null ? help : `${help} (default: ${setting.fallback})`;
+  const facts = [choicesBeside(setting), setting.required ? "required" : defaultOf(setting)]
+    .filter((fact) => fact !== null);
+  return facts.length === 0 ? help : `${help} (${facts.join("; ")})`;
+}
+
+/** The names that may be given, unless the help has them all. */
+function choicesBeside({ kind, help }: Setting): string | null {
+  if (kind.is !== "choice" || kind.of.every((name) => help.includes(name))) return null;
+  return allowedText(kind);
+}
+
+function defaultOf({ env, fallback, fallbackText }: Setting): string | null {
+  const otherwise = fallbackText ?? fallback;
+  if (otherwise === null) return null;
+  return `default: ${env === undefined ? "" : `${env}, then `}${otherwise}`;
 }
 
 function withTypes({ help, types }: BackendSetting): string {

@@ -79,7 +79,7 @@ export function buildProgram(
   program
     .usage("[daemon flags] | <command>")
     .version(`${PROGRAM_NAME} ${VERSION}`, "--version", "print the version")
-    .helpOption("--help", "print this help")
+    .helpOption("-h, --help", "print this help")
     .addHelpText("before", EXAMPLES)
     .enablePositionalOptions();
   addDaemonFlags(program);

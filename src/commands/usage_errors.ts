@@ -12,7 +12,7 @@ import { PROGRAM_NAME } from "../version.ts";
 const RULES: readonly [
   code: string,
   message: RegExp,
-  ours: (parts: readonly string[]) => string,
+  ours: (parts: readonly string[], command: Command) => string,
 ][] = [
   [
     "commander.optionMissingArgument",
@@ -32,20 +32,22 @@ const RULES: readonly [
   [
     "commander.missingArgument",
     /missing required argument '(\S+)'/,
-    ([name]) => `Cannot run this command without <${name}>; --help shows how`,
+    ([name], command) =>
+      `Cannot run '${titleOf(command)}' without <${name}>; ${helpOf(command)} shows how`,
   ],
   [
     "commander.missingMandatoryOptionValue",
     /required option '(--\S+ <[^>]+>)' not specified/,
-    ([flag]) => `Cannot run this command without ${flag}; --help shows how`,
+    ([flag], command) =>
+      `Cannot run '${titleOf(command)}' without ${flag}; ${helpOf(command)} shows how`,
   ],
   [
     "commander.excessArguments",
     /too many arguments for '(\S+)'\. Expected (\d+)/,
-    ([command, most]) =>
-      `Cannot run '${command}' with so many arguments; allowed is ${
-        most === "0" ? "none" : `at most ${most}`
-      }, see --help`,
+    ([, most], command) =>
+      `Cannot run '${titleOf(command)}' with so many arguments; allowed is ${
+        most === "0" ? noneOf(command) : `at most ${most}`
+      }, see ${helpOf(command)}`,
   ],
 ];
 
@@ -58,28 +60,29 @@ export function usageProblem(
   program: Command,
   args: readonly string[],
 ): string {
+  const command = commandOf(args, program);
   if (error.code === "commander.help") {
-    return "Cannot run this command: it needs a sub-command; --help lists them";
+    return `Cannot run '${titleOf(command)}' alone; allowed behind it is ${subCommands(command)}`;
   }
   const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
   // The value after '=' may be a secret.
   const flag = /unknown option '([^'=]+)/.exec(message)?.[1];
   if (flag !== undefined) {
-    const command = commandOf(args, program);
     const meant = nearest(flag, flagNames(command));
-    const typed = [PROGRAM_NAME, ...namesOf(command), "--help"].join(" ");
-    const hint = meant === null ? `'${typed}' lists all` : `did you mean ${meant}?`;
+    const hint = meant === null ? `${helpOf(command)} lists all` : `did you mean ${meant}?`;
     return `Cannot use ${flag}: unknown flag; ${hint}`;
   }
-  const [, command, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
+  const [, word, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
     .exec(message) ?? [];
-  if (command !== undefined) {
-    const hint = near === undefined ? "--help lists all" : `did you mean ${near}?`;
-    return `Cannot run '${command}': unknown command; ${hint}`;
+  if (word !== undefined) {
+    const hint = near === undefined
+      ? `allowed is ${subCommands(command)}`
+      : `did you mean ${near}?`;
+    return `Cannot run '${word}': unknown command; ${hint}`;
   }
   for (const [code, pattern, ours] of RULES) {
     const parts = error.code === code ? pattern.exec(message) : null;
-    if (parts !== null) return ours(parts.slice(1));
+    if (parts !== null) return ours(parts.slice(1), command);
   }
   return message;
 }
@@ -98,6 +101,24 @@ function commandOf(args: readonly string[], program: Command): Command {
     command = command.commands.find((each) => each.name() === word) ?? command;
   }
   return command;
+}
+
+function titleOf(command: Command): string {
+  return namesOf(command).join(" ");
+}
+
+/** What to type for its help. */
+function helpOf(command: Command): string {
+  return `'${[PROGRAM_NAME, ...namesOf(command), "--help"].join(" ")}'`;
+}
+
+function subCommands(command: Command): string {
+  return command.commands.map((each) => each.name()).join(", ").replace(/, ([^,]*)$/, " or $1");
+}
+
+/** What may stand behind a command that takes no arguments. */
+function noneOf(command: Command): string {
+  return command.commands.length === 0 ? "none" : `none, or ${subCommands(command)}`;
 }
 
 function namesOf(command: Command): string[] {

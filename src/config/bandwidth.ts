@@ -6,7 +6,7 @@
  *     08:00-18:00=20MB, 200MB      200 MB a second else
  *     22:00-06:00=500MB, 20MB      over midnight
  *
- * Bytes a second; KB, MB and GB count in 1024s, as all sizes here do. Times are the machine's local
+ * Bytes a second, 1 KB at least; KB, MB and GB count in 1024s, as all sizes here do. Times are the machine's local
  * ones; the first entry whose time it is counts.
  *
  * @module
@@ -31,7 +31,10 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, 
 const RATE = /^(\d+(?:\.\d+)?)\s*([KMG]?)B?$/i;
 const SPAN = /^(\d\d):(\d\d)\s*-\s*(\d\d):(\d\d)\s*=\s*(.*)$/;
 
-/** Reads the text; null when it cannot be read, names no rate, or a rate is no byte a second. */
+/** Bytes a second; what is less was meant to have a unit, and would stop all transfers. */
+const LEAST_RATE = 1024;
+
+/** Reads the text; null when it cannot be read, names no rate, or one of less than 1 KB a second. */
 export function parseBandwidth(text: string): Bandwidth | null {
   const entries: Entry[] = [];
   let otherwise: number | null = null;
@@ -63,7 +66,7 @@ function rateOf(text: string): number | null {
   const [, number, unit] = RATE.exec(text) ?? [];
   if (number === undefined) return null;
   const rate = Math.floor(Number(number) * UNITS[unit!.toUpperCase()]!);
-  return rate >= 1 && Number.isSafeInteger(rate) ? rate : null;
+  return rate >= LEAST_RATE && Number.isSafeInteger(rate) ? rate : null;
 }
 
 function minuteOf(hour: string, minute: string): number | null {

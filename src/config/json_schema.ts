@@ -65,6 +65,8 @@ function kindSchema(kind: Kind): Json {
       return { type: "string", minLength: 1 };
     case "text":
       return kind.mayBeEmpty ? { type: "string" } : { type: "string", minLength: 1 };
+    case "bucket":
+      return { type: "string", pattern: "^[^/]+$" };
     case "url":
       return { type: "string", format: "uri", pattern: "^https?://" };
     case "choice":

@@ -18,6 +18,8 @@ export type Kind =
   /** A file or directory; becomes absolute. */
   | { readonly is: "path" }
   | { readonly is: "text"; readonly mayBeEmpty?: true }
+  /** A bucket's or container's name, without what comes behind it. */
+  | { readonly is: "bucket" }
   | { readonly is: "url" }
   | { readonly is: "choice"; readonly of: readonly string[] }
   | { readonly is: "whole"; readonly min: number; readonly max: number; readonly unit: string }
@@ -73,6 +75,8 @@ export function allowedText(kind: Kind): string {
       return "a path";
     case "text":
       return kind.mayBeEmpty ? "text" : "text of at least one character";
+    case "bucket":
+      return "a name; what stands behind it goes into path_prefix";
     case "url":
       return "a URL such as https://host:9000";
     case "choice":
@@ -90,7 +94,7 @@ export function allowedText(kind: Kind): string {
     case "secretFile":
       return "a path; $CREDENTIALS_DIRECTORY/NAME is a systemd credential";
     case "bandwidth":
-      return 'a rate such as "50MB", or rates by time of day such as "08:00-18:00=20MB, 200MB"';
+      return 'a rate such as "50MB", 1KB at least, or rates by time of day such as "08:00-18:00=20MB, 200MB"';
     case "logLevels":
       return `levels such as "upload=debug, evict=warning" of ${LOG_MODULES.join(" ")}`;
     case "cron":

@@ -29,7 +29,7 @@ import {
   secretFileField,
   type Setting,
 } from "./setting.ts";
-import { checkDocument, type CheckedDocument, checkValue } from "./validation.ts";
+import { checkDocument, type CheckedDocument, checkValue, shortened } from "./validation.ts";
 
 /** Flags as typed (`--max-cache-gb`) with their text; `true` for a flag without value. */
 export type FlagValues = ReadonlyMap<string, string | true>;
@@ -92,7 +92,7 @@ export function loadConfig(
   checkListen(values, given);
   settlePeerListen(values, env, files);
   // Only to have a place that cannot be reached refused.
-  placeConfig(primary, values.backupTo as string | null);
+  placeConfig(primary, values.backupTo as string | null, given.get("backupTo")?.from);
   return values as unknown as Config;
 }
 
@@ -124,7 +124,7 @@ function fromFlag(setting: Setting, role: Role | null, { flags }: Sources): Give
   const text = name === null ? undefined : flags.get(name);
   if (name === null || text === undefined) return null;
   if (text === true) return { value: setting.flagStandsFor ?? true, from: name };
-  const what = setting.secret ? name : `${name} '${text}'`;
+  const what = setting.secret ? name : `${name} '${shortened(text)}'`;
   return { value: checkValue(setting, valueOfText(setting.kind, text), what), from: name };
 }
 
@@ -139,7 +139,7 @@ function fromEnv(setting: Setting, _role: Role | null, { env }: Sources): Given 
   // With a session token the two keys are only good together with it: the SDK reads all three.
   if (setting.env === undefined || env("AWS_SESSION_TOKEN")) return null;
   const value = env(setting.env);
-  return value ? { value, from: setting.env } : null;
+  return value ? { value: checkValue(setting, value, setting.env), from: setting.env } : null;
 }
 
 /** Fills in defaults, makes paths absolute, and insists on what is required. */

@@ -19,19 +19,27 @@ import { ROLES, type Setting } from "./setting.ts";
 /** A document whose keys are known and whose values are in the units of their fields. */
 export type CheckedDocument = Readonly<Record<string, unknown>>;
 
+/** Bytes of the longest path with its end, see `linux/limits.h`. */
+const PATH_MAX = 4096;
+
+/** Characters of a wrong value that a message shows. */
+const MOST_SHOWN = 200;
+
 type ValueSchema = v.GenericSchema<unknown, unknown>;
 
 /** The schema of one kind; issue messages say what is wrong, to stand after the value. */
 function valueSchema(kind: Kind): ValueSchema {
   const string = v.pipe(
     v.string("not text"),
-    v.check((text) => !text.includes("\0"), "has a NUL character"),
+    v.check((text) => !/\p{Cc}/u.test(text), "not free of control characters such as a line break"),
   );
   const filled = v.pipe(string, v.minLength(1, "empty"));
+  // What was pasted with a space too many: a key that is refused, a bucket that is not there.
+  const bare = v.pipe(filled, v.check((text) => text === text.trim(), "padded with spaces"));
   switch (kind.is) {
     case "path":
     case "secretFile":
-      return filled;
+      return v.pipe(filled, v.maxLength(PATH_MAX - 1, "too long for a path"));
     case "bandwidth":
       return v.pipe(string, v.check((text) => parseBandwidth(text) !== null, "not such a rate"));
     case "cron":
@@ -44,7 +52,9 @@ function valueSchema(kind: Kind): ValueSchema {
         v.check((text) => parseListenAddress(text) !== null, "not such an address"),
       );
     case "text":
-      return kind.mayBeEmpty ? string : filled;
+      return kind.mayBeEmpty ? string : bare;
+    case "bucket":
+      return v.pipe(bare, v.check((text) => !text.includes("/"), "more than a name"));
     case "url":
       return v.pipe(
         string,
@@ -128,11 +138,19 @@ export function checkDocument(document: unknown, file: string): CheckedDocument 
   }
   const where = path.length === 0 ? file : `${path.join(".")} in ${file}`;
   const setting = settingAt(path);
-  const shown = setting === null || setting.secret ? "" : `${JSON.stringify(issue.input)} is `;
+  const shown = setting === null || setting.secret
+    ? ""
+    : `${shortened(JSON.stringify(issue.input))} is `;
   const allowed = setting === null ? "an object { … }" : allowedText(setting.kind);
   throw new ConfigError(
     `Cannot use ${where}: ${shown}${issue.message}; allowed is ${allowed}`,
   );
+}
+
+/** A value as it fits on one line of a message. */
+export function shortened(text: string): string {
+  const oneLine = text.replace(/\p{Cc}/gu, (char) => JSON.stringify(char).slice(1, -1));
+  return oneLine.length <= MOST_SHOWN ? oneLine : `${oneLine.slice(0, MOST_SHOWN)}…`;
 }
 
 function settingAt(path: readonly string[]): Setting | null {

@@ -15,7 +15,7 @@ const IDLE_SECONDS = 20;
 const FILE_BYTES = 16;
 
 /** So slow that nothing but the scan goes on. */
-const NO_UPLOADS = ["--upload-bandwidth", "1"];
+const NO_UPLOADS = ["--upload-bandwidth", "1KB"];
 
 async function measureScan(dir: string, store: string, files: number): Promise<Figures> {
   const depot = makeDir(`${dir}/depot`);

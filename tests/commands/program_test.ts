@@ -50,6 +50,14 @@ Deno.test("--help gives examples first, then every group of flags, without colou
   assert(!out.includes("\x1b"));
 });
 
+Deno.test("-h is --help, and names what may be chosen", async () => {
+  const { code, out } = await run("-h");
+  assertEquals([code, out], [0, (await run("--help")).out]);
+  const text = out.replace(/\s+/g, " ");
+  assertStringIncludes(text, "(trace, debug, info, warning or error; default: info, or debug");
+  assertStringIncludes(text, "access key id (default: AWS_ACCESS_KEY_ID, then the SDK's");
+});
+
 const WRONG: [string[], string][] = [
   [["--max-cach-gb", "5"], "Cannot use --max-cach-gb: unknown flag; did you mean --max-cache-gb?"],
   [
@@ -59,10 +67,13 @@ const WRONG: [string[], string][] = [
   [["--xyzzyxyzzy"], "Cannot use --xyzzyxyzzy: unknown flag; 'p4-cache --help' lists all"],
   [["top", "--json"], "Cannot use --json: unknown flag; 'p4-cache top --help' lists all"],
   [["backup", "list", "--jsn"], "Cannot use --jsn: unknown flag; did you mean --json?"],
-  [["access", "stale"], "Cannot run this command without --before <when>; --help shows how"],
+  [
+    ["access", "stale"],
+    "Cannot run 'access stale' without --before <when>; 'p4-cache access stale --help' shows how",
+  ],
   [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
   [["config", "chekc"], "Cannot run 'chekc': unknown command; did you mean check?"],
-  [["config"], "Cannot run this command: it needs a sub-command; --help lists them"],
+  [["config"], "Cannot run 'config' alone; allowed behind it is check, print, schema or init"],
   [["--depot-path"], "Cannot use --depot-path: its value is missing; it takes <path>"],
   [["flush", "--timeout", "x"], "Cannot use --timeout 'x': allowed is a whole number from 0"],
   [["events", "--last", "-3"], "Cannot use --last '-3': allowed is a whole number from 0"],
@@ -71,10 +82,19 @@ const WRONG: [string[], string][] = [
     "Cannot use --type 'foo': allowed is s3, azure, gcs or nfs",
   ],
   [["completion", "tcsh"], "Cannot use shell 'tcsh': allowed is bash, zsh or fish"],
-  [["pin"], "Cannot run this command without <path>; --help shows how"],
+  [["pin"], "Cannot run 'pin' without <path>; 'p4-cache pin --help' shows how"],
   [
     ["drain", "tape", "change"],
-    "Cannot run 'drain' with so many arguments; allowed is none, see --help",
+    "Cannot run 'drain' with so many arguments; allowed is none, see 'p4-cache drain --help'",
+  ],
+  [
+    ["backup", "lst"],
+    "Cannot run 'backup' with so many arguments; allowed is none, or list or verify, " +
+    "see 'p4-cache backup --help'",
+  ],
+  [
+    ["config", "xyzzy"],
+    "Cannot run 'xyzzy': unknown command; allowed is check, print, schema or init",
   ],
   [["warm", "--hot", "10XB"], "Cannot use --hot '10XB': allowed is a size such as 10GB or 500MB"],
   [["evict", "--bytes", "x"], "Cannot use --bytes 'x': allowed is a size such as 10GB or 500MB"],

@@ -8,6 +8,7 @@ interface Case {
   flags?: Record<string, string | true>;
   /** Merged over a good document; a string is the file's text. */
   json?: Record<string, unknown> | string;
+  env?: Record<string, string>;
   message: string;
 }
 
@@ -81,6 +82,49 @@ const CASES: Record<string, Case> = {
     json: { primary: { ...s3, endpoint: "minio:9000" } },
     message: 'Cannot use primary.endpoint in FILE: "minio:9000" is not an http(s) URL; ' +
       "allowed is a URL such as https://host:9000",
+  },
+  "a rate whose unit was forgotten": {
+    json: { upload_bandwidth: "50" },
+    message:
+      'Cannot use upload_bandwidth in FILE: "50" is not such a rate; allowed is a rate such as ' +
+      '"50MB", 1KB at least, or rates by time of day such as "08:00-18:00=20MB, 200MB"',
+  },
+  "a bucket with what comes behind it": {
+    json: { primary: { ...s3, bucket: "s3://depots/p4" } },
+    message: 'Cannot use primary.bucket in FILE: "s3://depots/p4" is more than a name; ' +
+      "allowed is a name; what stands behind it goes into path_prefix",
+  },
+  "a line break in a value, on one line": {
+    flags: { "--primary-bucket": "my\nbucket" },
+    message:
+      "Cannot use --primary-bucket 'my\\nbucket': not free of control characters such as a " +
+      "line break; allowed is a name; what stands behind it goes into path_prefix",
+  },
+  "a value pasted with a space": {
+    json: { primary: { ...s3, region: " eu-west-1" } },
+    message: 'Cannot use primary.region in FILE: " eu-west-1" is padded with spaces; ' +
+      "allowed is text of at least one character",
+  },
+  "a key in the environment that was pasted with a line break": {
+    json: { primary: s3 },
+    env: { AWS_ACCESS_KEY_ID: "AKIA\r", AWS_SECRET_ACCESS_KEY: "s" },
+    message: "Cannot use AWS_ACCESS_KEY_ID: not free of control characters such as a line break; " +
+      "allowed is text of at least one character",
+  },
+  "a value that is too long to be shown": {
+    flags: { "--log-format": "x".repeat(300) },
+    message: `Cannot use --log-format '${"x".repeat(200)}…': not one of these names; ` +
+      "allowed is text or json",
+  },
+  "a path that is too long": {
+    json: { log_file: "/" + "x".repeat(4096) },
+    message: `Cannot use log_file in FILE: "/${"x".repeat(198)}… is too long for a path; ` +
+      "allowed is a path",
+  },
+  "a place for backups that is no absolute directory": {
+    json: { backup_to: "backups" },
+    message: "Cannot use backup_to in FILE 'backups': allowed is an absolute directory, or " +
+      "s3://bucket/prefix, gs://bucket/prefix or azure://container/prefix",
   },
   "a wrong mode": {
     json: { socket_mode: "0999" },
@@ -309,7 +353,7 @@ const CASES: Record<string, Case> = {
   },
 };
 
-for (const [what, { flags = {}, json = {}, message }] of Object.entries(CASES)) {
+for (const [what, { flags = {}, json = {}, env = {}, message }] of Object.entries(CASES)) {
   Deno.test(`one line refuses ${what}`, () => {
     const dir = Deno.makeTempDirSync({ prefix: "p4cache-config-" });
     try {
@@ -325,7 +369,7 @@ for (const [what, { flags = {}, json = {}, message }] of Object.entries(CASES)) 
       for (const [flag, value] of Object.entries(flags)) {
         typed.set(flag, value === true ? true : place(value));
       }
-      const error = assertThrows(() => loadConfig(typed, () => undefined), ConfigError);
+      const error = assertThrows(() => loadConfig(typed, (name) => env[name]), ConfigError);
       assertEquals(error.message, place(message));
       assertEquals(error.exitCode, 2);
       assertEquals([...Deno.readDirSync(`${dir}/depot`)].length, 1, "the depot was touched");

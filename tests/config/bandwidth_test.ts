@@ -10,8 +10,8 @@ const at = (text: string, time: string) => {
 };
 
 Deno.test("a rate counts in 1024s, with or without unit", () => {
-  const rates = ["512", "512B", "10K", "10kb", "1.5 MB", "2GB"].map((text) => at(text, "12:00"));
-  assertEquals(rates, [512, 512, 10_240, 10_240, 1.5 * MIB, 2048 * MIB]);
+  const rates = ["2048", "2048B", "10K", "10kb", "1.5 MB", "2GB"].map((text) => at(text, "12:00"));
+  assertEquals(rates, [2048, 2048, 10_240, 10_240, 1.5 * MIB, 2048 * MIB]);
 });
 
 Deno.test("a span of the day begins at its first minute and ends before its last", () => {
@@ -39,5 +39,6 @@ Deno.test("what is no bandwidth is refused", () => {
   const texts = ["", "fast", "0", "-1MB", "0.1", "1TB", "1MB,", "1MB, 2MB", "8:00-18:00=1MB"];
   texts.push("08:00-08:00=1MB", "25:00-26:00=1MB", "08:60-09:00=1MB", "08:00-18:00", "1e9");
   texts.push("9".repeat(20) + "GB", "08:00-18:00=0");
+  texts.push("50", "0.9KB", "08:00-18:00=20, 1MB");
   for (const text of texts) assertEquals(parseBandwidth(text), null, text);
 });

@@ -112,9 +112,9 @@ async function withPlace(
   from: string | undefined,
   work: (place: Backend) => Promise<void>,
 ): Promise<void> {
-  const { loadConfig } = await import("../config/load.ts");
+  const { loadServiceConfig } = await import("./service_environment.ts");
   const flags = flagsOf(...commands);
-  const config = loadConfig(flags, (name) => Deno.env.get(name));
+  const config = await loadServiceConfig(flags);
   const place = await openPlaceOf(config, from);
   try {
     await work(place);

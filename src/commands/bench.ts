@@ -36,9 +36,9 @@ export function addBenchCommand(program: Command, terminal: Terminal): void {
     .addHelpText("before", BENCH_EXAMPLE);
   addDaemonFlags(backend);
   backend.action(async (options: Options) => {
-    const { loadConfig } = await import("../config/load.ts");
+    const { loadServiceConfig } = await import("./service_environment.ts");
     const flags = flagsOf(program, backend);
-    const config = loadConfig(known(flags), (name) => Deno.env.get(name));
+    const config = await loadServiceConfig(known(flags));
     if (config.readOnly) {
       throw new ConfigError("Cannot measure the storage with read_only: objects are stored in it");
     }

@@ -59,7 +59,7 @@ async function load(
   program: Command,
   command: Command,
 ): Promise<{ value: Config; flags: Map<string, string | true> }> {
-  const { loadConfig } = await import("../config/load.ts");
+  const { loadServiceConfig } = await import("./service_environment.ts");
   const flags = flagsOf(program, command);
-  return { value: loadConfig(flags, (name) => Deno.env.get(name)), flags };
+  return { value: await loadServiceConfig(flags), flags };
 }

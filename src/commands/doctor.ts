@@ -62,9 +62,9 @@ export async function patientOf(options: DepotChoice): Promise<Patient> {
 
 async function load(file: string | null): Promise<Patient["config"]> {
   if (file === null) return null;
-  const { loadConfig } = await import("../config/load.ts");
+  const { loadServiceConfig } = await import("./service_environment.ts");
   try {
-    return loadConfig(new Map([["--config", file]]), (name) => Deno.env.get(name));
+    return await loadServiceConfig(new Map([["--config", file]]));
   } catch (error) {
     return (error as Error).message;
   }

@@ -32,10 +32,10 @@ export function addLeaseCommand(program: Command, terminal: Terminal): void {
     );
   addDaemonFlags(command);
   command.action(async (options: { takeAway?: boolean; json?: boolean }) => {
-    const { loadConfig } = await import("../config/load.ts");
+    const { loadServiceConfig } = await import("./service_environment.ts");
     const { openBackend } = await import("../storage/open_backend.ts");
     const flags = flagsOf(program, command);
-    const config = loadConfig(flags, (name) => Deno.env.get(name));
+    const config = await loadServiceConfig(flags);
     const backend = await openBackend(config.primary);
     const store = leaseStore(config, backend);
     const signal = new AbortController().signal;

@@ -146,9 +146,9 @@ async function withHistory(
   if (file === null) {
     throw new ConfigError("Cannot go back in time: the storage is not known; give --config");
   }
-  const { loadConfig } = await import("../config/load.ts");
+  const { loadServiceConfig } = await import("./service_environment.ts");
   const { openHistory } = await import("../storage/open_history.ts");
-  const config = loadConfig(new Map([["--config", file]]), (name) => Deno.env.get(name));
+  const config = await loadServiceConfig(new Map([["--config", file]]));
   const history = await openHistory(config.primary);
   try {
     await work(history, depot);

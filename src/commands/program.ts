@@ -91,8 +91,8 @@ export function buildProgram(
   program.action(async (options: { checkConfig?: boolean; takeOver?: boolean }) => {
     refuseUnknownCommand(program);
     if (options.checkConfig === true) {
-      const { loadConfig } = await import("../config/load.ts");
-      const { warnings } = loadConfig(typedFlags(program), (name) => Deno.env.get(name));
+      const { loadServiceConfig } = await import("./service_environment.ts");
+      const { warnings } = await loadServiceConfig(typedFlags(program));
       for (const warning of warnings) terminal.err(`p4-cache: warning: ${warning}\n`);
       return terminal.out("Configuration is valid\n");
     }

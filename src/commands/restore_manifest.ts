@@ -36,9 +36,9 @@ export function addRestoreManifestCommand(program: Command, terminal: Terminal):
     );
   addDaemonFlags(command);
   command.action(async (options: Options) => {
-    const { loadConfig } = await import("../config/load.ts");
+    const { loadServiceConfig } = await import("./service_environment.ts");
     const flags = flagsOf(program, command);
-    const config = loadConfig(flags, (name) => Deno.env.get(name));
+    const config = await loadServiceConfig(flags);
     const { openPlaceOf } = await import("./backup.ts");
     const { putManifestBack } = await import("../backup/put_manifest_back.ts");
     const { chooseBackup } = await import("../backup/backup_set.ts");

@@ -39,9 +39,9 @@ export function addStorageCommand(program: Command, terminal: Terminal): void {
     );
   addDaemonFlags(orphans);
   orphans.action(async (options: Options) => {
-    const { loadConfig } = await import("../config/load.ts");
+    const { loadServiceConfig } = await import("./service_environment.ts");
     const flags = flagsOf(program, orphans);
-    const { primary } = loadConfig(flags, (name) => Deno.env.get(name));
+    const { primary } = await loadServiceConfig(flags);
     const abort = options.abort ?? false;
     const tell = (text: string) => options.json ? undefined : terminal.out(text);
     if (primary.type !== "s3") {

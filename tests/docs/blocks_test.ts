@@ -62,14 +62,14 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
   ],
   [
     "docs/how-to/failover.md",
-    "p4-cache lease --config /etc/p4-cache/config.json --take-away",
+    "sudo p4-cache lease --config /etc/p4-cache/config.json --take-away",
     "waits a minute, and fences the daemon; tests/e2e/lease_test.ts has a shorter one",
   ],
   ["docs/reference/commands.md", "p4-cache lease", "the same"],
-  ["docs/how-to/access.md", "ln -s", "the installer has made the link"],
+  ["docs/how-to/access.md", "sudo ln -s", "the installer has made the link"],
   [
     "docs/how-to/replica.md",
-    "p4-cache invalidate",
+    "sudo p4-cache invalidate",
     "needs a replica; tests/shim/stale_test.ts has one",
   ],
   ["docs/reference/commands.md", "p4-cache invalidate", "the same"],
@@ -82,10 +82,10 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
 
 /** Blocks that run until they are stopped. */
 const ENDLESS =
-  /^(p4-cache (--|run|events --follow|top)|node_exporter|.*status --watch|p4-cache bench)/m;
+  /^((sudo )?p4-cache (--|run|events --follow|top|bench)|node_exporter|.*status --watch)/m;
 
 /** Blocks that start a daemon by themselves. */
-const STARTS = /^p4-cache (--|run)/m;
+const STARTS = /^(sudo )?p4-cache (--|run)/m;
 
 /** Documents whose commands are typed in the depot. */
 const IN_DEPOT = new Set([

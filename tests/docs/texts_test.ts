@@ -75,20 +75,51 @@ Deno.test("every command and flag that a document names is there", () => {
   assertEquals(wrong, []);
 });
 
-Deno.test("every link between the documents leads to a file", () => {
+/** The anchors of a page's headings, as forges make them. */
+function anchorsOf(text: string): Set<string> {
+  return new Set(
+    Array.from(
+      text.replaceAll(BLOCK, "").matchAll(/^#+ (.*)$/gm),
+      ([, heading]) =>
+        heading!.toLowerCase().replaceAll(/[^\p{L}\p{N} _-]/gu, "").replaceAll(" ", "-"),
+    ),
+  );
+}
+
+Deno.test("every link between the documents leads to a file, and to a heading in it", () => {
   const broken: string[] = [];
   for (const path of ["README.md", "SECURITY.md", "CHANGELOG.md", ...files("docs", /\.md$/)]) {
     const text = Deno.readTextFileSync(ROOT + path).replaceAll(BLOCK, "");
-    for (const [, target] of text.matchAll(/\]\(([^)#\s]+)(?:#[^)]*)?\)/g)) {
+    for (const [, target, anchor] of text.matchAll(/\]\(([^)#\s]*)(?:#([^)]*))?\)/g)) {
       if (/^[a-z]+:/.test(target!)) continue;
+      const page = ROOT + (target === "" ? path : join(dirname(path), target!));
       try {
-        Deno.statSync(ROOT + join(dirname(path), target!));
+        const leads = anchor === undefined
+          ? Deno.statSync(page)
+          : anchorsOf(Deno.readTextFileSync(page)).has(anchor);
+        if (!leads) broken.push(`${path}: ${target}#${anchor}`);
       } catch {
         broken.push(`${path}: ${target}`);
       }
     }
   }
   assertEquals(broken, []);
+});
+
+/** What anybody may run; all else needs the configuration, the state directory or the control socket. */
+const FOR_ANYBODY = /^(--|exec|shim check|shim install|config check --depot-path|\S+ --depot-path)/;
+
+Deno.test("what only root and the daemon's user may run is shown with sudo", () => {
+  const pages = ["docs/how-to", "docs/runbooks"].flatMap((dir) => files(dir, /\.md$/));
+  const bare = [...pages, "docs/tutorial.md", "docs/troubleshooting.md"].flatMap((path) => {
+    const text = Deno.readTextFileSync(ROOT + path);
+    return [...text.matchAll(/^( *)```sh\n([\s\S]*?)^\1```/gm)].flatMap(([, , block]) =>
+      Array.from(block!.matchAll(/^ *(?:\$ )?p4-cache (.*)$/gm), ([, rest]) => rest!)
+        .filter((rest) => !FOR_ANYBODY.test(rest))
+        .map((rest) => `${path}: ${rest}`)
+    );
+  });
+  assertEquals(bare, []);
 });
 
 Deno.test("every source file and every task that a document names is there", () => {

@@ -40,6 +40,7 @@ export function settleS3(backend: S3Config, role: string, keysFrom: string | nul
         "or neither for the SDK's provider chain",
     );
   }
+  refuseBucketInEndpoint(backend, role);
   const { storageClass, partSizeMib, objectTags } = backend;
   if (storageClass !== null && ARCHIVED.includes(storageClass.toUpperCase())) {
     throw new ConfigError(
@@ -53,6 +54,19 @@ export function settleS3(backend: S3Config, role: string, keysFrom: string | nul
     );
   }
   return objectTags === null ? backend : { ...backend, objectTags: encodeTags(objectTags, role) };
+}
+
+/** The bucket is put into each request; twice in it, objects would lie below a folder of its name. */
+function refuseBucketInEndpoint({ endpoint, bucket }: S3Config, role: string): void {
+  if (endpoint === null) return;
+  const { hostname, pathname } = new URL(endpoint);
+  const isThere = pathname.endsWith(`/${bucket}`) || hostname.startsWith(`${bucket}.s3.`) ||
+    hostname.startsWith(`${bucket}.s3-`);
+  if (!isThere) return;
+  throw new ConfigError(
+    `Cannot use ${role}.endpoint '${endpoint}': it has the bucket in it; allowed is the server alone, ` +
+      `such as https://host:9000, and '${bucket}' as ${role}.bucket`,
+  );
 }
 
 function encodeTags(text: string, role: string): string {

@@ -18,6 +18,7 @@ import { checkWatching, type Machine } from "./machine_checks.ts";
 import { fail, type Finding, skip } from "./finding.ts";
 import { checkLease } from "./lease_check.ts";
 import { checkMigration } from "./migration_check.ts";
+import { checkPermissions } from "./permission_checks.ts";
 import { checkDaemon, checkShim } from "./process_checks.ts";
 import { checkConfig, checkDatabases, checkDepot, checkPutAside } from "./state_checks.ts";
 import { checkStorage } from "./storage_checks.ts";
@@ -47,6 +48,7 @@ export async function* examine(patient: Patient): AsyncGenerator<Finding, void, 
     () => checkCapabilities(machine),
     () => isDirectory(depot) ? checkWatching(machine) : skip("watching", "there is no depot"),
     () => checkNamespace(machine),
+    () => isDirectory(depot) ? checkPermissions(machine) : [],
     () => isDirectory(depot) ? checkDisk(machine) : skip("disk", "there is no depot"),
     () => checkDescriptors(machine),
     () => checkDatabases(depot, accessDir, daemon),

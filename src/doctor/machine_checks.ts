@@ -11,6 +11,7 @@ import { pathFromText } from "../depot_path.ts";
 import type { Config } from "../config/config.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
+import { identityOf } from "./permission_checks.ts";
 
 /** FAN_RENAME, which tells a rename with both its names, came with Linux 5.17: fanotify_mark(2). */
 const KERNEL_FOR_RENAMES: readonly [number, number] = [5, 17];
@@ -44,7 +45,7 @@ export function checkKernel(): Finding {
 }
 
 /** What the daemon may do, or, where none runs, what we may. */
-export function checkCapabilities({ config, daemon }: Machine): Finding {
+export function checkCapabilities({ depot, config, daemon }: Machine): Finding {
   const name = "capabilities";
   if (config?.readOnly ?? daemon?.mode === "readonly") return ok(name, "a replica needs none");
   const who = daemon === null ? "this process" : `the daemon (pid ${daemon.pid})`;
@@ -60,7 +61,9 @@ export function checkCapabilities({ config, daemon }: Machine): Finding {
     const what = `${who} has no CAP_SYS_ADMIN: fanotify refuses to watch`;
     return daemon === null && Deno.uid() !== 0 ? warn(name, what, fix) : fail(name, what, fix);
   }
-  if (has(CAP_LEASE)) return ok(name, `${who} has all it needs`);
+  if (has(CAP_LEASE) || isOwner(daemon?.pid ?? Deno.pid, depot)) {
+    return ok(name, `${who} has all it needs`);
+  }
   return warn(
     name,
     `${who} lacks CAP_LEASE: files of other users are not evicted`,
@@ -173,6 +176,16 @@ export function checkDescriptors({ daemon }: Machine): Finding {
     );
   } catch (error) {
     return skip(name, `cannot look at the daemon's limits: ${describeError(error)}`);
+  }
+}
+
+/** Of the depot, and so of the files that p4d makes there, as p4d runs as the same user. */
+function isOwner(pid: number, depot: string): boolean {
+  try {
+    const { uid } = identityOf(Deno.readTextFileSync(`/proc/${pid}/status`));
+    return Deno.statSync(depot).uid === uid;
+  } catch {
+    return false;
   }
 }
 

@@ -94,6 +94,20 @@ const CASES: Record<string, Case> = {
     message: 'Cannot use primary.bucket in FILE: "s3://depots/p4" is more than a name; ' +
       "allowed is a name; what stands behind it goes into path_prefix",
   },
+  "an endpoint with the bucket behind it": {
+    json: { primary: { ...s3, bucket: "depots", endpoint: "https://minio:9000/depots/" } },
+    message: "Cannot use primary.endpoint 'https://minio:9000/depots': it has the bucket in it; " +
+      "allowed is the server alone, such as https://host:9000, and 'depots' as primary.bucket",
+  },
+  "an endpoint with the bucket before it": {
+    json: {
+      primary: { ...s3, bucket: "depots", endpoint: "https://depots.s3.eu-west-1.amazonaws.com" },
+    },
+    message:
+      "Cannot use primary.endpoint 'https://depots.s3.eu-west-1.amazonaws.com': it has the " +
+      "bucket in it; allowed is the server alone, such as https://host:9000, and 'depots' as " +
+      "primary.bucket",
+  },
   "a line break in a value, on one line": {
     flags: { "--primary-bucket": "my\nbucket" },
     message:

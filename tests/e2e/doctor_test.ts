@@ -85,7 +85,8 @@ doctorTest("a running daemon is looked into: its state, mounts, databases", asyn
   const { depot, configFile, doctor } = place;
   await using daemon = await DaemonProcess.start(depot, ["--config", configFile]);
   const { of } = await doctor();
-  for (const check of ["daemon", "watching", "mounts", "descriptors", "manifest", "access log"]) {
+  const checks = ["daemon", "watching", "mounts", "permissions", "descriptors", "manifest"];
+  for (const check of [...checks, "access log"]) {
     assertEquals([check, ...levels(of(check))], [check, "OK"]);
   }
   assertStringIncludes(of("daemon")[0]!.what, `pid ${daemon.pid}, healthy`);

@@ -22,6 +22,26 @@ const MONITORING = `${DOCS}deploy/monitoring/`;
 const ALERTS = Deno.readTextFileSync(`${MONITORING}alerts.yaml`);
 const ALERT_NAMES = [...ALERTS.matchAll(/- alert: (\w+)/g)].map((match) => match[1]!);
 
+/** Metrics without a panel or an alert, and why. */
+const NOT_WATCHED: Readonly<Record<string, string>> = {
+  p4cache_access_batch_duration_seconds: "behind the daemon's answers, which are shown",
+  p4cache_access_batches_total: "follows p4cache_access_events_total",
+  p4cache_access_db_entries: "grows slowly, and the databases' use is shown",
+  p4cache_build_info: "to join with others",
+  p4cache_config_last_reload_timestamp_seconds:
+    "of interest after p4cache_config_last_reload_successful",
+  p4cache_config_reloads_total: "as above",
+  p4cache_database_stale_readers_total: "mended by the daemon itself",
+  p4cache_eviction_batch_duration_seconds: "nobody waits for it",
+  p4cache_lease_epoch: "to join with others",
+  p4cache_reconcile_duration_seconds: "how much was compared is shown",
+  p4cache_reconciles_total: "the age of the last one is shown",
+  p4cache_start_time_seconds: "to join with others",
+};
+
+/** What a daemon without peers, scrubs and backups has no data of. */
+const NOT_YET = /p4cache_(peer_|(scrub|backup)_last_)/;
+
 const noPromtool = !hasProgram("promtool");
 if (noPromtool) console.log("checks of the alerts are skipped: promtool is not installed");
 const EXPORTER = "prometheus-node-exporter";
@@ -111,6 +131,15 @@ Deno.test("the dashboard's panels neither overlap nor share a number", () => {
   }
 });
 
+Deno.test("every metric is in the dashboard or in an alert, or has a reason not to be", () => {
+  const page = Deno.readTextFileSync(`${DOCS}reference/metrics.md`);
+  const watched = Deno.readTextFileSync(`${MONITORING}grafana_dashboard.json`) + ALERTS;
+  const isWatched = (name: string) =>
+    new RegExp(`\\b${name}(_bucket|_sum|_count)?\\b`).test(watched);
+  const names = [...page.matchAll(/^\| `(p4cache_\w+)`/gm)].map(([, name]) => name!);
+  assertEquals(names.filter((name) => !isWatched(name)), Object.keys(NOT_WATCHED).sort());
+});
+
 Deno.test("alerts and dashboard use only metrics that node_exporter gets from a daemon", {
   ignore: noExporter,
 }, async () => {
@@ -146,7 +175,7 @@ Deno.test("alerts and dashboard use only metrics that node_exporter gets from a 
     const expressions = [
       ...ALERTS.matchAll(/expr: (["'])(.*)\1$/gm).map((match) => match[2]!),
       ...dashboard.panels.flatMap((panel) => panel.targets.map((target) => target.expr)),
-    ];
+    ].filter((expression) => !NOT_YET.test(expression));
     for (const expression of expressions) {
       for (const [name] of expression.matchAll(/\b(p4cache|node)_[a-z_]+/g)) {
         const family = known.has(name) ? name : name.replace(/_(bucket|sum|count)$/, "");
@@ -212,9 +241,10 @@ Deno.test("Prometheus has data for every panel and every alert, asked from the d
     await run(BINARY, ["evict", "a.c,v", "--depot-path", depot]);
     assertEquals(await daemon.fetch("a.c,v"), "OK 5");
     const expressions = dashboard.panels.flatMap((panel) => panel.targets.map(({ expr }) => expr))
+      .filter((expr) => !NOT_YET.test(expr))
       .map((expr) =>
         expr.replaceAll(/"\$(depot|instance)"/g, '".+"').replaceAll("$__rate_interval", "1m")
-          .replace(/ > 0$/, "")
+          .replaceAll(/ > 0(?=\)?$)/g, "")
       );
     // An alert compares; what it compares must be there.
     for (const expr of ALERTS.matchAll(/expr: (["'])(.*)\1$/gm)) {

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import { parseArgs } from "deno-std/cli/parse_args.js";
 import { BROKEN_PROMISES, type BrokenPromise } from "./broken_promises.ts";
 import { copyProject, plant, writeTable } from "./planting.ts";
@@ -66,9 +67,12 @@ async function isNoticed(broken: BrokenPromise, whole: string): Promise<boolean>
   try {
     copyProject(dir);
     plant(broken.what, broken.edits, dir);
-    for (const name of BUILT) Deno.copyFileSync(`${whole}/build/${name}`, `${dir}/build/${name}`);
     const isOfC = broken.edits.some(({ file }) => file.startsWith("shim/"));
     if (broken.builds === "binary" || isOfC) await build(dir, broken.builds);
+    for (const name of BUILT) {
+      const made = `${dir}/build/${name}`;
+      if (!existsSync(made)) Deno.copyFileSync(`${whole}/build/${name}`, made);
+    }
     return !(await test(dir, broken)).ok;
   } finally {
     await run("/", "rm", ["-rf", dir]);

@@ -37,6 +37,8 @@ export interface Hostility {
   readonly commitFailsIn: number;
   /** One in so many placements finds the disk full. */
   readonly diskFullIn: number;
+  /** One in so many times events wait for the watcher. */
+  readonly watcherSleepsIn: number;
   /** Effects until kill -9, on average. */
   readonly effectsPerDeath: number;
 }
@@ -47,6 +49,7 @@ export const CALM: Hostility = {
   answersLostIn: 0,
   commitFailsIn: 0,
   diskFullIn: 0,
+  watcherSleepsIn: 0,
   effectsPerDeath: 0,
 };
 
@@ -202,6 +205,7 @@ export class SimDaemon {
       this.#backend.isDown = isStorageDown;
     }
     if (this.#secondary !== null) this.#secondary.failureIn = hostility.storageFailsIn;
+    if (this.#watcher !== null) this.#watcher.sleepsIn = hostility.watcherSleepsIn;
     if (this.#kv !== null) this.#kv.failureIn = hostility.commitFailsIn;
     if (this.#files !== null) this.#files.fullDiskIn = hostility.diskFullIn;
   }

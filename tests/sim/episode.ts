@@ -101,6 +101,7 @@ class World {
       answersLostIn: random.pick([0, 0, 0, 20]),
       commitFailsIn: random.pick([0, 0, 20]),
       diskFullIn: random.pick([0, 0, 10]),
+      watcherSleepsIn: random.pick([0, 4]),
       effectsPerDeath: random.pick([0, 2000, 300]),
     };
     this.#losesEventsIn = random.pick([0, 1000]);

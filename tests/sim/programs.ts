@@ -85,7 +85,11 @@ export class Program {
   #operation(path: string): Steps<void> {
     const { random, directories } = this.#parts;
     const other = random.pick(this.#parts.paths);
-    const appends = [() => this.#append(path), () => this.#rewriteSame(path)];
+    const appends = [
+      () => this.#append(path),
+      () => this.#rewriteSame(path),
+      () => this.#rewriteInTime(path),
+    ];
     if (!this.#usesShim) return random.pick(appends)();
     if (random.oneIn(3)) return this.read(path);
     if (random.oneIn(3)) return random.pick(appends)();
@@ -141,6 +145,20 @@ export class Program {
     yield* this.#hold();
     const bytes = this.#bytes(file.inode.content.length);
     this.#write(file, () => bytes);
+    yield null;
+    this.#close(file);
+  }
+
+  /** Other bytes, the same length, and the time that the file had before: only the ctime tells. */
+  *#rewriteInTime(path: string): Steps<void> {
+    const { disk } = this.#parts;
+    const file = yield* this.#open(path, { write: true });
+    const { mtimeNs, content } = file.inode;
+    const bytes = this.#bytes(content.length);
+    this.#write(file, () => bytes);
+    yield null;
+    // Of other names no event tells: see docs, "taken for granted".
+    if (file.inode.nlink === 1) disk.setTime(file.entry, mtimeNs);
     yield null;
     this.#close(file);
   }

@@ -348,6 +348,15 @@ export class Disk {
     this.#tell({ kind: "entry", path: this.pathOf(entry) }, false);
   }
 
+  /** utimensat(2): an event, no break of a lease. */
+  setTime(entry: Entry, mtimeNs: bigint): void {
+    const inode = entry.target as Inode;
+    inode.mtimeNs = mtimeNs;
+    inode.ctimeNs = this.#tick();
+    this.#changed(entry);
+    this.#tell({ kind: "entry", path: this.pathOf(entry) }, false);
+  }
+
   /** The clock, ns since the epoch. */
   get nowNs(): bigint {
     return this.#nowNs();

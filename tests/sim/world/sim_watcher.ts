@@ -13,11 +13,16 @@ import type { Steps } from "./scheduler.ts";
 /** Events gathered for one answer. */
 const MAX_PENDING = 6;
 
+/** Longest time for which its thread is not scheduled though there are events, ms. */
+const ASLEEP_MS = 15;
+
 const NOTHING = { path: asDepotPath(""), size: 0, mtimeNs: 0n, mode: 0, id: 0 };
 
 /** See the module. */
 export class SimWatcher implements Pick<Watcher, keyof Watcher> {
   readonly mode = "simulated";
+  /** One in so many times its thread gets no processor for a while; 0: none. */
+  sleepsIn = 0;
   readonly #life: ProcessLife;
   readonly #disk: Disk;
   readonly #events: KernelEvent[] = [];
@@ -52,6 +57,7 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
     if (!this.#isLost) this.#toldNs = this.#emptiedNs;
     this.#hasSome = false;
     yield () => this.#events.length > 0 || this.#barriers.length > 0 || this.#isLost;
+    yield* this.#perhapsSleep();
     this.#hasSome = true;
     let barriers = this.#barriers.length;
     const gathered = new Map<string, KernelEvent>();
@@ -74,6 +80,13 @@ export class SimWatcher implements Pick<Watcher, keyof Watcher> {
     const passed = this.#barriers.splice(0, barriers);
     for (const id of passed) records.push({ ...NOTHING, kind: "barrier", id });
     return records;
+  }
+
+  *#perhapsSleep(): Steps<void> {
+    const { random, scheduler } = this.#life;
+    if (this.sleepsIn === 0 || !random.oneIn(this.sleepsIn)) return;
+    const untilMs = scheduler.nowMs + random.fraction() * ASLEEP_MS;
+    yield () => scheduler.nowMs >= untilMs;
   }
 
   #drain(gathered: Map<string, KernelEvent>): void {

@@ -1,5 +1,5 @@
 /**
- * Promises of the project, each with an edit that breaks it and the test that must fail then
+ * Promises of the project, in one list however long, each with an edit that breaks it and the test that must fail then
  * (`mutations.ts`). What several daemons and crashes at any step may do is broken in the simulation
  * (`tests/sim/planted_bugs.ts`); here are the parts that it replaces: the kernel's side, the preload
  * library, the storages, the sockets, and what people use.
@@ -127,6 +127,37 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "    manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });",
     "",
   ], [ENGINE, "a file deleted while it is uploaded stays deleted"]),
+  broken("P1", "an object is removed before its grace is over", [
+    "src/cache/garbage.ts",
+    "        if (collected || nowSeconds() - deletedAtSeconds < graceSeconds) continue;",
+    "        if (collected || nowSeconds() < graceSeconds) continue;",
+  ], ["cache/garbage_test.ts", "a deleted file's object is removed after the grace, not before"]),
+  broken("P1", "an object is removed though its file was written again", [
+    "src/cache/garbage.ts",
+    "    if (there === null || !isRegular(there)) return true;",
+    "    if (there === null || isRegular(there)) return true;",
+  ], [
+    "cache/garbage_test.ts",
+    "P1: a file written again whose event is still on its way keeps its object",
+  ]),
+  broken("P1", "what storage has under a name is taken for the file", [
+    "src/cache/stored_before.ts",
+    "  if (object.digest !== null) return object.digest === content.digest;",
+    "  if (object.digest !== null) return true;",
+  ], ["cache/stored_before_test.ts", "that may be stored already"]),
+  broken("P1", "an older version comes from the secondary", [
+    "src/cache/restorer.ts",
+    "      if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;",
+    "      if (failures.length > 1) break;",
+  ], [
+    ENGINE,
+    "P1: no older version comes from the secondary while the primary cannot say what it has",
+  ]),
+  broken("P1", "a manifest from a backup is believed at once", [
+    "src/backup/restore_manifest.ts",
+    "  new RestoredMark(manifest).set(sinceSeconds);",
+    "",
+  ], ["backup/restore_manifest_test.ts", "1 and 7: the manifest is marked"]),
   broken("P2", "an object's digest is not compared", [
     "src/cache/object_fetch.ts",
     "  if (info.digest === null || info.digest === digest) return;",
@@ -148,6 +179,16 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "storage/transfer_threads_test.ts",
     "P1: of a file that is another version at the end, no server gets a whole body",
   ]),
+  broken("P2", "a thread ends in the middle of its work", [
+    "src/storage/transfer_threads.ts",
+    "    for (const thread of this.#threads) if (thread.waiting.size === 0) this.#end(thread);",
+    "    for (const thread of this.#threads) this.#end(thread);",
+  ], ["storage/transfer_threads_test.ts", "P2: what is under way ends before its thread does"]),
+  broken("P2", "a restore takes the place of what was written meanwhile", [
+    "src/cache/restorer.ts",
+    "    if (placed === null) {",
+    "    if (placed === null && files.unlink(path) === undefined) {",
+  ], [ENGINE, "P2: a file written during its restore is not overwritten"]),
   broken("P2", "a restored file has the time of its restore", [
     FILES_C,
     "    if (futimens(fd, times)) return -errno;",
@@ -315,6 +356,11 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "storage/limited_test.ts",
     "limited: a restore that waits is let through before the uploads",
   ]),
+  broken("storage", "more passes than the bandwidth allows", [
+    "src/storage/rate_gate.ts",
+    "    if (this.#rate() !== Infinity) this.#left -= units;",
+    "    if (this.#rate() === Infinity) this.#left -= units;",
+  ], ["storage/rate_gate_test.ts", "a second hold on average when"]),
   broken("storage", "a part that failed is not sent again", [
     "src/storage/s3/s3_multipart.ts",
     '  const answer = await persist(requests, {\n    method: "PUT",',
@@ -333,6 +379,19 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "cluster/feed_test.ts",
     "records older than the retention are removed, and missing them is a gap",
   ]),
+  broken("hosts", "after a gap in the feed old copies count as current", [
+    "src/cluster/freshness.ts",
+    "    if (++this.#generation > MAX_GENERATION) {",
+    "    if (this.#generation > MAX_GENERATION) {",
+  ], [
+    "cluster/freshness_test.ts",
+    "a feed that is followed keeps fresh what was looked at since its last gap",
+  ]),
+  broken("hosts", "a lease that another daemon holds is taken", [
+    "src/cluster/lease.ts",
+    "      if (found !== null && !isFree(found.record, holder) && !takeOver) {",
+    "      if (found !== null && found.record.ttl < 0) {",
+  ], ["cluster/lease_test.ts", "a second daemon refuses, and says who holds the lease"]),
   broken("hosts", "a migration replaces what is newer", [
     "src/admin/migration.ts",
     "    etag = (await primary.put(path, content, signal, { ifAbsent: true })).etag;",
@@ -381,6 +440,14 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ], [
     "observe/metrics_test.ts",
     "the metrics file is replaced whole, and nothing is left beside it",
+  ]),
+  broken("operating", "a pinned file is evicted", [
+    "src/cache/evictor.ts",
+    '    if (pins.isPinned(path)) return "pinned";',
+    "",
+  ], [
+    "cache/pins_test.ts",
+    "pinned files and those below a pinned directory are not evicted, others are",
   ]),
   broken("operating", "another place of the storage is used without a restart", [
     "src/config/live.ts",

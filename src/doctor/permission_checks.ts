@@ -8,7 +8,7 @@
  * @module
  */
 
-import { STATE_DIR } from "../cache/depot_path.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { describeError } from "../observe/logging.ts";
 import { fail, type Finding, ok, skip } from "./finding.ts";
 import type { Machine } from "./machine_checks.ts";

@@ -19,7 +19,7 @@ import { ROLES, type Setting } from "./setting.ts";
 /** A document whose keys are known and whose values are in the units of their fields. */
 export type CheckedDocument = Readonly<Record<string, unknown>>;
 
-/** Bytes of the longest path with its end, see `linux/limits.h`. */
+/** Bytes of the longest path with its end, PATH_MAX of Linux. */
 const PATH_MAX = 4096;
 
 /** Characters of a wrong value that a message shows. */

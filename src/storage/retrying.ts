@@ -48,7 +48,7 @@ export const RETRY_DEFAULTS: RetryOptions = {
   attempts: 5,
   backoff: { firstMs: 200, maxMs: 10_000 },
   failuresToOpen: 12,
-  open: { firstMs: 1_000, maxMs: 30_000 },
+  open: { firstMs: 1_000, maxMs: 5_000 },
 };
 
 /** A provider that asks for more is asked again after this long, ms. */

@@ -15,7 +15,7 @@ import type { Backend } from "../storage/backend.ts";
 import { openPlace } from "./backup_place.ts";
 import { type Backup, pruneBackups } from "./backup_set.ts";
 import { type BackupParts, makeBackup } from "./make_backup.ts";
-import { placeConfig } from "./place_config.ts";
+import { placeConfig } from "../config/place_config.ts";
 
 /** See the module's description. */
 export class BackupSchedule {

@@ -32,6 +32,7 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
 import { type FileRecord, isVersion, restored } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
+import type { RevalidationResult } from "../observe/replica_metrics.ts";
 import type { FetchAnswer } from "../server/shim_server.ts";
 import { type Backend, type ObjectInfo, StorageError } from "../storage/backend.ts";
 import type { Freshness, Look } from "./freshness.ts";
@@ -44,22 +45,6 @@ const REST_MS = 5000;
 
 /** Failures are told this often, ms. */
 const REPEAT_MS = 60_000;
-
-/** How a look at the storage can end. */
-export const REVALIDATION_RESULTS = [
-  "unchanged",
-  "replaced",
-  "local",
-  "absent",
-  "late",
-  "failed",
-] as const;
-
-/**
- * See {@link REVALIDATION_RESULTS}: `local`: the file is p4d's own; `absent`: the storage has none any more,
- * the copy stays; `late`: not within the time; `failed`: the storage could not be asked.
- */
-export type RevalidationResult = typeof REVALIDATION_RESULTS[number];
 
 /** Parts the revalidator works on. */
 export interface RevalidatorParts {

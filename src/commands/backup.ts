@@ -126,7 +126,7 @@ async function withPlace(
 /** The place that the option, or the configuration, names, to read from. */
 export async function openPlaceOf(config: Config, from: string | undefined): Promise<Backend> {
   const { openPlace } = await import("../backup/backup_place.ts");
-  const { placeConfig } = await import("../backup/place_config.ts");
+  const { placeConfig } = await import("../config/place_config.ts");
   const to = from === undefined ? config.backupTo : absolute(from);
   return await openPlace(placeConfig(config.primary, to), false);
 }

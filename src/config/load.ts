@@ -6,7 +6,7 @@
  */
 
 import { basename, join, resolve } from "node:path/posix";
-import { placeConfig } from "../backup/place_config.ts";
+import { placeConfig } from "./place_config.ts";
 import { STATE_DIR } from "../depot_path.ts";
 import { ConfigError } from "../errors.ts";
 import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.ts";

@@ -5,10 +5,10 @@
  */
 
 import type { Status } from "../admin/status.ts";
-import { type ShimState, shimState } from "../commands/shim_check.ts";
 import { describeError } from "../observe/logging.ts";
 import { VERSION } from "../version.ts";
 import { fail, type Finding, ok, skip, warn } from "./finding.ts";
+import { type ShimState, shimState } from "./shim_state.ts";
 
 /** Names of p4d processes: `p4d`, and those with a version or instance behind it, as SDP has them. */
 const P4D = /^p4d(_.*)?$/;

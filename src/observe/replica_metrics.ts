@@ -5,7 +5,22 @@
  */
 
 import { Counter, Gauge, type Registry } from "prom-client";
-import { REVALIDATION_RESULTS, type RevalidationResult } from "../cluster/revalidator.ts";
+
+/** How a replica's look at the storage can end. */
+const REVALIDATION_RESULTS = [
+  "unchanged",
+  "replaced",
+  "local",
+  "absent",
+  "late",
+  "failed",
+] as const;
+
+/**
+ * See {@link REVALIDATION_RESULTS}: `local`: the file is p4d's own; `absent`: the storage has none any more,
+ * the copy stays; `late`: not within the time; `failed`: the storage could not be asked.
+ */
+export type RevalidationResult = typeof REVALIDATION_RESULTS[number];
 
 /** Values read at the moment of asking. */
 export interface ReplicaReadings {

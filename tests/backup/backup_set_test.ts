@@ -15,7 +15,7 @@ import {
   pruneBackups,
   timeOfName,
 } from "../../src/backup/backup_set.ts";
-import { placeConfig } from "../../src/backup/place_config.ts";
+import { placeConfig } from "../../src/config/place_config.ts";
 import { readBackupFile, verifyBackup } from "../../src/backup/read_backup.ts";
 import type { BackendConfig } from "../../src/config/config.ts";
 import { isCronPattern } from "../../src/config/cron_pattern.ts";

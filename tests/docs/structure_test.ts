@@ -81,6 +81,31 @@ Deno.test("the page on architecture has every folder of the program, and no othe
   assertEquals(told.sort(), folders.sort());
 });
 
+Deno.test("folders do not load one another in a circle", () => {
+  const folder = (path: string) => /^(src\/[^/]+|ffi)\//.exec(path)?.[1] ?? null;
+  const loads = new Map<string, Set<string>>();
+  for (const [path, text] of sources) {
+    const from = folder(path);
+    if (from === null) continue;
+    const found = loads.get(from) ?? new Set();
+    loads.set(from, found);
+    // What is only a type is not loaded.
+    const code = text.replaceAll(/^import (type [^;]*|\{(\s*type \w+,?)+\s*\} from [^;]*);$/gm, "");
+    for (const [, relative] of code.matchAll(/(?:from |import\()"(\.[^"]+)"/g)) {
+      const to = folder(new URL(relative!, `file:///${path}`).pathname.slice(1));
+      if (to !== null && to !== from) found.add(to);
+    }
+  }
+  // Whatever loads nothing more is taken away, again and again: a circle stays.
+  for (let before = -1; before !== loads.size;) {
+    before = loads.size;
+    for (const [from, to] of loads) {
+      if (![...to].some((each) => loads.has(each))) loads.delete(from);
+    }
+  }
+  assertEquals(loads, new Map());
+});
+
 Deno.test("files that comments and documents name are there", () => {
   const names = new Set([...sources.keys()].map((path) => path.split("/").at(-1)));
   const pages = [...filesBelow("docs"), "README.md"].filter((path) => path.endsWith(".md"))

@@ -1,6 +1,6 @@
 /** The metrics of the contract, and their reference. @module */
 
-import { metricsPage } from "../../src/observe/reference.ts";
+import { metricsPage } from "../../src/commands/metrics_reference.ts";
 import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
 import { addDaemonMetrics } from "../../src/observe/daemon_metrics.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { BackendConfig } from "../config/config.ts";
+import type { BackendConfig } from "./config.ts";
 import { ConfigError } from "../errors.ts";
 
 /** Below the primary's prefix or directory. */

@@ -8,16 +8,16 @@ import { BackupSchedule } from "../backup/backup_schedule.ts";
 import type { BackupParts } from "../backup/make_backup.ts";
 import { Scrubber } from "../admin/scrubber.ts";
 import type { VerifyParts } from "../admin/verify.ts";
-import { addDaemonMetrics } from "./daemon_metrics.ts";
-import { BackendMetrics } from "./backend_metrics.ts";
-import { EngineMetrics } from "./engine_metrics.ts";
-import { Health } from "./health.ts";
-import { addLeaseMetrics } from "./lease_metrics.ts";
-import { getLog } from "./logging.ts";
-import { type GaugeSnapshot, Metrics } from "./metrics.ts";
-import { PeerMetrics } from "./peer_metrics.ts";
-import { ReplicaMetrics } from "./replica_metrics.ts";
-import { ReloadMetrics } from "./reload_metrics.ts";
+import { addDaemonMetrics } from "../observe/daemon_metrics.ts";
+import { BackendMetrics } from "../observe/backend_metrics.ts";
+import { EngineMetrics } from "../observe/engine_metrics.ts";
+import { Health } from "../observe/health.ts";
+import { addLeaseMetrics } from "../observe/lease_metrics.ts";
+import { getLog } from "../observe/logging.ts";
+import { type GaugeSnapshot, Metrics } from "../observe/metrics.ts";
+import { PeerMetrics } from "../observe/peer_metrics.ts";
+import { ReplicaMetrics } from "../observe/replica_metrics.ts";
+import { ReloadMetrics } from "../observe/reload_metrics.ts";
 
 const HEAD = `# Metrics
 

@@ -25,6 +25,7 @@ const COMMITS = "src/manifest/group_commit.ts";
 const RENAMES = "src/cache/directory_renames.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
+const UNSEEN = "src/cache/unseen_changes.ts";
 const UNSETTLED = "src/cache/unsettled.ts";
 const UPLOAD = "src/cache/version_upload.ts";
 const UPLOADER = "src/cache/uploader.ts";
@@ -198,9 +199,19 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "version.size === size && version.mtimeNs === mtimeNs &&",
     "version.size === size &&",
   ], [KERNEL_EVICTION, "a.size === b.size && a.mtimeNs === b.mtimeNs &&", "a.size === b.size &&"]),
-  bug("an earlier mode counts as the same version", [
-    TRANSITIONS,
-    "    version.mode === (mode & PERMISSIONS);",
-    "    true;",
-  ], [KERNEL_EVICTION, "&& (a.mode & 0o7777) === (b.mode & 0o7777)", ""]),
+  bug("nothing is doubted after events were lost", [
+    UNSEEN,
+    "    this.#doubtFrom(this.#certainUntilNs());\n    this.#parts.activity.touchAll();",
+    "    this.#parts.activity.touchAll();",
+  ]),
+  bug("nothing is doubted that happened while no daemon ran", [
+    UNSEEN,
+    "!manifest.needsRecount) this.#doubtFrom(told);",
+    "manifest.needsRecount) this.#doubtFrom(told);",
+  ]),
+  bug("what is in doubt is evicted", [
+    KERNEL_EVICTION,
+    'if (doubtedFromNs !== null && inode.ctimeNs >= doubtedFromNs) return "doubtful";',
+    "",
+  ]),
 ];

@@ -170,7 +170,9 @@ export class Program {
       ? `${path}.${this.#name}`
       : path.replace(/[^/]*$/, `tmp.${this.#name.length}.${this.#name.charCodeAt(1)}`);
     const file = yield* this.#open(temporary, { write: true, create: true, truncate: true });
-    yield* this.#writeRest(file);
+    const there = disk.file(path);
+    if (there !== null && random.oneIn(4)) this.#makeAlike(file, there);
+    else yield* this.#writeRest(file);
     this.#close(file);
     for (let i = random.oneIn(3) ? 200 : random.below(4); i > 0; i--) yield null;
     yield* this.#restored(temporary, () => {
@@ -180,6 +182,13 @@ export class Program {
       if (logical !== null) ledger.set(path, logical);
       this.#note(`rename ${temporary} ${path}`);
     });
+  }
+
+  /** Other bytes; size and time of the file that it is going to replace. */
+  #makeAlike(file: OpenFile, { content, mtimeNs }: OpenFile["inode"]): void {
+    const bytes = this.#bytes(content.length);
+    this.#write(file, () => bytes);
+    this.#parts.disk.setTime(file.entry, mtimeNs);
   }
 
   /** rename(2) of a directory to where nothing is, or an empty directory. */
@@ -378,14 +387,15 @@ export class Program {
 
   /** FETCH: whether the file is there now. @throws Errno EIO when the daemon could not tell. */
   *#ask(path: string): Steps<boolean> {
-    const { ledger, violated } = this.#parts;
+    const { disk, ledger, violated } = this.#parts;
     const birth = ledger.get(path) === null ? -1 : ledger.birth(path);
     const mayBeGone = ledger.removing.has(path);
     const answer = yield* this.#request(() => this.#parts.fetch(path));
     this.#note(`FETCH ${path}: ${answer.kind}${answer.kind === "error" ? ` ${answer.why}` : ""}`);
     if (answer.kind === "ok") return true;
     if (answer.kind === "error") throw new Errno(EIO);
-    if (ledger.get(path)?.cameBack) ledger.remove(path);
+    // One that is there was linked to the path since.
+    if (ledger.get(path)?.cameBack && disk.find(path) === null) ledger.remove(path);
     const wasThere = birth >= 0 && !mayBeGone && !ledger.removing.has(path) &&
       ledger.get(path) !== null && ledger.birth(path) === birth;
     if (wasThere) violated("P3", `FETCH ${path}: NOTFOUND, though p4d did not delete it`);

@@ -18,12 +18,15 @@ import { type Backend, type Content, StorageError } from "../storage/backend.ts"
 import { type DepotPath, displayPath } from "../depot_path.ts";
 import type { MovedFiles } from "./moved_files.ts";
 import type { PowerCut } from "./power_cut.ts";
-import { LONGEST_DELAY_MS, type PutOffFiles } from "./put_off_files.ts";
+import { LONGEST_DELAY_MS, LONGEST_UNREACHED_MS, type PutOffFiles } from "./put_off_files.ts";
 import type { StoredBefore } from "./stored_before.ts";
 import { FileBeingWritten, FileChanged, isNoFile, type LocalContent } from "./upload_content.ts";
 
 /** Kinds of failure that say something about the backend, not about one file. */
 const OF_THE_BACKEND: ReadonlySet<string> = new Set(["denied", "throttled", "transient"]);
+
+/** Those of a backend that may take the next request. */
+const UNREACHED: ReadonlySet<string> = new Set(["throttled", "transient"]);
 
 /** Failures of one kind are told this often, ms. */
 const REPEAT_MS = 60_000;
@@ -145,11 +148,11 @@ export class VersionUpload {
       if (!upload.changed) manifest.set(path, null);
       return;
     }
-    this.#putOff.postpone(path);
+    const kind = error instanceof StorageError ? error.kind : "local";
+    this.#putOff.postpone(path, UNREACHED.has(kind) ? LONGEST_UNREACHED_MS : LONGEST_DELAY_MS);
     // A backend that was reading the content says so in its own words.
     const cause = error instanceof StorageError ? error.cause : error;
     if (cause instanceof FileChanged || cause instanceof FileBeingWritten) return;
-    const kind = error instanceof StorageError ? error.kind : "local";
     // Without the lease: what waits for it says so.
     if (this.#signal.aborted || kind === "fenced") return;
     metrics.uploadDone(false, 0, seconds);

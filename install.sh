@@ -48,6 +48,8 @@ Variables (and what they are without you):
   TMPFILES_DIR       /etc/tmpfiles.d
   TEXTFILE_DIR       /var/lib/node_exporter/textfile
   SHARE_DIR          completions and man page (/usr/local/share)
+  FISH_DIR           completions for fish, which looks below SHARE_DIR only where XDG_DATA_DIRS says so
+                     (/etc/fish/completions)
   DESTDIR            put before every path, for packages and images; makes no user, starts nothing
   SKIP_DOWNLOAD=1    take the files beside this script, for machines without a network
   SKIP_START=1       do not start or restart the service
@@ -114,9 +116,10 @@ USAGE
     TMPFILES_DIR=${TMPFILES_DIR:-/etc/tmpfiles.d}
     TEXTFILE_DIR=${TEXTFILE_DIR:-/var/lib/node_exporter/textfile}
     SHARE_DIR=${SHARE_DIR:-/usr/local/share}
+    FISH_DIR=${FISH_DIR:-/etc/fish/completions}
     HEALTH_TIMEOUT=${HEALTH_TIMEOUT:-90}
     for VALUE in "$VERSION" "$RUN_AS" "$DESTDIR" "$BIN_DIR" "$LIB_DIR" "$SYSTEMD_DIR" \
-        "$CONFIG_DIR" "$LOG_DIR" "$LOGROTATE_DIR" "$TMPFILES_DIR" "$TEXTFILE_DIR" "$SHARE_DIR"; do
+        "$CONFIG_DIR" "$LOG_DIR" "$LOGROTATE_DIR" "$TMPFILES_DIR" "$TEXTFILE_DIR" "$SHARE_DIR" "$FISH_DIR"; do
         case $VALUE in
             *[!A-Za-z0-9_./+@-]*)
                 die "Cannot use '$VALUE': allowed are letters, digits and _ . / + @ -" 2
@@ -230,7 +233,7 @@ p4d-p4cache.conf $DOC_DIR/p4d-p4cache.conf 644
 p4-cache.1 $SHARE_DIR/man/man1/p4-cache.1 644
 p4-cache.bash $SHARE_DIR/bash-completion/completions/p4-cache 644
 p4-cache.zsh $SHARE_DIR/zsh/site-functions/_p4-cache 644
-p4-cache.fish $SHARE_DIR/fish/vendor_completions.d/p4-cache.fish 644"
+p4-cache.fish $FISH_DIR/p4-cache.fish 644"
     }
 
     get_release() {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { ConfigError } from "../errors.ts";
 import type { AccessFormat } from "../access/access_format.ts";
 import { addQueryOptions, momentOf, type QueryOptions } from "./access_options.ts";
@@ -67,11 +67,11 @@ export function addAccessCommand(program: Command, setExitCode: (code: number) =
     });
 
   add(access, "export", "list every entry, with a header line")
-    .option("--format <format>", "csv or tsv (default: csv)")
-    .action(({ format = "csv" }: { format?: string }, command: Command) => {
-      if (format !== "csv" && format !== "tsv") {
-        throw new ConfigError(`Cannot use --format '${format}': allowed is csv or tsv`);
-      }
+    .addOption(
+      new Option("--format <format>", "how the rows are written").choices(["csv", "tsv"])
+        .default("csv"),
+    )
+    .action(({ format }: { format: "csv" | "tsv" }, command: Command) => {
       return run(command, (query) => {
         const chosen = query.options.json ? "json" : format;
         return list(query, chosen, NO_PREFIX, null, true);

@@ -6,6 +6,7 @@
 
 import type { Command } from "commander";
 import type { EventEmitter } from "node:events";
+import { choicesOf } from "./daemon_flags.ts";
 
 /** The group of options that are a command's own, not the daemon's. */
 export const OWN_OPTIONS = "Options:";
@@ -16,6 +17,8 @@ export interface OptionFacts {
   readonly usage: string;
   readonly long: string;
   readonly takesValue: boolean;
+  /** All values that are allowed; empty where they cannot be listed. */
+  readonly values: readonly string[];
   readonly help: string;
   /** Heading under which help shows it. */
   readonly group: string;
@@ -28,6 +31,8 @@ export interface CommandFacts {
   readonly help: string;
   /** `<path...>`. */
   readonly args: string;
+  /** All that may stand there; empty where that cannot be listed. */
+  readonly argValues: readonly string[];
   readonly options: readonly OptionFacts[];
   /** Command lines, one each, as `--help` shows them first. */
   readonly examples: readonly string[];
@@ -45,11 +50,15 @@ export function commandFacts(command: Command, path: readonly string[] = []): Co
       const name = argument.variadic ? `${argument.name()}...` : argument.name();
       return argument.required ? `<${name}>` : `[${name}]`;
     }).join(" "),
+    argValues: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
     options: command.options.filter((option) => !option.hidden && option.long).map((option) => ({
       usage: option.flags,
       long: option.long!,
       takesValue: option.required || option.optional,
-      help: option.description,
+      values: option.argChoices ?? choicesOf(option.long!),
+      help: option.argChoices === undefined
+        ? option.description
+        : `${option.description} (${option.argChoices.join(", ")})`,
       group: option.helpGroupHeading ?? OWN_OPTIONS,
     })),
     examples: helpText(command, "beforeHelp").split("\n")

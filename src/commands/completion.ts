@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Command, InvalidArgumentError } from "commander";
+import { Argument, type Command } from "commander";
 import { PROGRAM_NAME } from "../version.ts";
 import { allCommands, type CommandFacts, commandFacts } from "./command_tree.ts";
 import type { Terminal } from "./terminal.ts";
@@ -16,21 +16,15 @@ type Shell = typeof SHELLS[number];
 /** Adds `completion <shell>`. */
 export function addCompletionCommand(program: Command, terminal: Terminal): void {
   program.command("completion")
-    .argument("<shell>", SHELLS.join(", "), shellOf)
+    .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
     .description("print a completion script for a shell")
     .addHelpText(
       "before",
       "Examples:\n  p4-cache completion bash > /usr/share/bash-completion/completions/p4-cache\n" +
         "  p4-cache completion zsh > /usr/share/zsh/vendor-completions/_p4-cache\n" +
-        "  p4-cache completion fish > /usr/share/fish/vendor_completions.d/p4-cache.fish\n",
+        "  p4-cache completion fish > /etc/fish/completions/p4-cache.fish\n",
     )
     .action((shell: Shell) => terminal.out(completionScript(commandFacts(program), shell)));
-}
-
-function shellOf(text: string): Shell {
-  const shell = SHELLS.find((each) => each === text);
-  if (shell !== undefined) return shell;
-  throw new InvalidArgumentError("allowed is bash, zsh or fish");
 }
 
 /** The whole script. */
@@ -40,11 +34,15 @@ export function completionScript(root: CommandFacts, shell: Shell): string {
   return zshScript(root);
 }
 
-/** One `case` branch a command: the words that may follow it, and its flags that take a value. */
+/**
+ * One `case` branch a command: the words that may follow it, and its flags that take a value; and one for
+ * each flag whose values are known.
+ */
 function bashScript(root: CommandFacts): string {
   const branches = Array.from(allCommands(root), (command) => {
     const words = [
       ...command.commands.map(nameOf),
+      ...command.argValues,
       ...command.options.map((o) => o.long),
       "--help",
     ];
@@ -52,10 +50,21 @@ function bashScript(root: CommandFacts): string {
     return `    ${quoted(command.path.join(" "))}) words=${quoted(words.join(" "))} ` +
       `valued=${quoted(valued.join(" "))} ;;\n`;
   });
+  const values = Array.from(allCommands(root)).flatMap((command) =>
+    command.options.filter((option) => option.values.length > 0).map((option) =>
+      `    ${quoted([...command.path, option.long].join(" "))}) ` +
+      `words=${quoted(option.values.join(" "))} ;;\n`
+    )
+  );
   return `# bash completion for ${PROGRAM_NAME}; made by '${PROGRAM_NAME} completion bash'
 _p4_cache_words() {
   case "$1" in
 ${branches.join("")}    *) return 1 ;;
+  esac
+}
+_p4_cache_values() {
+  case "$1" in
+${values.join("")}    *) return 1 ;;
   esac
 }
 _p4_cache() {
@@ -69,7 +78,9 @@ _p4_cache() {
   done
   _p4_cache_words "$at"
   case " $valued " in
-    *" \${COMP_WORDS[COMP_CWORD - 1]} "*) COMPREPLY=(); compopt -o default 2> /dev/null; return ;;
+    *" \${COMP_WORDS[COMP_CWORD - 1]} "*)
+      words=''
+      _p4_cache_values "\${at:+$at }\${COMP_WORDS[COMP_CWORD - 1]}" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   [[ \${#COMPREPLY[@]} -gt 0 ]] || compopt -o default 2> /dev/null
@@ -83,11 +94,11 @@ function zshScript(root: CommandFacts): string {
   const functions = Array.from(allCommands(root), (command) => {
     const flags = command.options.map((option) => {
       const help = option.help.replaceAll(/[[\]:\\]/g, " ");
-      const value = option.takesValue ? ":value:_files" : "";
+      const value = option.takesValue ? `:value:${zshValues(option.values)}` : "";
       return `    ${quoted(`${option.long}[${help}]${value}`)}`;
     });
     const rest = command.commands.length === 0
-      ? `    '*:file:_files'`
+      ? `    '*:argument:${zshValues(command.argValues)}'`
       : `    '1: :->command' '*:: :->rest'`;
     const names = command.commands.map((each) =>
       `      ${quoted(`${nameOf(each)}:${each.help.replaceAll(":", " ")}`)}`
@@ -114,6 +125,10 @@ ${functions.join("")}${functionOf(root)} "$@"
 `;
 }
 
+function zshValues(values: readonly string[]): string {
+  return values.length === 0 ? "_files" : `(${values.join(" ")})`;
+}
+
 function fishScript(root: CommandFacts): string {
   const lines = [
     `# fish completion for ${PROGRAM_NAME}; made by '${PROGRAM_NAME} completion fish'`,
@@ -130,11 +145,22 @@ function fishScript(root: CommandFacts): string {
     for (const option of command.options) {
       lines.push(
         `complete -c ${PROGRAM_NAME} -n ${quoted(condition)} -l ${option.long.slice(2)} ` +
-          `${option.takesValue ? "-r " : ""}-d ${quoted(option.help)}`,
+          `${option.takesValue ? fishValues(option.values) : ""}-d ${quoted(option.help)}`,
+      );
+    }
+    if (command.argValues.length > 0) {
+      lines.push(
+        `complete -c ${PROGRAM_NAME} -f -n ${quoted(condition)} -a ${
+          quoted(command.argValues.join(" "))
+        }`,
       );
     }
   }
   return lines.join("\n") + "\n";
+}
+
+function fishValues(values: readonly string[]): string {
+  return values.length === 0 ? "-r " : `-x -a ${quoted(values.join(" "))} `;
 }
 
 /** Holds where the command was typed, and none of those below it. */

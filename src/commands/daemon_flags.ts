@@ -59,6 +59,16 @@ export function flagsOf(...commands: readonly Command[]): Map<string, string | t
   return flags;
 }
 
+/** The names that a daemon flag may be given; none where it takes something else. */
+export function choicesOf(flag: string): readonly string[] {
+  for (const role of [null, ...ROLES]) {
+    const settings: readonly Setting[] = role === null ? DAEMON_SETTINGS : BACKEND_SETTINGS;
+    const setting = settings.find((each) => flagName(each, role) === flag);
+    if (setting?.kind.is === "choice") return setting.kind.of;
+  }
+  return [];
+}
+
 function addFlag(command: Command, setting: Setting, role: Role | null, group: string): void {
   const name = flagName(setting, role);
   if (name === null) return;

@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { ListedFile, Place, QueuedFile } from "../admin/listing.ts";
 import { counted } from "../counted.ts";
 import { ConfigError } from "../errors.ts";
@@ -22,7 +22,10 @@ export function addLsCommand(program: Command, terminal: Terminal): void {
     .argument("[path]", "file or directory; everything without it", ".")
     .description("list files: dirty, clean (here and in storage) or remote (in storage only)")
     .option("-l, --long", "with place, size and last access")
-    .option("--only <place>", `only files that are ${PLACES.join(", ")}; or local: not remote`)
+    .addOption(
+      new Option("--only <place>", "only these files; local: dirty and clean")
+        .choices([...PLACES, "local"]),
+    )
     .option("--at <time>", AT_HELP)
     .option("--json", "one JSON object a line")
     .addHelpText(
@@ -37,11 +40,6 @@ export function addLsCommand(program: Command, terminal: Terminal): void {
       if (only !== undefined) throw new ConfigError("Cannot list with --at and --only together");
       const { listThen } = await import("./point_in_time.ts");
       return await listThen({ ...options, at }, typed, terminal);
-    }
-    if (only !== undefined && only !== "local" && !PLACES.includes(only as Place)) {
-      throw new ConfigError(
-        `Cannot list only '${only}': allowed is ${PLACES.join(", ")} or local`,
-      );
     }
     const depot = findDepot(options);
     const shown = (file: ListedFile) =>

@@ -58,6 +58,14 @@ Deno.test("bash completes commands, sub-commands and flags, past flags with valu
   assert((await complete("p4-cache", "access", "")).includes("top"));
 });
 
+Deno.test("bash completes values where they are known, and leaves the others to files", async () => {
+  assertEquals(await complete("p4-cache", "--log-format", ""), ["text", "json"]);
+  assertEquals(await complete("p4-cache", "ls", "--only", "lo"), ["local"]);
+  assertEquals(await complete("p4-cache", "events", "--only", "ev"), ["evicted"]);
+  assertEquals(await complete("p4-cache", "completion", "z"), ["zsh"]);
+  assertEquals(await complete("p4-cache", "--config", ""), []);
+});
+
 Deno.test("the scripts for zsh and fish know every command", () => {
   for (const shell of ["zsh", "fish"] as const) {
     const script = completionScript(root(), shell);

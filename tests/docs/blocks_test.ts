@@ -82,10 +82,10 @@ const SKIPPED: readonly (readonly [string, string, string])[] = [
 
 /** Blocks that run until they are stopped. */
 const ENDLESS =
-  /^((sudo )?p4-cache (--|run|events --follow|top|bench)|node_exporter|.*status --watch)/m;
+  /^((sudo )?p4-cache (--(?!version)|run|events --follow|top|bench)|node_exporter|.*status --watch)/m;
 
 /** Blocks that start a daemon by themselves. */
-const STARTS = /^(sudo )?p4-cache (--|run)/m;
+const STARTS = /^(sudo )?p4-cache (--(?!version)|run)/m;
 
 /** Documents whose commands are typed in the depot. */
 const IN_DEPOT = new Set([

@@ -141,7 +141,7 @@ Deno.test("an installation puts everything in place, and a second run changes no
       "usr/local/share/man/man1/p4-cache.1",
       "usr/local/share/bash-completion/completions/p4-cache",
       "usr/local/share/zsh/site-functions/_p4-cache",
-      "usr/local/share/fish/vendor_completions.d/p4-cache.fish",
+      "etc/fish/completions/p4-cache.fish",
     ]
   ) assert(installed.has(name), name);
   for (const dir of ["var/log/p4-cache", "var/lib/node_exporter/textfile"]) {

@@ -75,6 +75,7 @@ export class Machine implements AsyncDisposable {
       TMPFILES_DIR: `${path}/tmpfiles`,
       TEXTFILE_DIR: `${path}/textfile`,
       SHARE_DIR: `${path}/share`,
+      FISH_DIR: `${path}/fish`,
       P4CACHE_USER: "root",
       HEALTH_TIMEOUT: "10",
     };

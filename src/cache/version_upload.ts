@@ -6,12 +6,13 @@
  */
 
 import type { Logger } from "@logtape/logtape";
+import { EACCES, EPERM } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { uploaded } from "../manifest/transitions.ts";
 import type { EngineMetrics } from "../observe/engine_metrics.ts";
 import type { EventFeed } from "../observe/event_feed.ts";
-import type { Health } from "../observe/health.ts";
+import type { ConditionName, Health } from "../observe/health.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { type Backend, type Content, StorageError } from "../storage/backend.ts";
@@ -158,7 +159,7 @@ export class VersionUpload {
     metrics.uploadDone(false, 0, seconds);
     this.#parts.feed.note("upload_failed", path, { seconds, why: describeError(error) });
     const why = `${displayPath(path)}: ${describeError(error)}`;
-    if (kind === "local") health.raise("depot_io", `cannot read ${why}`, LOCAL_FAILURE_MS);
+    if (kind === "local") health.raise(conditionOf(error), `cannot read ${why}`, LOCAL_FAILURE_MS);
     if (OF_THE_BACKEND.has(kind)) {
       this.failuresInARow++;
       this.lastFailure = describeError(error);
@@ -166,4 +167,10 @@ export class VersionUpload {
     const line = this.#limited(`Upload failed (${kind}), will be tried again`);
     if (line !== null) log.error(`${line}: ${why}`);
   }
+}
+
+/** What it says of the depot that a file of it cannot be read. */
+export function conditionOf(error: unknown): ConditionName {
+  const isDenied = error instanceof FileError && (error.errno === EACCES || error.errno === EPERM);
+  return isDenied ? "depot_denied" : "depot_io";
 }

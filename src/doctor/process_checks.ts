@@ -32,8 +32,7 @@ export function checkDaemon(daemon: Status | null, why: string): Finding[] {
     ));
   }
   for (const { condition, reason } of daemon.degraded) {
-    const fix =
-      `see 'p4-cache status' and the log; docs/how-to/monitoring.md tells of ${condition}`;
+    const fix = `see 'p4-cache status' and the log; docs/troubleshooting.md tells of ${condition}`;
     findings.push((daemon.state === "failing" ? fail : warn)(name, `${condition}: ${reason}`, fix));
   }
   if (daemon.drained !== null) {

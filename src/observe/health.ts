@@ -21,6 +21,8 @@ export const CONDITIONS = [
   "cache_over",
   /** Depot files cannot be read or written (read-only filesystem, EIO, out of descriptors). */
   "depot_io",
+  /** Depot files that the daemon's user may not read: they are not uploaded. */
+  "depot_denied",
   /** Events were lost, and the comparison that makes up for them has not ended. */
   "events_lost",
   /** A file waits longer for its upload than the threshold allows. */

@@ -124,6 +124,8 @@ export class Kv {
   readonly #dir: string;
   #value: Bytes = new Uint8Array(4096);
   readonly #key: Bytes = new Uint8Array(2048);
+  /** Of a scan that is over, for the next one: mostly little of it is filled, and it is much to clear. */
+  #page: Bytes | null = null;
 
   /**
    * Opens or creates the environment in an existing directory.
@@ -219,7 +221,7 @@ export class Kv {
 
   /**
    * Entries after `start` (from it, when inclusive), up to one buffer full; empty at the end.
-   * @param roomBytes Size of the buffer.
+   * @param roomBytes How much of a buffer of {@link SCAN_BYTES} is used.
    */
   async scan(
     db: number,
@@ -227,8 +229,11 @@ export class Kv {
     inclusive: boolean,
     roomBytes = SCAN_BYTES,
   ): Promise<KvEntry[]> {
-    const out = new Uint8Array(roomBytes);
-    const length = await this.scanInto(db, start, inclusive, out);
+    const page = this.#page ?? new Uint8Array(SCAN_BYTES);
+    this.#page = null;
+    const length = await this.scanInto(db, start, inclusive, page.subarray(0, roomBytes));
+    const out = page.slice(0, length);
+    this.#page = page;
     const view = new DataView(out.buffer);
     const entries: KvEntry[] = [];
     for (let at = 0; at < length;) {

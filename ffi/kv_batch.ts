@@ -6,9 +6,12 @@
 
 import type { Bytes } from "./library.ts";
 
+/** Room at first: most groups have a few changes, and each has a buffer of its own. */
+const FIRST_BYTES = 8 * 1024;
+
 /** Builds the packed operations that `Kv.apply` takes. */
 export class KvBatch {
-  #bytes: Bytes = new Uint8Array(64 * 1024);
+  #bytes: Bytes = new Uint8Array(FIRST_BYTES);
   #view = new DataView(this.#bytes.buffer);
   #length = 0;
   /** Operations in the batch. */

@@ -11,6 +11,9 @@ import type { DepotFiles } from "../../ffi/files.ts";
 /** Share of the filesystem, and its bounds. */
 const SHARE = 1 / 1000, LEAST_BYTES = 1024 ** 2, MOST_BYTES = 64 * 1024 ** 2;
 
+/** Written at once: fresh memory for all of it would take longer than the writing. */
+const PIECE_BYTES = 1024 ** 2;
+
 /** Free space, in reserves, at which it is taken again. */
 const ROOM = 3;
 
@@ -46,8 +49,7 @@ export class Reserve {
     if (this.#isHeld) return true;
     if (this.#files.space().freeBytes < this.neededBytes) return false;
     try {
-      // Written: a hole takes no room, and what fallocate(2) took XFS does not always give back at once.
-      Deno.writeFileSync(this.#path, new Uint8Array(this.#bytes));
+      fill(this.#path, this.#bytes);
       this.#isHeld = true;
     } catch {
       remove(this.#path); // no room after all, or read-only: tried again at the next look
@@ -60,6 +62,13 @@ export class Reserve {
     if (this.#isHeld) remove(this.#path);
     this.#isHeld = false;
   }
+}
+
+/** Written: a hole takes no room, and what fallocate(2) took XFS does not always give back at once. */
+function fill(path: string, bytes: number): void {
+  using file = Deno.openSync(path, { write: true, create: true, truncate: true });
+  const piece = new Uint8Array(PIECE_BYTES);
+  for (let left = bytes; left > 0;) left -= file.writeSync(piece.subarray(0, left));
 }
 
 function hasRoom(path: string, bytes: number): boolean {

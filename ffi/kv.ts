@@ -6,6 +6,7 @@
  */
 
 import { ENOBUFS, ENOENT } from "./errno.ts";
+import { FoundFiles } from "./found_files.ts";
 import { type Bytes, cString, holding, openHelper, packPaths } from "./library.ts";
 import { type Walk, type WalkRecord, walkRecords } from "./walk.ts";
 
@@ -31,7 +32,19 @@ const SYMBOLS = {
   p4kv_copy: { parameters: ["pointer", "buffer", "u32"], result: "i32", nonblocking: true },
   p4kv_describe: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   p4compare_next: {
-    parameters: ["pointer", "pointer", "i32", "i32", "i64", "i64", "buffer", "u64", "buffer"],
+    parameters: [
+      "pointer",
+      "pointer",
+      "i32",
+      "i32",
+      "i32",
+      "i64",
+      "i64",
+      "buffer",
+      "buffer",
+      "u64",
+      "buffer",
+    ],
     result: "i64",
     nonblocking: true,
   },
@@ -78,6 +91,8 @@ export interface KvInfo {
 export interface WalkStep {
   /** Files that are as their rows say. */
   readonly known: number;
+  /** New files, of which there is neither a row nor a tombstone, as far as that needs no second look. */
+  readonly found: FoundFiles;
   /** Everything else. */
   readonly records: WalkRecord[];
   readonly isLast: boolean;
@@ -106,7 +121,7 @@ export interface KvOptions {
 export const SCAN_BYTES = 256 * 1024;
 
 /** Size of a buffer for a step of a walk: some thousand files, a few ms of work. */
-const STEP_BYTES = 128 * 1024;
+const STEP_BYTES = 256 * 1024;
 
 const READ_ONLY = 1, RELAXED = 2;
 const COMPACT = 1;
@@ -267,31 +282,38 @@ export class Kv {
 
   /**
    * One step of a walk, without the files that are as their committed rows say, in the order of paths.
-   * @param files The database of rows; `versions` that of their versions.
+   * @param files The database of rows; `versions` that of their versions, `tombstones` that of deleted paths.
    */
   async compareNext(
     walk: Walk,
     files: number,
     versions: number,
+    tombstones: number,
     doubt: Doubt | null,
   ): Promise<WalkStep> {
-    const out = new Uint8Array(STEP_BYTES);
-    const counts = new BigUint64Array(2);
+    const out = new Uint8Array(STEP_BYTES), found = new Uint8Array(STEP_BYTES);
+    const counts = new BigUint64Array(3);
     const call = this.#library.symbols.p4compare_next(
       walk.handle as Deno.PointerObject,
       this.#handle,
       files,
       versions,
+      tombstones,
       doubt?.fromNs ?? NEVER,
       BigInt(doubt?.untilSeconds ?? 0),
       out,
+      found,
       BigInt(out.length),
       new Uint8Array(counts.buffer),
     );
-    const length = Number(await holding(call, out, counts));
+    const length = Number(await holding(call, out, found, counts));
     if (length < 0) throw this.#error(length, "compare the depot with");
-    const records = walkRecords(out, length);
-    return { known: Number(counts[0]), records, isLast: counts[1] === 1n };
+    return {
+      known: Number(counts[0]),
+      records: walkRecords(out, length),
+      found: new FoundFiles(found.subarray(0, Number(counts[2]))),
+      isLast: counts[1] === 1n,
+    };
   }
 
   /** For each path whether one of the databases has it as a key. */

@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { FoundFiles } from "./found_files.ts";
 import type { Bytes } from "./library.ts";
 
 /** Room at first: most groups have a few changes, and each has a buffer of its own. */
@@ -31,6 +32,26 @@ export class KvBatch {
   /** Adds "remove key", if it is there. */
   delete(db: number, key: string): void {
     this.#head(2, db, key, 0);
+  }
+
+  /**
+   * Adds rows of found files, and their entries in the queue.
+   * @param files The database of rows.
+   * @param keyPrefix What comes before a path in its storage key.
+   * @param seconds When they were found, since the epoch.
+   */
+  putFound(
+    files: number,
+    queue: number,
+    keyPrefix: string,
+    seconds: number,
+    found: FoundFiles,
+  ): void {
+    const at = this.#head(4, files, keyPrefix, 9 + found.bytes.length);
+    this.#bytes[at] = queue;
+    this.#view.setBigUint64(at + 1, BigInt(seconds), true);
+    this.#bytes.set(found.bytes, at + 9);
+    this.count += found.count - 1;
   }
 
   /** Adds "remove every entry of the database". */

@@ -39,7 +39,8 @@ export interface Walk {
 }
 
 const KINDS = ["file", "problem", "other", "directory"] as const;
-const HEAD_BYTES = 40;
+/** Of a packed record, before its path. */
+export const RECORD_HEAD_BYTES = 40;
 const BUFFER_BYTES = 512 * 1024;
 
 /** Reads packed records. */
@@ -49,10 +50,10 @@ export function walkRecords(buffer: Bytes, length: number): WalkRecord[] {
   for (let at = 0; at < length; at += view.getUint32(at, true)) {
     const kind = KINDS[buffer[at + 4]! - 1]!;
     const size = Number(view.getBigInt64(at + 16, true));
-    const end = at + HEAD_BYTES + view.getUint16(at + 6, true);
+    const end = at + RECORD_HEAD_BYTES + view.getUint16(at + 6, true);
     records.push({
       kind,
-      path: pathFromBytes(buffer.subarray(at + HEAD_BYTES, end)),
+      path: pathFromBytes(buffer.subarray(at + RECORD_HEAD_BYTES, end)),
       size,
       mtimeNs: view.getBigInt64(at + 24, true),
       ctimeNs: view.getBigInt64(at + 32, true),

@@ -10,6 +10,7 @@
 enum {
     RECORD_HEAD = 40, RECORD_CTIME = 32, /* of a walk's record */
     ROW_BYTES = 25, ROW_CREATED = 16, ROW_STATE = 24, CLEAN = 2,
+    MAX_PATH_BYTES = 1960, /* depot_path.ts */
     VERSION_BYTES = 25, VERSION_FORMAT = 1, VERSION_SIZE = 1, VERSION_MTIME = 9, VERSION_MODE = 17
 };
 
@@ -21,10 +22,10 @@ typedef struct {
 typedef struct {
     record *records;
     size_t count;
-    uint8_t *out;
+    uint8_t *out, *found;
     int64_t used;
-    uint64_t known;
-    int32_t files, versions;
+    uint64_t known, found_used;
+    int32_t files, versions, tombstones;
     int64_t from_ns, until_s;
 } comparison;
 
@@ -61,75 +62,104 @@ static int is_doubtful(const comparison *work, const uint8_t *row, const uint8_t
     return ctime >= work->from_ns && created < work->until_s;
 }
 
-/* 1 when the file is known, 0 when it is not; an LMDB code otherwise. */
-static int look_up(const comparison *work, MDB_cursor *files, MDB_cursor *versions,
-                   const record *file) {
+static int starts_with(const record *file, const char *text) {
+    size_t length = strlen(text);
+    return file->path_len >= length && !memcmp(file->path, text, length);
+}
+
+/* Whether no built-in rule excludes the path: false where that takes more than a look. */
+static int is_plain(const record *file) {
+    const uint8_t *slash = memrchr(file->path, '/', file->path_len);
+    if (!slash || file->path_len > MAX_PATH_BYTES) return 0;
+    size_t name_len = (size_t)(file->path + file->path_len - (slash + 1));
+    if (name_len >= 4 && !memcmp(slash + 1, "tmp.", 4)) return 0;
+    return !starts_with(file, ".p4cache") && !starts_with(file, "server.locks/");
+}
+
+enum { UNLIKE = 0, KNOWN = 1, NEW = 2 };
+
+typedef struct {
+    MDB_cursor *files, *versions, *tombstones;
+} cursors;
+
+/* UNLIKE, KNOWN or NEW; an LMDB code otherwise. */
+static int look_up(const comparison *work, const cursors *at, const record *file) {
     MDB_val key = {file->path_len, (void *)file->path}, row, version;
-    int rc = mdb_cursor_get(files, &key, &row, MDB_SET);
-    if (rc == MDB_NOTFOUND) return 0;
+    int rc = mdb_cursor_get(at->files, &key, &row, MDB_SET);
+    if (rc == MDB_NOTFOUND) {
+        if (!is_plain(file)) return UNLIKE;
+        rc = mdb_cursor_get(at->tombstones, &key, &row, MDB_SET);
+        return rc == MDB_NOTFOUND ? NEW : rc ? rc : UNLIKE;
+    }
     if (rc) return rc;
-    if (row.mv_size < ROW_BYTES) return 0;
+    if (row.mv_size < ROW_BYTES) return UNLIKE;
     int is_clean = ((const uint8_t *)row.mv_data)[ROW_STATE] == CLEAN;
-    if (is_clean && is_doubtful(work, row.mv_data, file->bytes)) return 0;
-    rc = is_clean ? mdb_cursor_get(versions, &key, &version, MDB_SET) : MDB_NOTFOUND;
+    if (is_clean && is_doubtful(work, row.mv_data, file->bytes)) return UNLIKE;
+    rc = is_clean ? mdb_cursor_get(at->versions, &key, &version, MDB_SET) : MDB_NOTFOUND;
     if (rc && rc != MDB_NOTFOUND) return rc;
-    return is_known(&row, rc ? NULL : &version, file->bytes);
+    return is_known(&row, rc ? NULL : &version, file->bytes) ? KNOWN : UNLIKE;
 }
 
-static void tell(comparison *work, const record *found) {
+static uint32_t pack(uint8_t *at, const record *file) {
     uint32_t length;
-    memcpy(&length, found->bytes, 4);
-    memcpy(work->out + work->used, found->bytes, length);
-    work->used += length;
+    memcpy(&length, file->bytes, 4);
+    memcpy(at, file->bytes, length);
+    return length;
 }
 
-static int compare_all(comparison *work, MDB_cursor *files, MDB_cursor *versions) {
+static int compare_all(comparison *work, const cursors *at) {
     for (size_t i = 0; i < work->count; i++) {
-        const record *found = &work->records[i];
-        int known = found->bytes[4] == P4_WALK_FILE ? look_up(work, files, versions, found) : 0;
-        if (known != 0 && known != 1) return known;
-        if (known) work->known++;
-        else tell(work, found);
+        const record *file = &work->records[i];
+        int is = file->bytes[4] == P4_WALK_FILE ? look_up(work, at, file) : UNLIKE;
+        if (is == KNOWN)
+            work->known++;
+        else if (is == NEW)
+            work->found_used += pack(work->found + work->found_used, file);
+        else if (is == UNLIKE)
+            work->used += pack(work->out + work->used, file);
+        else
+            return is;
     }
     return 0;
 }
 
 static int in_transaction(MDB_txn *txn, const MDB_dbi *databases, void *argument) {
     comparison *work = argument;
-    MDB_cursor *files, *versions;
-    int rc = mdb_cursor_open(txn, databases[work->files], &files);
-    if (rc) return rc;
-    rc = mdb_cursor_open(txn, databases[work->versions], &versions);
-    if (!rc) {
-        rc = compare_all(work, files, versions);
-        mdb_cursor_close(versions);
-    }
-    mdb_cursor_close(files);
+    cursors at = {NULL, NULL, NULL};
+    int rc = mdb_cursor_open(txn, databases[work->files], &at.files);
+    if (!rc) rc = mdb_cursor_open(txn, databases[work->versions], &at.versions);
+    if (!rc) rc = mdb_cursor_open(txn, databases[work->tombstones], &at.tombstones);
+    if (!rc) rc = compare_all(work, &at);
+    if (at.tombstones) mdb_cursor_close(at.tombstones);
+    if (at.versions) mdb_cursor_close(at.versions);
+    if (at.files) mdb_cursor_close(at.files);
     return rc;
 }
 
 int64_t p4compare_next(p4_walk *walk, p4_kv *kv, int32_t files, int32_t versions,
-                       int64_t from_ns, int64_t until_s, uint8_t *out, uint64_t cap,
-                       uint64_t counts[2]) {
-    uint8_t *found = malloc(cap);
+                       int32_t tombstones, int64_t from_ns, int64_t until_s, uint8_t *out,
+                       uint8_t *found, uint64_t cap, uint64_t counts[3]) {
+    uint8_t *step = malloc(cap);
     record *records = malloc(cap / RECORD_HEAD * sizeof *records);
-    int64_t length = found && records ? p4walk_next(walk, found, cap) : -ENOMEM;
+    int64_t length = step && records ? p4walk_next(walk, step, cap) : -ENOMEM;
     if (length >= 0) {
-        comparison work = {.records = records, .out = out, .files = files, .versions = versions,
-                           .from_ns = from_ns, .until_s = until_s};
+        comparison work = {.records = records, .out = out, .found = found, .files = files,
+                           .versions = versions, .tombstones = tombstones, .from_ns = from_ns,
+                           .until_s = until_s};
         for (int64_t at = 0; at < length;) {
             uint32_t size;
-            records[work.count++] = record_at(found + at);
-            memcpy(&size, found + at, 4);
+            records[work.count++] = record_at(step + at);
+            memcpy(&size, step + at, 4);
             at += size;
         }
         qsort(records, work.count, sizeof *records, by_path);
         counts[1] = length == 0;
         int rc = p4_kv_read(kv, in_transaction, &work);
         counts[0] = work.known;
+        counts[2] = work.found_used;
         length = rc ? rc : work.used;
     }
     free(records);
-    free(found);
+    free(step);
     return length;
 }

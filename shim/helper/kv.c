@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "found.h"
+
 static int64_t get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t key_len, uint8_t *out,
                    uint32_t cap) {
     int rc = kv->reader ? mdb_txn_renew(kv->reader)
@@ -58,6 +60,11 @@ static int apply_one(MDB_txn *txn, p4_kv *kv, const uint8_t *head, const uint8_t
     MDB_dbi dbi = kv->dbi[head[1]];
     if (head[0] == 1) return mdb_put(txn, dbi, &k, &v, 0);
     if (head[0] == 3) return mdb_drop(txn, dbi, 0);
+    if (head[0] == 4) {
+        const uint8_t *value = v.mv_data;
+        if (!value_len || value[0] >= kv->count) return EINVAL;
+        return p4_found_put(txn, dbi, kv->dbi[value[0]], key, key_len, value + 1, value_len - 1);
+    }
     if (head[0] != 2) return EINVAL;
     int rc = mdb_del(txn, dbi, &k, NULL);
     return rc == MDB_NOTFOUND ? 0 : rc;

@@ -44,7 +44,9 @@ P4_EXPORT int64_t p4kv_get(p4_kv *kv, int32_t db, const uint8_t *key, uint32_t k
                            uint8_t *out, uint32_t cap);
 
 /* Applies packed operations in one durable transaction. Each: u8 op (1 put, 2 delete, 3 drop all
- * entries of the database), u8 db, u16 key length, u32 value length, key, value.
+ * entries of the database, 4 found files), u8 db, u16 key length, u32 value length, key, value.
+ * Of found files db is that of the rows, the key the prefix of their storage keys, and the value begins
+ * with the u8 db of the queue; found.h has the rest.
  * *txn_id receives the transaction's number. */
 P4_EXPORT int32_t p4kv_apply(p4_kv *kv, const uint8_t *ops, uint64_t ops_len, uint64_t *txn_id);
 

@@ -52,6 +52,13 @@ export class Activity {
     eviction.isReplaced ||= isReplaced;
   }
 
+  /** Whether something is in flight for a path of which this is true. */
+  isAny(isMeant: (path: string) => boolean): boolean {
+    return [this.uploads, this.evictions, this.restores, this.objects].some((paths) =>
+      paths.keys().some(isMeant)
+    );
+  }
+
   /** Notes that something may have happened to any path. */
   touchAll(): void {
     for (const upload of this.uploads.values()) upload.changed = true;

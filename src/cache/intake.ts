@@ -9,8 +9,10 @@
 
 import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
+import type { FoundFiles } from "../../ffi/found_files.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
 import type { Logger } from "@logtape/logtape";
+import type { ChangeWatch } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { seen } from "../manifest/transitions.ts";
 import type { EventFeed } from "../observe/event_feed.ts";
@@ -97,6 +99,19 @@ export class Intake {
     moved.forget(path);
     manifest.add(path, seen(null, size, nowSeconds()));
     onFound();
+  }
+
+  /**
+   * The same for all that a step of a walk found together.
+   * @param since Begun before that step.
+   * @returns False, and nothing is recorded, when each of them has to be looked at.
+   */
+  foundTogether(found: FoundFiles, since: ChangeWatch): boolean {
+    const { manifest, activity, moved, onFound, nowSeconds } = this.#parts;
+    if (moved.any || activity.isAny((path) => found.sizeOf(path) !== null)) return false;
+    if (!manifest.addFound(found, since, nowSeconds())) return false;
+    onFound();
+    return true;
   }
 
   /**

@@ -27,6 +27,11 @@ export class MovedFiles {
     this.#any = this.#table.size() > 0;
   }
 
+  /** Whether there may be hints. */
+  get any(): boolean {
+    return this.#any;
+  }
+
   /** Committed hints. */
   get size(): number {
     return this.#any ? this.#table.size() : 0;

@@ -9,15 +9,24 @@
  * - A file that may have changed when nobody could see it (`unseen_changes.ts`) → dirty, whatever it looks
  *   like.
  *
+ * New files are recorded a step of the walk at a time, by the C library (`found_files.ts`), where nothing
+ * else happened since the walk looked at them:
+ *
+ *   an event came, a record was forgotten    a file may be gone since: each is looked at again
+ *   a path of the step changed, or is about  another record may be on its way: each is looked at again
+ *   something is in flight for a path        who does it must learn of the file: each is told
+ *
  * @module
  */
 
 import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
+import type { FoundFiles } from "../../ffi/found_files.ts";
 import type { Doubt } from "../../ffi/kv.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import { counted } from "../counted.ts";
+import type { ChangeWatch } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { isVersion } from "../manifest/transitions.ts";
 import { CLEAN } from "../manifest/schema.ts";
@@ -66,6 +75,8 @@ export interface ScannerParts {
    * @param looksKnown It looks like the version that was stored.
    */
   readonly onFound: (path: DepotPath, looksKnown: boolean) => void;
+  /** Whether new files need none of that, and are excluded by no rule of the configuration. */
+  readonly mayFindTogether: () => boolean;
   /** Looks for directories that were renamed while nobody watched; uploads wait for that. */
   readonly findRenames: () => void;
   readonly engineMetrics: EngineMetrics;
@@ -163,6 +174,8 @@ export class Scanner {
     const { manifest, unseen } = this.#parts;
     if (!paced) this.#searches++;
     const doubt = unseen.search();
+    // Rows that come meanwhile are of files that were there meanwhile, and of those events tell.
+    const hasRows = manifest.counters.total > 0;
     let isThrough = false;
     try {
       // What became clean before the doubt must be seen as clean.
@@ -170,7 +183,7 @@ export class Scanner {
       const result = await this.#walk("" as DepotPath, paced, doubt);
       if (this.#stopped) return result;
       isThrough = true;
-      await this.#dropMissing(result, paced);
+      if (hasRows) await this.#dropMissing(result, paced);
       const seconds = (performance.now() - begun) / 1000;
       this.#parts.engineMetrics.reconciled({ ...result, seconds });
       return result;
@@ -201,19 +214,21 @@ export class Scanner {
     const { files, manifest, isExcluded, intake, log } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
+    const watches: ChangeWatch[] = [];
     const next = async () => {
-      const moment = this.#moment();
-      return { ...await manifest.compareNext(walk, doubt), moment };
+      const moment = this.#moment(), since = manifest.watch();
+      watches.push(since);
+      return { ...await manifest.compareNext(walk, doubt), moment, since };
     };
     let ahead = next();
     try {
       for (;;) {
         const begun = performance.now();
-        const { known, records, isLast, moment } = await ahead;
+        const { known, records, found, isLast, moment, since } = await ahead;
         if (this.#stopped || isLast) break;
         // The next step is walked while this one is taken in.
         if (!paced) ahead = next();
-        result.files += known;
+        result.files += known + found.count;
         const unknown: WalkRecord[] = [];
         for (const record of records) {
           if (record.kind === "problem") {
@@ -226,14 +241,19 @@ export class Scanner {
           unknown.push(record);
         }
         // What is unknown may have come with a rename whose event is on its way: that goes first.
-        if (unknown.length > 0) await intake.barrier();
+        if (unknown.length > 0 || found.count > 0) await intake.barrier();
+        const isTaken = this.#takeInTogether(found, moment, since);
+        if (isTaken) result.changed += found.count;
+        else unknown.push(...found.records().filter(({ path }) => !isExcluded(path)));
         result.changed += this.#takeIn(unknown, moment);
-        if (manifest.pending > MAX_PENDING) await manifest.commit();
+        watches.shift()!.end();
+        await manifest.settleTo(MAX_PENDING);
         if (paced) await rest(begun);
         if (paced) ahead = next();
       }
     } finally {
       await ahead.catch(() => {});
+      for (const watch of watches) watch.end();
       walk.close();
     }
     return result;
@@ -246,6 +266,13 @@ export class Scanner {
   #moment(): string {
     const { intake, manifest } = this.#parts;
     return `${intake.taken} ${manifest.forgotten}`;
+  }
+
+  /** Records new files all at once; false where each has to be looked at. */
+  #takeInTogether(found: FoundFiles, moment: string, since: ChangeWatch): boolean {
+    if (found.count === 0) return true;
+    const { intake, mayFindTogether } = this.#parts;
+    return moment === this.#moment() && mayFindTogether() && intake.foundTogether(found, since);
   }
 
   /**

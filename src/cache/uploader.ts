@@ -26,6 +26,7 @@ import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
 import { FreshFiles } from "./fresh_files.ts";
 import { LargeLane } from "./large_lane.ts";
+import { OnceLater } from "./once_later.ts";
 import { Semaphore } from "./semaphore.ts";
 import { type LocalContent, openContent, smallContent } from "./upload_content.ts";
 import { VersionUpload, type VersionUploadParts } from "./version_upload.ts";
@@ -50,6 +51,9 @@ const QUIET_MS = 10_000;
 
 /** Wait after the first of many files, so that they are taken together, ms. */
 const GATHER_MS = 20;
+
+/** Wait after the first of the files that a walk finds, ms: it is soon done without their uploads. */
+const WALK_MS = 500;
 
 /** Time between two probes of a backend that is down, ms. */
 const PROBE_MS = 1000;
@@ -80,10 +84,7 @@ export interface UploaderParts extends VersionUploadParts {
 }
 
 /** A file of the queue, and its size there. */
-interface QueuedFile {
-  readonly path: DepotPath;
-  readonly size: number;
-}
+type QueuedFile = { readonly path: DepotPath; readonly size: number };
 
 /** See the module's description. */
 export class Uploader {
@@ -100,6 +101,7 @@ export class Uploader {
   #stopping = false;
   #wake: (() => void) | null = null;
   #woken = false;
+  readonly #foundLook = new OnceLater(WALK_MS, () => this.#look());
   #running: Promise<void> | null = null;
   /** Resolves when uploads may begin. */
   #held: Promise<void> | null = null;
@@ -153,9 +155,9 @@ export class Uploader {
     this.#look();
   }
 
-  /** A walk found a dirty file: it waits its turn. */
+  /** A walk found dirty files: they wait their turn. */
   found(): void {
-    this.#look();
+    if (!this.#stopping) this.#foundLook.ask();
   }
 
   /** Begins no upload until the promise resolves. */
@@ -183,6 +185,7 @@ export class Uploader {
    */
   async stop(timeoutMs: number): Promise<void> {
     this.#stopping = true;
+    this.#foundLook.cancel();
     this.#wake?.();
     const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
     await this.#running;
@@ -275,8 +278,7 @@ export class Uploader {
 
   async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
     const { activity, manifest, batchSize } = this.#parts;
-    let batch: QueuedFile[] = [];
-    let room = 0;
+    let batch: QueuedFile[] = [], room = 0;
     for (const path of paths) {
       if (this.#stopping) return;
       const record = manifest.get(path);
@@ -291,8 +293,7 @@ export class Uploader {
         await this.#uploadBatch(batch);
         const fresh = this.#fresh.take(batchSize).filter((path) => this.#isDue(path));
         if (fresh.length > 0) await this.#uploadAll(fresh);
-        batch = [];
-        room = 0;
+        [batch, room] = [[], 0];
       }
       batch.push({ path, size });
       room += size;

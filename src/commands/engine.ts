@@ -166,6 +166,7 @@ export function buildEngine(
       if (restored.sinceSeconds !== null) unsettled.note(path);
       if (looksKnown) storedBefore.doubt(path);
     },
+    mayFindTogether: () => restored.sinceSeconds === null && config.exclude.length === 0,
     findRenames: () => findRenames(),
     engineMetrics,
     health,

@@ -26,6 +26,17 @@ export function countRow(counters: Counters, row: FileRow, by: 1 | -1): void {
   counters.dirtyBytes += by * row.size;
 }
 
+/** Adds files that became dirty together. */
+export function countFound(
+  counters: Counters,
+  { count, totalBytes }: { readonly count: number; readonly totalBytes: number },
+): void {
+  counters.total += count;
+  counters.dirty += count;
+  counters.bytes += totalBytes;
+  counters.dirtyBytes += totalBytes;
+}
+
 /** The totals as they were saved. */
 export interface SavedCounters extends Counters {
   /** Number of the transaction that they were saved with. */

@@ -9,6 +9,7 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
+import type { FoundFiles } from "../../ffi/found_files.ts";
 import { type Kv, KV_MAP_FULL, KV_PANIC, KvError } from "../../ffi/kv.ts";
 import { KvBatch } from "../../ffi/kv_batch.ts";
 
@@ -43,9 +44,17 @@ const COMMIT_RETRY_MS = 1000;
 /** What it needs of the environment. */
 export type CommitStore = Pick<Kv, "get" | "values" | "scan" | "info" | "apply" | "reopen">;
 
+/** Rows that are staged together, without an object for each. */
+export interface FoundRows<Row> {
+  readonly files: FoundFiles;
+  readonly row: (size: number) => Row;
+}
+
 interface Stage<Row> {
   /** Decoded rows, so that a change of a moment ago is not decoded again; null: removed. */
   readonly rows: Map<string, Row | null>;
+  /** Those of found files, where `rows` has nothing newer. */
+  readonly found: FoundRows<Row>[];
   /** Changes of the tables: database number, then key. */
   readonly tables: Map<number, Map<string, Uint8Array | null>>;
   readonly batch: KvBatch;
@@ -57,7 +66,32 @@ interface Stage<Row> {
 function newStage<Row>(): Stage<Row> {
   const done = Promise.withResolvers<void>();
   done.promise.catch(() => {}); // waited for only by those who need durability
-  return { rows: new Map(), tables: new Map(), batch: new KvBatch(), done, isAwaited: false };
+  const batch = new KvBatch();
+  return { rows: new Map(), found: [], tables: new Map(), batch, done, isAwaited: false };
+}
+
+/** What changed since it was begun, and what was on its way to the environment then; end it. */
+export class ChangeWatch {
+  readonly #stages: Pick<Stage<unknown>, "rows" | "found" | "tables">[] = [];
+  readonly end: () => void;
+
+  /** @param end Ends it. */
+  constructor(end: (watch: ChangeWatch) => void) {
+    this.end = () => end(this);
+  }
+
+  add(stage: Pick<Stage<unknown>, "rows" | "found" | "tables">): void {
+    this.#stages.push(stage);
+  }
+
+  /** Whether one of the files is among it, by its path: as a row, or as a key of a table. */
+  has(files: FoundFiles): boolean {
+    const isIn = (key: string) => files.sizeOf(key) !== null;
+    return this.#stages.some(({ rows, found, tables }) =>
+      rows.keys().some(isIn) || found.some((others) => others.files.sharesPath(files)) ||
+      tables.values().some((table) => table.keys().some(isIn))
+    );
+  }
 }
 
 /** See the module's description. @template Row What {@link stage} keeps beside the stored bytes. */
@@ -69,6 +103,7 @@ export class GroupCommit<Row> {
   #committing: Stage<Row> | null = null;
   #loop: Promise<void> | null = null;
   #hurry: (() => void) | null = null;
+  readonly #watches = new Set<ChangeWatch>();
   #closed = false;
   #givingUp = false;
   #lastTxn: bigint;
@@ -109,10 +144,34 @@ export class GroupCommit<Row> {
     this.#wake();
   }
 
+  /**
+   * Keeps the rows of found files in sight, until they are committed by what was put for them in
+   * {@link putFound}. None of them has a row yet.
+   */
+  stageFound(rows: FoundRows<Row>): void {
+    this.#staged.found.push(rows);
+    this.#wake();
+  }
+
+  /** See {@link KvBatch.putFound}. */
+  putFound(files: number, queue: number, keyPrefix: string, seconds: number, found: FoundFiles) {
+    this.#staged.batch.putFound(files, queue, keyPrefix, seconds, found);
+    this.#wake();
+  }
+
   /** The row as {@link stage} left it; undefined when it is as the environment has it. */
   staged(key: string): Row | null | undefined {
-    const row = this.#staged.rows.get(key);
-    return row === undefined ? this.#committing?.rows.get(key) : row;
+    const row = rowIn(this.#staged, key);
+    return row === undefined && this.#committing !== null ? rowIn(this.#committing, key) : row;
+  }
+
+  /** Begins a watch over all changes. */
+  watch(): ChangeWatch {
+    const watch = new ChangeWatch((ended) => this.#watches.delete(ended));
+    if (this.#committing !== null) watch.add(this.#committing);
+    watch.add(this.#staged);
+    this.#watches.add(watch);
+    return watch;
   }
 
   /** Whether a change of the table's key is on its way. */
@@ -167,6 +226,14 @@ export class GroupCommit<Row> {
     return this.#staged.batch.count + (this.#committing?.batch.count ?? 0);
   }
 
+  /** Resolves when no more than so many operations are staged; has them committed until then. */
+  async settleTo(most: number): Promise<void> {
+    while (this.pending > most) {
+      const committing = this.#committing?.done.promise;
+      await (committing ?? this.commit());
+    }
+  }
+
   /** Resolves when everything staged so far is durable; has that done now. */
   commit(): Promise<void> {
     if (this.#staged.batch.count > 0) {
@@ -186,6 +253,7 @@ export class GroupCommit<Row> {
       await this.#gather();
       const stage = this.#staged;
       this.#staged = newStage<Row>();
+      for (const watch of this.#watches) watch.add(this.#staged);
       this.#committing = stage;
       const txn = this.#lastTxn + 1n;
       this.#seal(stage.batch, txn);
@@ -258,6 +326,16 @@ export class GroupCommit<Row> {
     await this.commit().catch(() => {}); // told to onError
     await this.#loop;
   }
+}
+
+function rowIn<Row>({ rows, found }: Stage<Row>, key: string): Row | null | undefined {
+  const row = rows.get(key);
+  if (row !== undefined) return row;
+  for (const { files, row } of found) {
+    const size = files.sizeOf(key);
+    if (size !== null) return row(size);
+  }
+  return undefined;
 }
 
 /** A key of bytes as text, one character each. */

@@ -9,11 +9,12 @@
  * @module
  */
 
+import type { FoundFiles } from "../../ffi/found_files.ts";
 import type { Doubt, Kv, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../depot_path.ts";
-import { bytesOf, GroupCommit, type Table, text } from "./group_commit.ts";
-import { type Counters, countRow, encodeCounters, parseCounters } from "./counters.ts";
+import { bytesOf, type ChangeWatch, GroupCommit, type Table, text } from "./group_commit.ts";
+import { type Counters, countFound, countRow, encodeCounters, parseCounters } from "./counters.ts";
 import { EvictOrder } from "./evict_order.ts";
 import { type OrderEntry, orderEntry } from "./evict_ranks.ts";
 import type { EvictPolicy } from "./rank.ts";
@@ -31,7 +32,7 @@ import {
   timeKey,
   type Tombstone,
 } from "./schema.ts";
-import type { FileRecord } from "./transitions.ts";
+import { type FileRecord, seen } from "./transitions.ts";
 import { TrashEntries } from "./trash_entries.ts";
 import { Unsynced } from "./unsynced.ts";
 
@@ -71,7 +72,8 @@ export class Manifest {
 
   /**
    * @param kv The open environment; closed with the manifest, or here when this throws.
-   * @param storageKey Object key of a path, stored with each row for the C++ implementation.
+   * @param storageKey Object key of a path, stored with each row for the C++ implementation: what it says of
+   *   the empty path, and then the path.
    * @param onCommitError Told of each failed commit, which is tried again until it succeeds, and then
    *   once with null.
    * @param policy What {@link coldestAfter} goes by; {@link settleOrder} makes it so.
@@ -188,7 +190,28 @@ export class Manifest {
 
   /** One step of a walk, without the files that are as their committed rows say, as far as no doubt is. */
   compareNext(walk: Walk, doubt: Doubt | null = null): Promise<WalkStep> {
-    return this.#kv.compareNext(walk, this.#db.files, this.#db.versions, doubt);
+    const { files, versions, tombstones } = this.#db;
+    return this.#kv.compareNext(walk, files, versions, tombstones, doubt);
+  }
+
+  /** Watches what changes from now on, beside what is on its way already. */
+  watch(): ChangeWatch {
+    return this.#commits.watch();
+  }
+
+  /**
+   * {@link add} for all files of a step of {@link compareNext}; false, and nothing is added, when anything
+   * about one of them has changed `since`, which was begun before the step.
+   */
+  addFound(files: FoundFiles, since: ChangeWatch, nowSeconds: number): boolean {
+    if (since.has(files)) return false;
+    countFound(this.counters, files);
+    const prefix = this.#storageKey("");
+    this.#commits.putFound(this.#db.files, this.#db.dirtyQueue, prefix, nowSeconds, files);
+    this.#commits.stageFound({ files, row: (size) => seen(null, size, nowSeconds) });
+    this.#loaded = new Map();
+    this.#lastRead = null;
+    return true;
   }
 
   #replace(
@@ -337,6 +360,11 @@ export class Manifest {
   /** Staged operations that are not durable yet. */
   get pending(): number {
     return this.#commits.pending;
+  }
+
+  /** Resolves when no more than so many staged operations are left; has them committed until then. */
+  settleTo(most: number): Promise<void> {
+    return this.#commits.settleTo(most);
   }
 
   /** Resolves when everything staged so far is durable; has that done now. */

@@ -200,6 +200,7 @@ export class Engine {
       intake: this.intake,
       unseen: this.unseen,
       onFound: (path, looksKnown) => looksKnown && this.storedBefore.doubt(path),
+      mayFindTogether: () => true,
       findRenames: () => this.uploader.hold(this.identities.compare()),
     });
     this.uploader = new Uploader({

@@ -5,6 +5,7 @@
  */
 
 import { assertEquals } from "deno-std/assert/mod.js";
+import { packFound } from "../../ffi/found_files.ts";
 import type { WalkStep } from "../../ffi/kv.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
@@ -31,7 +32,7 @@ function afterTheLook(engine: Engine, path: DepotPath, meanwhile: () => Promise<
   engine.manifest.compareNext = async (): Promise<WalkStep> => {
     const records = steps.shift() ?? [];
     if (records.length > 0) await meanwhile();
-    return { known: 0, records, isLast: records.length === 0 };
+    return { known: 0, records, found: packFound([]), isLast: records.length === 0 };
   };
 }
 

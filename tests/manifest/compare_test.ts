@@ -2,7 +2,7 @@
 
 import { assertEquals } from "deno-std/assert/mod.js";
 import { DepotFiles } from "../../ffi/files.ts";
-import type { Doubt } from "../../ffi/kv.ts";
+import type { Doubt, WalkStep } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
 import { openManifest } from "../../src/manifest/open_manifest.ts";
@@ -27,6 +27,10 @@ async function withDepot(test: (files: DepotFiles, manifest: Manifest) => Promis
   }
 }
 
+function pathsOf({ records, found }: WalkStep): string[] {
+  return [...records, ...found.records()].map((record) => record.path);
+}
+
 /** What a comparison passes over, and what it tells. */
 async function compare(
   files: DepotFiles,
@@ -41,7 +45,7 @@ async function compare(
       const step = await manifest.compareNext(walk, doubt);
       if (step.isLast) return { known, told: told.sort() };
       known += step.known;
-      told.push(...step.records.map((record) => record.path));
+      told.push(...pathsOf(step));
     }
   } finally {
     walk.close();
@@ -133,9 +137,9 @@ Deno.test("a comparison of more files than one step holds tells each once, in or
     const walk = files.walk(path(""));
     const all: string[] = [];
     for (;;) {
-      const { records, isLast } = await manifest.compareNext(walk);
-      if (isLast) break;
-      const paths = records.map((record) => record.path as string);
+      const step = await manifest.compareNext(walk);
+      if (step.isLast) break;
+      const paths = pathsOf(step);
       assertEquals(paths, [...paths].sort());
       all.push(...paths);
     }

@@ -8,7 +8,7 @@ enum { FILE_FIELDS = 24, RECORD_BYTES = RECORD_HEAD + 8 }; /* its path is one le
 
 static uint8_t file[RECORD_BYTES];
 static int is_walked;
-static MDB_val values[2]; /* row, version; NULL: none */
+static MDB_val values[3]; /* row, version, tombstone; NULL: none */
 
 int64_t p4walk_next(p4_walk *walk, uint8_t *out, uint64_t cap) {
     (void)walk;
@@ -18,7 +18,7 @@ int64_t p4walk_next(p4_walk *walk, uint8_t *out, uint64_t cap) {
 }
 
 int32_t p4_kv_read(p4_kv *kv, int (*work)(MDB_txn *, const MDB_dbi *, void *), void *argument) {
-    static const MDB_dbi databases[] = {0, 1};
+    static const MDB_dbi databases[] = {0, 1, 2};
     (void)kv;
     return work(NULL, databases, argument);
 }
@@ -47,8 +47,8 @@ static MDB_val value(const uint8_t *data, size_t size) {
 
 /* u8 length of the row, u8 whether there is a version, fields of the file, row, version. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    uint8_t out[RECORD_BYTES];
-    uint64_t counts[2];
+    uint8_t out[RECORD_BYTES], found[RECORD_BYTES];
+    uint64_t counts[3];
     if (size < 2 + FILE_FIELDS) return 0;
     const uint32_t length = RECORD_BYTES;
     const uint16_t path_length = 1;
@@ -63,8 +63,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     is_walked = 0;
     /* Half of all inputs in doubt. */
     int64_t from_ns = data[1] & 2 ? 0 : INT64_MAX;
-    int64_t told = p4compare_next(NULL, NULL, 0, 1, from_ns, INT64_MAX, out, sizeof out, counts);
-    /* A file is known, or told of as it was found. */
+    int64_t told = p4compare_next(NULL, NULL, 0, 1, 2, from_ns, INT64_MAX, out, found, sizeof out, counts);
+    /* A file is known, or told of as it was found: its row is there. */
+    if (counts[2]) abort();
     if (told != (counts[0] ? 0 : RECORD_BYTES) || (told && memcmp(out, file, RECORD_BYTES))) abort();
     for (int i = 0; i < 2; i++) {
         free(values[i].mv_data);

@@ -4,11 +4,19 @@
  * @module
  */
 
+import { FoundFiles, packFound } from "../../../ffi/found_files.ts";
 import { type Doubt, type KvEntry, KvError, type WalkStep } from "../../../ffi/kv.ts";
 import type { Walk, WalkRecord } from "../../../ffi/walk.ts";
+import { isNeverStored } from "../../../src/cache/exclusion.ts";
 import type { ManifestStore } from "../../../src/manifest/manifest.ts";
-import { CLEAN, decodeRow, decodeVersion } from "../../../src/manifest/schema.ts";
-import { isVersion } from "../../../src/manifest/transitions.ts";
+import {
+  CLEAN,
+  decodeRow,
+  decodeVersion,
+  encodeRow,
+  timeKey,
+} from "../../../src/manifest/schema.ts";
+import { isVersion, seen } from "../../../src/manifest/transitions.ts";
 import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
 
@@ -70,36 +78,46 @@ export class SimKv implements ManifestStore {
     walk: Walk,
     files: number,
     versions: number,
+    tombstones: number,
     doubt: Doubt | null,
   ): Promise<WalkStep> {
-    const found = await walk.next() ?? [];
-    const isLast = found.length === 0;
-    const records = await this.#life.thread("compare", this.#unlike(found, files, versions, doubt));
-    return { known: found.length - records.length, records, isLast };
+    const walked = await walk.next() ?? [];
+    const isLast = walked.length === 0;
+    const compared = this.#unlike(walked, files, versions, tombstones, doubt);
+    const { records, found } = await this.#life.thread("compare", compared);
+    const known = walked.length - records.length - found.count;
+    return { known, records, found, isLast };
   }
 
   /** What `shim/helper/compare.c` sorts out, in one transaction. */
   *#unlike(
-    found: readonly WalkRecord[],
+    walked: readonly WalkRecord[],
     files: number,
     versions: number,
+    tombstones: number,
     doubt: Doubt | null,
-  ): Steps<WalkRecord[]> {
+  ): Steps<{ records: WalkRecord[]; found: FoundFiles }> {
     yield null;
     const { databases } = this.#environment;
-    const unlike = found.filter(({ path, size, mtimeNs, ctimeNs, mode }) => {
-      const bytes = databases[files]!.get(path);
-      if (bytes === undefined) return true;
-      const row = decodeRow(bytes);
-      const isDoubtful = doubt !== null && row.state === CLEAN && ctimeNs >= doubt.fromNs &&
-        row.createdAt < doubt.untilSeconds;
-      if (isDoubtful) return true;
-      const version = row.state === CLEAN ? databases[versions]!.get(path) : undefined;
-      if (version === undefined) return row.size !== size;
-      return !isVersion(decodeVersion(version), size, mtimeNs, mode);
-    });
+    const isNew = ({ kind, path }: WalkRecord) =>
+      kind === "file" && !databases[files]!.has(path) && !databases[tombstones]!.has(path) &&
+      !isNeverStored(path);
+    const found = walked.filter(isNew).sort((a, b) => a.path < b.path ? -1 : 1);
+    const records = walked.filter((record) => !isNew(record)).filter(
+      ({ path, size, mtimeNs, ctimeNs, mode }) => {
+        const bytes = databases[files]!.get(path);
+        if (bytes === undefined) return true;
+        const row = decodeRow(bytes);
+        const isDoubtful = doubt !== null && row.state === CLEAN && ctimeNs >= doubt.fromNs &&
+          row.createdAt < doubt.untilSeconds;
+        if (isDoubtful) return true;
+        const version = row.state === CLEAN ? databases[versions]!.get(path) : undefined;
+        if (version === undefined) return row.size !== size;
+        return !isVersion(decodeVersion(version), size, mtimeNs, mode);
+      },
+    );
     yield null;
-    return unlike;
+    return { records, found: packFound(found) };
   }
 
   copyTo(): Promise<void> {
@@ -133,6 +151,7 @@ export class SimKv implements ManifestStore {
       const database = this.#environment.databases[db]!;
       if (op === 1) database.set(key, batch.slice(keyEnd, end));
       else if (op === 2) database.delete(key);
+      else if (op === 4) this.#putFound(database, key, batch.slice(keyEnd, end));
       else database.clear();
       at = end;
     }
@@ -140,6 +159,16 @@ export class SimKv implements ManifestStore {
     this.onCommit(this.#environment);
     yield null;
     return txn;
+  }
+
+  /** What `shim/helper/found.c` does. */
+  #putFound(files: Map<string, Uint8Array>, keyPrefix: string, value: Uint8Array<ArrayBuffer>) {
+    const queue = this.#environment.databases[value[0]!]!;
+    const seconds = Number(new DataView(value.buffer).getBigUint64(1, true));
+    for (const { path, size } of new FoundFiles(value.slice(9)).records()) {
+      files.set(path, encodeRow(seen(null, size, seconds).row, keyPrefix + path));
+      queue.set(timeKey(seconds, path), new Uint8Array(0));
+    }
   }
 
   scan(db: number, start: Uint8Array, inclusive: boolean): Promise<KvEntry[]> {

@@ -7,6 +7,7 @@
 
 import type { BackendConfig } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
+import { exists } from "../exists.ts";
 import type { Backend } from "../storage/backend.ts";
 import { openBackend } from "../storage/open_backend.ts";
 import { RetryingBackend } from "../storage/retrying.ts";
@@ -30,15 +31,5 @@ export async function openPlace(config: BackendConfig, isWritten: boolean): Prom
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new EnvironmentError(`Cannot use the place of the backups: ${why}`);
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
   }
 }

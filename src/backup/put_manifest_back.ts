@@ -11,6 +11,7 @@ import { createExclusion } from "../cache/exclusion.ts";
 import { prepareStateDir } from "../cache/state_dir.ts";
 import type { Config } from "../config/config.ts";
 import { EnvironmentError } from "../errors.ts";
+import { exists } from "../exists.ts";
 import { migrateManifest, openManifest } from "../manifest/open_manifest.ts";
 import { storageKeys } from "../manifest/storage_keys.ts";
 import type { Backend } from "../storage/backend.ts";
@@ -199,16 +200,6 @@ function tracked(dir: string): number {
     }
   } catch (error) {
     if (error instanceof KvError) return 0;
-    throw error;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
 }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { dirname, join, resolve } from "node:path/posix";
 import { STATE_DIR } from "../depot_path.ts";
@@ -49,7 +50,7 @@ export function findDepot(choice: DepotChoice): string {
   const around = depotAround(Deno.cwd());
   if (around !== null) return around;
   if (hasSystemConfig()) return depotOfConfig(SYSTEM_CONFIG);
-  const files = exists(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
+  const files = existsSync(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
   if (files.length === 1) return depotOfConfig(files[0]!.path);
   throw new ConfigError(
     "Cannot tell which depot is meant: give --depot-path or --config, or set P4CACHE_DEPOT" +
@@ -64,7 +65,7 @@ export function chosenConfig({ config, depot }: DepotChoice): string | null {
 
 /** The configuration of a depot among those that services have; null when it has none there. */
 export function configOfDepot(depot: string): string | null {
-  const dirs = [dirname(SYSTEM_CONFIG), DEPOTS_DIR].filter(exists);
+  const dirs = [dirname(SYSTEM_CONFIG), DEPOTS_DIR].filter((dir) => existsSync(dir));
   const paths = dirs.flatMap((dir) => depotFiles(dir).map(({ path }) => path));
   const names = (path: string) => {
     try {
@@ -100,9 +101,9 @@ function hasSystemConfig(): boolean {
 /** The file of that name, where `run` has its own or where `p4-cache@.service` has them. */
 function configNamed(name: string): string {
   const places = [DEPOTS_DIR, dirname(SYSTEM_CONFIG)].map((dir) => `${dir}/${name}.json`);
-  const found = /^[^/]+$/.test(name) ? places.find(exists) : undefined;
+  const found = /^[^/]+$/.test(name) ? places.find((place) => existsSync(place)) : undefined;
   if (found !== undefined) return found;
-  const files = exists(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
+  const files = existsSync(DEPOTS_DIR) ? depotFiles(DEPOTS_DIR) : [];
   throw new ConfigError(
     `Cannot find depot '${name}': there is no ${places.join(" and no ")}` +
       (files.length === 0 ? "" : `; allowed is ${namesOf(files)}`),
@@ -123,17 +124,8 @@ export function depotOfConfig(path: string): string {
 
 function depotAround(start: string): string | null {
   for (let dir = start;; dir = dirname(dir)) {
-    if (exists(join(dir, STATE_DIR))) return dir;
+    if (existsSync(join(dir, STATE_DIR))) return dir;
     if (dir === "/") return null;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

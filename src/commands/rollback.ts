@@ -9,6 +9,7 @@
 
 import type { Command } from "commander";
 import { EnvironmentError, reasonOf } from "../errors.ts";
+import { exists } from "../exists.ts";
 import { DEFAULT_TARGET } from "./shim_install.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -86,14 +87,4 @@ async function output(command: string, args: string[]): Promise<string> {
   if (success) return new TextDecoder().decode(stdout);
   const why = new TextDecoder().decode(stderr).trim();
   throw new EnvironmentError(`Cannot run '${command} ${args.join(" ")}': ${why}`);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }

@@ -6,10 +6,11 @@
  */
 
 import type { BackendConfig } from "./config.ts";
+import { STATE_DIR } from "../depot_path.ts";
 import { ConfigError } from "../errors.ts";
 
 /** Below the primary's prefix or directory. */
-const UNDER = ".p4cache/backups";
+const UNDER = `${STATE_DIR}/backups`;
 
 /** What a place in a bucket begins with, by storage type. */
 const SCHEMES = { "s3:": "s3", "gs:": "gcs", "azure:": "azure" } as const;

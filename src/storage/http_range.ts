@@ -27,6 +27,11 @@ export function partOfVersion(
   throw changed(doing);
 }
 
+/** The part, where it is of another version than that; else null: not every server looks. */
+export function partUnless(etag: string, part: ObjectPart | null): ObjectPart | null {
+  return part === null || part.info.etag === etag ? null : part;
+}
+
 /** The header that asks for a range. */
 export function rangeHeader(offset: number, length: number): [string, string] {
   return ["range", `bytes=${offset}-${offset + length - 1}`];

@@ -11,16 +11,23 @@
  * @module
  */
 
-import { type DepotPath, pathFromBytes, pathProblem, pathToBytes } from "../depot_path.ts";
+import {
+  type DepotPath,
+  pathFromBytes,
+  pathProblem,
+  pathToBytes,
+  STATE_DIR,
+} from "../depot_path.ts";
+import { StorageError } from "./backend.ts";
 
-/** Longest key, bytes. */
-export const MAX_KEY_BYTES = 1024;
+/** Longest key of S3 and Google Cloud Storage, bytes. */
+const MAX_KEY_BYTES = 1024;
 
 /**
  * Where our own objects are kept, below the prefix: no depot file's key begins so, and no listing of depot
  * files has them.
  */
-export const RESERVED_KEYS = ".p4cache/";
+export const RESERVED_KEYS = `${STATE_DIR}/`;
 
 /** Where the escaped paths are kept, below the prefix. */
 export const ESCAPED_DIR = `${RESERVED_KEYS}names/`;
@@ -60,6 +67,20 @@ export function unescapePath(text: string): string | null {
 export function keyOfPath(prefix: string, path: string): string {
   const under = prefix === "" ? "" : prefix + "/";
   return under + (isPlainKey(path) ? path : ESCAPED_DIR + escapePath(path));
+}
+
+/**
+ * {@link keyOfPath}, where the service keeps such a key.
+ * @param doing For the error's text, as the service's name: `store a/b in s3://bucket`.
+ * @throws StorageError permanent, for a key that is too long
+ */
+export function storableKey(prefix: string, path: string, service: string, doing: string): string {
+  const key = keyOfPath(prefix, path);
+  if (key.length <= MAX_KEY_BYTES) return key;
+  throw new StorageError(
+    "permanent",
+    `Cannot ${doing}: its key has ${key.length} bytes; ${service} allows ${MAX_KEY_BYTES}`,
+  );
 }
 
 /** The depot path of a key (one character per byte); null when the key is not one of ours. */

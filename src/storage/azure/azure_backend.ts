@@ -21,7 +21,7 @@ import {
 } from "../backend.ts";
 import type { FileSink } from "../file_transfer.ts";
 import type { HttpAnswer } from "../http_exchange.ts";
-import { partOf, partOfVersion, sizeOf } from "../http_range.ts";
+import { partOf, partOfVersion, partUnless, sizeOf } from "../http_range.ts";
 import { readContent } from "../operation.ts";
 import { keyFromText } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
@@ -160,7 +160,7 @@ export class AzureBackend implements Backend {
   ): Promise<ObjectPart | null> {
     const doing = this.#doing("read", path);
     const part = await this.#read(path, 0, length, [["if-none-match", etag]], doing, signal);
-    return part === null || part.info.etag === etag ? null : part;
+    return partUnless(etag, part);
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {

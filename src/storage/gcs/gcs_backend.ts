@@ -23,9 +23,9 @@ import {
   StorageError,
 } from "../backend.ts";
 import type { FileSink } from "../file_transfer.ts";
-import { partOf, partOfVersion, rangeHeader } from "../http_range.ts";
+import { partOf, partOfVersion, partUnless, rangeHeader } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
-import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
+import { escapePath, isPlainKey, keyFromText, keyOfPath, storableKey } from "../object_keys.ts";
 import { PartBudget } from "../part_budget.ts";
 import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
 import { copyObject } from "./gcs_copy.ts";
@@ -152,7 +152,7 @@ export class GcsBackend implements Backend {
     if (info === null || info.etag === etag) return null;
     const doing = this.#doing("read", path);
     const part = await this.#read(path, 0, length, [], doing, signal);
-    return part === null || part.info.etag === etag ? null : part;
+    return partUnless(etag, part);
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -204,12 +204,7 @@ export class GcsBackend implements Backend {
   }
 
   #key(path: DepotPath, doing: string): string {
-    const key = keyOfPath(this.#prefix, path);
-    if (key.length <= MAX_KEY_BYTES) return key;
-    throw new StorageError(
-      "permanent",
-      `Cannot ${doing}: its name has ${key.length} bytes; Cloud Storage allows ${MAX_KEY_BYTES}`,
-    );
+    return storableKey(this.#prefix, path, "Cloud Storage", doing);
   }
 
   /** The resource of an object to store. */

@@ -28,9 +28,9 @@ import {
 } from "../backend.ts";
 import type { FileSink } from "../file_transfer.ts";
 import { hex } from "../content_digest.ts";
-import { partOf, partOfVersion, rangeHeader, sizeOf } from "../http_range.ts";
+import { partOf, partOfVersion, partUnless, rangeHeader, sizeOf } from "../http_range.ts";
 import { listByPath } from "../key_listing.ts";
-import { escapePath, isPlainKey, keyFromText, keyOfPath, MAX_KEY_BYTES } from "../object_keys.ts";
+import { escapePath, isPlainKey, keyFromText, keyOfPath, storableKey } from "../object_keys.ts";
 import { hashedBody } from "../operation.ts";
 import { PartBudget } from "../part_budget.ts";
 import { metadataEntries, type StoredMetadata } from "../stored_metadata.ts";
@@ -155,7 +155,7 @@ export class S3Backend implements Backend {
   ): Promise<ObjectPart | null> {
     const doing = this.#doing("read", path);
     const part = await this.#read(path, 0, length, [["if-none-match", etag]], doing, signal);
-    return part === null || part.info.etag === etag ? null : part;
+    return partUnless(etag, part);
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -224,12 +224,7 @@ export class S3Backend implements Backend {
   }
 
   #key(path: DepotPath, doing: string): string {
-    const key = keyOfPath(this.#prefix, path);
-    if (key.length <= MAX_KEY_BYTES) return key;
-    throw new StorageError(
-      "permanent",
-      `Cannot ${doing}: its key has ${key.length} bytes; S3 allows ${MAX_KEY_BYTES}`,
-    );
+    return storableKey(this.#prefix, path, "S3", doing);
   }
 
   #storedHeaders(path: DepotPath, stored: StoredMetadata): [string, string][] {

@@ -15,6 +15,7 @@ import { GIB, valueOfText } from "./kinds.ts";
 import { isLocal, parseListenAddress } from "./listen_address.ts";
 import { checkPeer, settlePeerListen } from "./peer_checks.ts";
 import { settleS3 } from "./s3_checks.ts";
+import { requirePem } from "./pem_file.ts";
 import { refuseSameStorage } from "./storage_place.ts";
 import { credentialPath, readSecret } from "./secret_file.ts";
 import { BACKEND_SETTINGS } from "./backend_settings.ts";
@@ -42,6 +43,13 @@ export type ConfigFiles = Pick<
   typeof Deno,
   "readTextFileSync" | "statSync" | "realPathSync" | "cwd"
 >;
+
+/** Settings that name PEM files, and what has to be in them. */
+const PEM_FILES = [
+  ["caCertPath", "certificate"],
+  ["clientCertPath", "certificate"],
+  ["clientKeyPath", "private key"],
+] as const;
 
 /** A value and where it came from, for messages. */
 interface Given {
@@ -205,6 +213,10 @@ function loadBackend(
   }
   const backend = values as unknown as BackendConfig;
   checkClientCert(backend, role);
+  for (const [field, wanted] of PEM_FILES) {
+    const path = values[field];
+    if (typeof path === "string") requirePem(path, given.get(field)?.from ?? "", wanted, files);
+  }
   if (backend.type === "s3") {
     const keys = given.get("accessKey") ?? given.get("accessKeyFile");
     return settleS3(backend, role, keys?.from ?? null);

@@ -8,6 +8,7 @@ import { ConfigError } from "../errors.ts";
 import type { Config, PeerConfig } from "./config.ts";
 import { ROLES } from "./setting.ts";
 import { parseListenAddress } from "./listen_address.ts";
+import { requirePem } from "./pem_file.ts";
 import { credentialPath, readSecret, type SecretFiles } from "./secret_file.ts";
 
 /** Shortest token, characters: nobody guesses one of 128 bits, written in any way. */
@@ -61,18 +62,9 @@ export function settlePeerListen(
       `Cannot use peer_listen without ${key}: peers are served over TLS, and to those with the token`,
     );
   }
-  for (const [key, path] of Object.entries(needed)) readSecretOrCertificate(path!, key, files);
+  requirePem(peerCertPath!, "peer_cert_path", "certificate", files);
+  requirePem(peerKeyPath!, "peer_key_path", "private key", files);
   const found = credentialPath(peerTokenFile!, "peer_token_file", env);
   checkToken(readSecret(found, "peer_token_file", files), "peer_token_file");
   values.peerTokenFile = found;
-}
-
-function readSecretOrCertificate(path: string, key: string, files: SecretFiles): void {
-  try {
-    if (files.readTextFileSync(path).includes("-----BEGIN ")) return;
-  } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`Cannot read ${key} '${path}': ${why}; allowed is a PEM file`);
-  }
-  throw new ConfigError(`Cannot use ${key} '${path}': it is not PEM; allowed is a PEM file`);
 }

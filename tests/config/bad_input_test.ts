@@ -283,7 +283,8 @@ const CASES: Record<string, Case> = {
       peer_key_path: "FILE",
       peer_token_file: "FILE",
     },
-    message: "Cannot use peer_cert_path 'FILE': it is not PEM; allowed is a PEM file",
+    message: "Cannot use peer_cert_path 'FILE': there is no certificate in it; " +
+      "allowed is a PEM file with one",
   },
   "an Azure backend without account": {
     json: { primary: { type: "azure", container: "c" } },
@@ -340,6 +341,11 @@ const CASES: Record<string, Case> = {
     json: { primary: { ...s3, ca_cert_path: "DIR/ca.pem" } },
     message: "Cannot use primary.ca_cert_path in FILE 'DIR/ca.pem': it does not exist; " +
       "allowed is an existing file",
+  },
+  "a CA file that is something else": {
+    json: { primary: { ...s3, ca_cert_path: "FILE" } },
+    message: "Cannot use primary.ca_cert_path in FILE 'FILE': there is no certificate in it; " +
+      "allowed is a PEM file with one",
   },
   "a configuration file that does not exist": {
     flags: { "--config": "DIR/none.json" },

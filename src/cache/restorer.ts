@@ -18,6 +18,8 @@
  *      the storage is asked again, for the object's old name.
  *   4. It has none, and the file was written, stored and evicted since: it came after the request, which
  *      found nothing on disk. That is what a program gets that opens a file just before it is made.
+ *   5. It has none, and is asked for the same path again before that is answered, after a directory was
+ *      renamed there, or after 4: "not found" is answered to the first one only.
  *
  * @module
  */
@@ -105,22 +107,28 @@ export class Restorer {
     const problem = pathProblem(name);
     if (problem !== null) return { kind: "error", why: problem };
     const path = name as DepotPath;
-    const { activity } = this.#parts;
     try {
-      const here = this.#local(path);
-      if (here !== null) return { kind: "ok", size: here.size };
-      const running = activity.restores.get(path) as Promise<FetchAnswer> | undefined;
-      if (running !== undefined) return await running;
-      const restore = this.#restore(path);
-      activity.restores.set(path, restore);
-      try {
-        return await restore;
-      } finally {
-        activity.restores.delete(path);
+      // The first one that is joined may have begun before this request, the second one has not.
+      for (let joined = 0; joined < 2; joined++) {
+        const here = this.#local(path);
+        if (here !== null) return { kind: "ok", size: here.size };
+        const running = this.#parts.activity.restores.get(path) as Promise<FetchAnswer> | undefined;
+        if (running === undefined) break;
+        const answer = await running;
+        if (answer.kind !== "notFound" || joined > 0) return answer;
       }
+      return await this.#begin(path);
     } catch (error) {
       return { kind: "error", why: describeError(error) };
     }
+  }
+
+  /** A restore that others join. */
+  #begin(path: DepotPath): Promise<FetchAnswer> {
+    const { restores } = this.#parts.activity;
+    const restore = this.#restore(path).finally(() => restores.delete(path));
+    restores.set(path, restore);
+    return restore;
   }
 
   #local(path: DepotPath): FileStat | null {

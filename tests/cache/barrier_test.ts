@@ -113,6 +113,25 @@ Deno.test("P3: a file that is made while the storage says that it has none is fo
     assertEquals(asked.answer, { kind: "ok", size: 3 });
   }));
 
+Deno.test("P3: what was not found is looked for again for those who asked later", () =>
+  withIntake(async (engine, watcher) => {
+    const path = "a" as DepotPath;
+    engine.write("b", "content");
+    engine.uploader.start();
+    await engine.settled();
+    const asked = await askStorage(engine, path);
+    // As after a rename, or after it was written, stored and evicted.
+    await engine.primary.copy("b" as DepotPath, path, new AbortController().signal);
+    const later = Array.from({ length: 3 }, () => engine.restorer.fetch(path));
+    const calls = engine.primary.calls.length;
+    watcher.isQuietNow = true;
+    watcher.tell({ ...NOTHING, kind: "barrier", id: watcher.barriers.at(-1)! });
+    const answers = await Promise.all(later);
+    assertEquals(asked.answer, { kind: "notFound" });
+    assertEquals(answers.map(({ kind }) => kind), ["ok", "ok", "ok"]);
+    assertEquals(engine.primary.calls.length, calls + 1, "they are answered together");
+  }));
+
 async function until(isSo: () => boolean): Promise<void> {
   while (!isSo()) await turns();
 }

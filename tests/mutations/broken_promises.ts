@@ -319,7 +319,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "shim/preload/access_log.c",
     "__attribute__((destructor)) static void at_exit(void) { p4_flush_accesses(); }",
     "",
-  ], [SHIM, "a process that opens one file and ends is counted as an access"]),
+  ], [SHIM, "what a process opens is counted as an access, to its last file"]),
   broken("contract", "the stats line says megabytes", [
     "src/observe/stats_line.ts",
     "const GIB = 1024 ** 3;",

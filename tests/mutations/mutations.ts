@@ -16,7 +16,7 @@ const PAGE = `${ROOT}docs/explanation/mutations.md`;
 const MARKS = ["<!-- written by deno task mutations -->", "<!-- end -->"] as const;
 
 /** What tests load or start. */
-const BUILT = ["libp4helper.so", "libp4shim.so", "p4-cache"];
+const BUILT = ["libp4helper.so", "libp4shim.so", "p4-cache", "bundled.json"];
 
 /** A test that hangs has failed too, s. */
 const LONGEST_TEST_S = 300;

@@ -203,17 +203,24 @@ Deno.test("ordinary programs read an evicted file", async (t) => {
   });
 });
 
-Deno.test("a process that opens one file and ends is counted as an access", () =>
+Deno.test("what a process opens is counted as an access, to its last file", () =>
   withReplica(async ({ dir, depot, evicted }) => {
-    const path = evicted("d/a");
+    // The first name goes at once, the second waits for others.
+    const paths = [evicted("d/a"), evicted("d/b")];
     const log = `${dir}/access`;
     const receiver = Deno.listenDatagram({ transport: "unixpacket", path: log });
+    const sender = Deno.listenDatagram({ transport: "unixpacket", path: `${dir}/sender` });
     try {
       const env = { ...shimEnv(depot), P4CACHE_ACCESS_SOCK: log };
-      assertEquals((await run("cat", [path], { env })).stdout, CONTENT);
-      const [datagram] = await receiver.receive();
-      assertEquals(new TextDecoder().decode(datagram), "d/a\n");
+      assertEquals((await run("cat", paths, { env })).stdout, CONTENT + CONTENT);
+      await sender.send(new TextEncoder().encode("end\n"), { transport: "unixpacket", path: log });
+      let text = "";
+      while (!text.endsWith("end\n")) {
+        text += new TextDecoder().decode((await receiver.receive())[0]);
+      }
+      assertEquals(text, "d/a\nd/b\nend\n");
     } finally {
+      sender.close();
       receiver.close();
     }
   }));

@@ -12,6 +12,7 @@ import { FileError } from "./file_error.ts";
 import { type FileStat, STAT_BYTES, statAt } from "./file_stat.ts";
 import { type Bytes, cString, holding, openHelper } from "./library.ts";
 import { ManyFiles, type SmallRead } from "./many.ts";
+import { Names } from "./names.ts";
 import { DepotWalk, type Walk } from "./walk.ts";
 
 const SYMBOLS = {
@@ -62,6 +63,7 @@ export class DepotFiles {
   readonly #stat: Bytes = new Uint8Array(STAT_BYTES);
   readonly #statView = new DataView(this.#stat.buffer);
   readonly #many: ManyFiles;
+  readonly #names: Names[] = [];
   /** Descriptor of the depot's directory, for the other bindings. */
   readonly root: number;
 
@@ -240,6 +242,15 @@ export class DepotFiles {
     if (rc < 0) throw new FileError(-rc, "exchange", path);
   }
 
+  /** Opens a directory in which only the names count; closed with the depot. */
+  names(dir: string): Pick<Names, "add" | "remove"> {
+    const fd = this.#calls.p4files_open_parent(this.root, cString(`${dir}/.`));
+    if (fd < 0) throw new FileError(-fd, "open", dir);
+    const names = new Names(fd, dir);
+    this.#names.push(names);
+    return names;
+  }
+
   unlink(path: string): void {
     const rc = this.#calls.p4files_unlink(this.root, cString(path));
     if (rc < 0) throw new FileError(-rc, "remove", path);
@@ -299,6 +310,10 @@ export class DepotFiles {
   close(): void {
     this.#calls.p4files_close(this.root);
     this.#many.close();
+    for (const names of this.#names) {
+      this.closeFile(names.fd);
+      names.close();
+    }
     this.#library.close();
   }
 }

@@ -6,8 +6,9 @@
  * must not be trusted, and above all not be uploaded over it: it may be empty, a part, or an older
  * version. So after a boot that no clean stop preceded
  *
- * - the files that were noted as unsynced (`src/manifest/unsynced.ts`) are compared with the digest that
- *   is in the manifest, before anybody is served;
+ * - the files that were noted as unsynced (`src/manifest/unsynced.ts`), or marked as about to be restored
+ *   (`restore_marks.ts`), are compared with the digest that is in the manifest, the note or the mark, before
+ *   anybody is served;
  * - no file that was last changed before that boot is uploaded before a look at its object: when that is
  *   newer, or as old and different, the object counts.
  *
@@ -21,6 +22,7 @@ import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { UnsyncedNote } from "../manifest/unsynced.ts";
 import { type Backend, nullIfAbsent } from "../storage/backend.ts";
 import { type DepotPath, displayPath } from "../depot_path.ts";
 import { conflictName, CONFLICTS_DIR } from "./trash.ts";
@@ -62,18 +64,22 @@ export class PowerCut {
     this.#bootNs = decodeTime(parts.manifest.table(TABLE).get(CUT_KEY));
   }
 
-  /** At start: finds out whether there was a cut, and looks at what was not synced then. */
-  async settle(boot: Boot): Promise<void> {
+  /**
+   * At start: finds out whether there was a cut, and looks at what was not synced then.
+   * @param marked Files that have a mark.
+   */
+  async settle(boot: Boot, marked: readonly UnsyncedNote[] = []): Promise<void> {
     const { manifest } = this.#parts;
     const table = manifest.table(TABLE);
     const last = table.get(ID_KEY);
     const id = new TextEncoder().encode(boot.id);
     if (last !== null && new TextDecoder().decode(last) === boot.id) return;
-    if (last !== null && manifest.wasCutOff) {
+    // A manifest that is new knows nothing of what was before; marks do.
+    if (last === null ? marked.length > 0 : manifest.wasCutOff) {
       this.#bootNs = boot.atNs;
       table.set(CUT_KEY, encodeTime(boot.atNs));
       await manifest.commit();
-      await this.#verifyUnsynced();
+      await this.#verifyUnsynced(marked);
     }
     // Only now: a start that is cut off too must look again.
     table.set(ID_KEY, id);
@@ -96,13 +102,15 @@ export class PowerCut {
     return (isOlder || isTorn) && this.#setAside(path, content);
   }
 
-  async #verifyUnsynced(): Promise<void> {
+  async #verifyUnsynced(marked: readonly UnsyncedNote[]): Promise<void> {
     const { manifest, log } = this.#parts;
     let looked = 0, away = 0;
-    for await (const path of manifest.unsynced.paths()) {
+    const verify = async (note: UnsyncedNote) => {
       looked++;
-      if (await this.#verify(path as DepotPath)) away++;
-    }
+      if (await this.#verify(note)) away++;
+    };
+    for await (const note of manifest.unsynced.notes()) await verify(note);
+    for (const note of marked) await verify(note);
     log.warning(
       `The machine stopped while a daemon ran: of ${
         counted(looked, "file")
@@ -111,17 +119,22 @@ export class PowerCut {
     );
   }
 
-  /** Whether the file was not what the manifest says, and is away. */
-  async #verify(path: DepotPath): Promise<boolean> {
+  /** Whether the file was none of the versions that may be here, and is away. */
+  async #verify(note: UnsyncedNote): Promise<boolean> {
     const { files, manifest } = this.#parts;
-    const version = manifest.get(path)?.version ?? null;
-    if (version === null || version.digest === "") return false;
+    const path = note.path as DepotPath;
+    const versions = [manifest.get(path)?.version ?? null, note.version]
+      .filter((version) => version !== null && version.digest !== "");
+    if (versions.length === 0) return false;
     let content: LocalContent | null = null;
     try {
       content = await openContent(files, path);
+      const { ctimeNs, mtimeNs, digest } = content;
+      if (versions.some((version) => version!.digest === digest)) return false;
       // Written since, by somebody who was faster: his version counts.
-      const isNewer = content.ctimeNs >= this.#bootNs || content.mtimeNs > version.mtimeNs;
-      return content.digest !== version.digest && !isNewer && this.#setAside(path, content);
+      const isNewer = ctimeNs >= this.#bootNs ||
+        versions.every((version) => mtimeNs > version!.mtimeNs);
+      return !isNewer && this.#setAside(path, content);
     } catch (error) {
       const isExpected = error instanceof FileError || error instanceof FileChanged ||
         error instanceof FileBeingWritten;

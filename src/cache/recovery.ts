@@ -13,13 +13,22 @@ import type { Manifest } from "../manifest/manifest.ts";
 import { recount } from "../manifest/recount.ts";
 import type { DepotPath } from "../depot_path.ts";
 import { type Boot, PowerCut } from "./power_cut.ts";
+import { decodeMarks, MARKS_DIR } from "./restore_marks.ts";
 import { noteUnknownPast } from "./stored_before.ts";
 import { emptyTrash } from "./trash.ts";
 import { noteCutOff } from "./unsettled.ts";
 
+/** What a start finds. */
+export interface Found {
+  /** Names in the trash of the state directory. */
+  readonly trashNames: readonly string[];
+  /** Names in the directory of marks of restores. */
+  readonly markNames: readonly string[];
+  readonly boot: Boot;
+}
+
 /**
  * See the module's description.
- * @param trashNames Names in the trash of the state directory.
  * @param findsRenames Files in the trash whose directories are not there wait until it is known where
  *   those are.
  * @returns Those files: trash name to path.
@@ -28,8 +37,7 @@ import { noteCutOff } from "./unsettled.ts";
 export async function recover(
   files: DepotFiles,
   manifest: Manifest,
-  trashNames: readonly string[],
-  boot: Boot,
+  { trashNames, markNames, boot }: Found,
   log: Logger,
   findsRenames = false,
 ): Promise<Map<string, DepotPath>> {
@@ -44,7 +52,8 @@ export async function recover(
   await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
   await manifest.settleOrder();
   const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
-  await new PowerCut({ files, manifest, log }).settle(boot);
+  await new PowerCut({ files, manifest, log }).settle(boot, decodeMarks(markNames));
+  await files.names(MARKS_DIR).remove(markNames);
   if (manifest.wasCutOff) await noteCutOff(manifest, Math.floor(Date.now() / 1000));
   await manifest.setRunning(true);
   return left;

@@ -4,7 +4,8 @@
  * - One restore per path, however many ask.
  * - "Not found" only when the file was deleted here, or every backend said that it has no such object
  *   (P3). An error of any backend is an error.
- * - The file appears with one link(2), after its digest agreed, and never over another file (P2).
+ * - The file appears with one link(2), after its digest agreed, and never over another file (P2). What a
+ *   power cut leaves of it is known by a mark that was made before (`restore_marks.ts`).
  * - Its directory is opened before the events up to then are taken in: renamed earlier, that is known
  *   then; renamed later, the file appears under the new name.
  *
@@ -30,6 +31,7 @@ import { type FileStat, isRegular } from "../../ffi/file_stat.ts";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { Version } from "../manifest/schema.ts";
 import { restored, seen } from "../manifest/transitions.ts";
 import { describeError } from "../observe/logging.ts";
 import type { EventFeed } from "../observe/event_feed.ts";
@@ -43,6 +45,7 @@ import { type DepotPath, displayPath, pathProblem } from "../depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { Freshness } from "../cluster/freshness.ts";
 import type { Fetched, ObjectFetcher } from "./object_fetch.ts";
+import type { RestoreMarks } from "./restore_marks.ts";
 
 /** Mode of a file whose object does not say (one that the C++ implementation stored). */
 const DEFAULT_MODE = 0o644;
@@ -67,6 +70,7 @@ export interface RestorerParts {
   /** Resolves when no search for renames that nobody told is going on. */
   readonly renamesKnown: () => Promise<void>;
   readonly fetcher: ObjectFetcher;
+  readonly marks: Pick<RestoreMarks, "add" | "release">;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
   readonly makeRoom: (bytes: number) => Promise<void>;
   /** When a path was opened before, as far as it counts for eviction; seconds, 0: not known. */
@@ -225,8 +229,12 @@ export class Restorer {
       // An upload of a file that was removed since: its object may replace the one that is fetched.
       const isReplaced = this.#parts.activity.uploads.has(path);
       const fetched = await this.#parts.fetcher.fetch(path, backend);
-      await upToDate;
-      return this.#place(path, parent, fetched, isReplaced);
+      try {
+        await upToDate;
+        return this.#place(path, parent, fetched, isReplaced);
+      } finally {
+        if ("fd" in fetched.content) this.#parts.files.closeFile(fetched.content.fd);
+      }
     };
     try {
       return await attempt();
@@ -244,11 +252,9 @@ export class Restorer {
     { info, digest, content }: Fetched,
     isReplaced: boolean,
   ): number {
-    const { files, manifest, renames, activity, isExcluded, nowSeconds } = this.#parts;
-    const { onRestored, previousAccess } = this.#parts;
+    const { files, manifest, renames, marks } = this.#parts;
     // Below a directory that was renamed away: p4d will ask for the new path.
     if (manifest.isTombstoned(path) || renames.isAway(path)) {
-      if (!(content instanceof Uint8Array)) files.closeFile(content.fd);
       throw new StorageError(
         "absent",
         `${displayPath(path)} was deleted or renamed while it was fetched`,
@@ -256,42 +262,45 @@ export class Restorer {
     }
     const mode = info.mode ?? DEFAULT_MODE;
     const mtimeNs = info.mtimeNs ?? BigInt(Date.now()) * 1_000_000n;
-    let placed: FileStat | null;
-    if (content instanceof Uint8Array) {
-      placed = files.placeSmall(path, content, mode, mtimeNs, parent);
-    } else {
-      try {
-        placed = files.place(path, content.fd, mode, mtimeNs, parent);
-      } finally {
-        files.closeFile(content.fd);
+    const mark = marks.add(path, { mtimeNs, digest });
+    try {
+      const placed = "fd" in content
+        ? files.place(path, content.fd, mode, mtimeNs, parent)
+        : files.placeSmall(path, content, mode, mtimeNs, parent);
+      if (placed === null) {
+        // Somebody wrote a newer file meanwhile: that one is the truth, and its event is on its way.
+        const there = this.#local(path);
+        if (there === null || !isRegular(there)) {
+          throw new FileError(EEXIST, "place", displayPath(path));
+        }
+        return there.size;
       }
+      this.#record(path, versionOf(placed, digest, info.etag), isReplaced);
+      return placed.size;
+    } finally {
+      marks.release(mark);
     }
-    if (placed === null) {
-      // Somebody wrote a newer file meanwhile: that one is the truth, and its event is on its way.
-      const there = this.#local(path);
-      if (there === null || !isRegular(there)) {
-        throw new FileError(EEXIST, "place", displayPath(path));
-      }
-      return there.size;
-    }
-    const version = {
-      size: placed.size,
-      mtimeNs: placed.mtimeNs,
-      mode: placed.mode & 0o7777,
-      digest,
-      etag: info.etag,
-    };
+  }
+
+  /** Says in the manifest what is at the path now. */
+  #record(path: DepotPath, version: Version, isReplaced: boolean): void {
+    const { manifest, activity, isExcluded, nowSeconds, onRestored, previousAccess } = this.#parts;
     const before = manifest.get(path);
     if (isExcluded(path)) {
       // Evicted before it was excluded: from now on it is left alone where it is.
+      manifest.unsynced.note(path, version);
     } else if (isReplaced || before !== null || activity.uploads.has(path)) {
       // A file was here whose removal nobody saw yet. What the bucket has in the end may be that one.
       activity.touch(path);
-      manifest.set(path, seen(before, placed.size, nowSeconds()));
+      manifest.set(path, seen(before, version.size, nowSeconds()));
+      manifest.unsynced.note(path, version);
     } else {
       manifest.set(path, restored(version, nowSeconds()), previousAccess(path));
     }
     onRestored();
-    return placed.size;
   }
+}
+
+function versionOf({ size, mtimeNs, mode }: FileStat, digest: string, etag: string): Version {
+  return { size, mtimeNs, mode: mode & 0o7777, digest, etag };
 }

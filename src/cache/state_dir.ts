@@ -15,6 +15,7 @@ export interface StateDir {
   readonly path: string;
   readonly manifest: string;
   readonly trash: string;
+  readonly restoring: string;
   readonly shimSocket: string;
   readonly accessSocket: string;
   readonly controlSocket: string;
@@ -30,6 +31,7 @@ export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir 
     path,
     manifest: `${path}/manifest`,
     trash: `${path}/trash`,
+    restoring: `${path}/restoring`,
     shimSocket: `${path}/shim.sock`,
     accessSocket: `${path}/access.sock`,
     controlSocket: `${path}/control.sock`,
@@ -37,7 +39,7 @@ export function prepareStateDir(files: DepotFiles, depotPath: string): StateDir 
   try {
     for (const each of [path, dir.manifest]) Deno.mkdirSync(each, { recursive: true, mode: 0o755 });
     lock(files, `${path}/daemon.lock`);
-    for (const name of ["trash", "conflicts", "restore"]) {
+    for (const name of ["trash", "conflicts", "restore", "restoring"]) {
       Deno.mkdirSync(`${path}/${name}`, { recursive: true, mode: 0o700 });
     }
   } catch (error) {

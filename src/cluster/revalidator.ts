@@ -7,7 +7,8 @@
  *   counted, unless that is forbidden.
  * - A file that is not the recorded version is p4d's own (`p4 pull` writes there). It is taken over where
  *   the storage holds the very same bytes, and else left alone.
- * - A crash between the replacement and its record leaves a file of that kind: it is taken over.
+ * - A crash between the replacement and its record leaves a file of that kind: it is taken over. What a
+ *   power cut leaves of the replacement is known by its mark (`restore_marks.ts`).
  *
  * @module
  */
@@ -27,6 +28,7 @@ import {
   type ObjectFetcher,
   RESTORE_DIR,
 } from "../cache/object_fetch.ts";
+import type { RestoreMarks } from "../cache/restore_marks.ts";
 import { FileBeingWritten, FileChanged, openContent } from "../cache/upload_content.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { CLEAN, type Version } from "../manifest/schema.ts";
@@ -53,6 +55,7 @@ export interface RevalidatorParts {
   readonly activity: Activity;
   readonly freshness: Pick<Freshness, "isFresh" | "look">;
   readonly fetcher: ObjectFetcher;
+  readonly marks: Pick<RestoreMarks, "add" | "release">;
   /** Restores what is not here. */
   readonly fetch: (path: string) => Promise<FetchAnswer>;
   /** In the order in which they are asked. */
@@ -205,9 +208,10 @@ export class Revalidator {
 
   /** Puts the new version in the copy's place, and what was there away: only if it still is the copy. */
   #replace(path: DepotPath, version: Version, fetched: Fetched): RevalidationResult {
-    const { files, manifest, nowSeconds, log } = this.#parts;
+    const { files, manifest, marks, nowSeconds, log } = this.#parts;
     const temp = `${RESTORE_DIR}/new-${this.#nextTemp++}`;
     const placed = this.#placeAside(temp, fetched);
+    const mark = marks.add(path, { mtimeNs: placed.mtimeNs, digest: fetched.digest });
     try {
       if (!this.#isStill(path, version)) return "local";
       files.exchange(temp, path);
@@ -226,6 +230,7 @@ export class Revalidator {
       manifest.set(path, { ...record, row: { ...record.row, lastAccess } });
       return "replaced";
     } finally {
+      marks.release(mark);
       files.unlink(temp);
     }
   }

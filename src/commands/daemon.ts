@@ -116,7 +116,9 @@ export async function runDaemon(
   const trashNames = Array.from(Deno.readDirSync(state.trash), (entry) => entry.name);
   const isRestored = new RestoredMark(manifest).sinceSeconds !== null;
   const findsRenames = !config.readOnly && (isRestored || !config.skipStartupScan);
-  const left = await recover(files, manifest, trashNames, currentBoot(), log, findsRenames);
+  const markNames = Array.from(Deno.readDirSync(state.restoring), (entry) => entry.name);
+  const found = { trashNames, markNames, boot: currentBoot() };
+  const left = await recover(files, manifest, found, log, findsRenames);
   const fresh = openFreshness(config, state.path);
   const freshness = fresh?.freshness ?? null;
   const engine = buildEngine(
@@ -276,6 +278,7 @@ export async function runDaemon(
   const isOnPlatter = await engine.platterSync.stop();
   // What fails here the log said already.
   if (isOnPlatter) await manifest.setRunning(false).catch(() => {});
+  await engine.marks.stop();
   await engine.accessLog?.flush();
   await reporting.stop();
   await engine.accessLog?.close();

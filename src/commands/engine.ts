@@ -24,6 +24,7 @@ import { PlatterSync } from "../cache/platter_sync.ts";
 import { PowerCut } from "../cache/power_cut.ts";
 import { Remover } from "../cache/remover.ts";
 import type { Reserve } from "../cache/reserve.ts";
+import { RestoreMarks } from "../cache/restore_marks.ts";
 import { Restorer } from "../cache/restorer.ts";
 import { Scanner } from "../cache/scanner.ts";
 import { StoredBefore } from "../cache/stored_before.ts";
@@ -57,6 +58,7 @@ export interface Engine {
   readonly scanner: Scanner;
   readonly uploader: Uploader;
   readonly fetcher: ObjectFetcher;
+  readonly marks: RestoreMarks;
   readonly restorer: Restorer;
   readonly evictor: Evictor;
   readonly garbage: GarbageCollector;
@@ -263,8 +265,10 @@ export function buildEngine(
     () => performance.now(),
     delay,
   );
+  const marks = new RestoreMarks({ files, manifest, log: getLog("restore") });
   const restorer = new Restorer({
     ...shared,
+    marks,
     primary,
     secondary,
     readOnly: config.readOnly,
@@ -296,6 +300,7 @@ export function buildEngine(
     scanner,
     uploader,
     fetcher,
+    marks,
     restorer,
     evictor,
     garbage,

@@ -239,8 +239,13 @@ export class GroupCommit<Row> {
     if (this.#staged.batch.count > 0) {
       this.#staged.isAwaited = true;
       this.#hurry?.();
-      return this.#staged.done.promise;
     }
+    return this.durable();
+  }
+
+  /** Resolves when everything staged so far is durable, in its own time. */
+  durable(): Promise<void> {
+    if (this.#staged.batch.count > 0) return this.#staged.done.promise;
     return this.#committing?.done.promise ?? Promise.resolve();
   }
 

@@ -372,6 +372,11 @@ export class Manifest {
     return this.#commits.commit();
   }
 
+  /** Resolves when everything staged so far is durable; nothing is hurried for that. */
+  durable(): Promise<void> {
+    return this.#commits.durable();
+  }
+
   /** See {@link GroupCommit.giveUp}. */
   giveUp(): void {
     this.#commits.giveUp();

@@ -17,7 +17,7 @@
  *     unsettled    path                      u64 s: a request whose outcome nobody knows (unsettled.ts)
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
- *     unsynced_0, unsynced_1  path           empty: clean, and perhaps not on the platter (unsynced.ts)
+ *     unsynced_0, unsynced_1  path           perhaps not on the platter: empty, or a version (unsynced.ts)
  *     restored     "since"                   u64 s: put back from a backup (restored_mark.ts)
  *     boot         "id", "cut"               the machine's boot, and the one after the latest power cut
  *     meta         "counters"                JSON: totals, so that a start counts no rows; the schema (migrations.ts)

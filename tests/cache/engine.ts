@@ -19,6 +19,7 @@ import { ObjectFetcher } from "../../src/cache/object_fetch.ts";
 import { Pins } from "../../src/cache/pins.ts";
 import { PowerCut } from "../../src/cache/power_cut.ts";
 import { Reserve } from "../../src/cache/reserve.ts";
+import { RestoreMarks } from "../../src/cache/restore_marks.ts";
 import { Restorer } from "../../src/cache/restorer.ts";
 import { Scanner } from "../../src/cache/scanner.ts";
 import { StoredBefore } from "../../src/cache/stored_before.ts";
@@ -88,6 +89,7 @@ export class Engine {
   readonly uploader: Uploader;
   readonly evictor: Evictor;
   readonly restorer: Restorer;
+  readonly marks: RestoreMarks;
   readonly garbage: GarbageCollector;
   readonly identities: DirectoryIdentities;
   readonly renames: DirectoryRenames;
@@ -118,7 +120,7 @@ export class Engine {
   constructor(options: EngineOptions = {}) {
     this.#ownsDir = options.dir === undefined;
     this.dir = options.dir ?? Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "engine" });
-    for (const name of ["manifest", "trash", "conflicts", "restore"]) {
+    for (const name of ["manifest", "trash", "conflicts", "restore", "restoring"]) {
       Deno.mkdirSync(`${this.dir}/.p4cache/${name}`, { recursive: true });
     }
     try {
@@ -248,8 +250,10 @@ export class Engine {
       minFreeInodes: options.minFreeInodes ?? 0,
       minAgeSeconds: 0,
     });
+    this.marks = new RestoreMarks(shared);
     this.restorer = new Restorer({
       ...shared,
+      marks: this.marks,
       ...moving,
       upToDate: () => this.upToDate(),
       renamesKnown: () => this.identities.settled(),
@@ -307,6 +311,7 @@ export class Engine {
     await Promise.all([this.evictor.stop(), this.garbage.stop(), this.unsettled.stop()]);
     await this.restorer.stop(0);
     await this.manifest.close();
+    await this.marks.stop();
     this.files.close();
     if (this.#ownsDir) Deno.removeSync(this.dir, { recursive: true });
   }

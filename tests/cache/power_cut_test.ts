@@ -119,7 +119,7 @@ Deno.test("what becomes clean during a sync is not taken for synced, nor anythin
     const log = getLog("daemon");
     const noted = async () => {
       await manifest.commit();
-      return await Array.fromAsync(manifest.unsynced.paths());
+      return await Array.fromAsync(manifest.unsynced.notes(), ({ path }) => path);
     };
     const sync = (files: { sync: () => Promise<void> }) =>
       new PlatterSync({ files, manifest, log }).sync();

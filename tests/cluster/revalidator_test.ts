@@ -45,6 +45,7 @@ class Replica implements AsyncDisposable {
       activity: engine.activity,
       freshness: this.freshness,
       fetcher: new ObjectFetcher(engine.files, () => 4, INLINE_WORK),
+      marks: engine.marks,
       fetch: (path) => engine.restorer.fetch(path),
       backends: withPeer ? [this.peer, engine.primary] : [engine.primary],
       log: getLog("replica"),

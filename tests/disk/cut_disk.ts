@@ -1,7 +1,7 @@
 /**
- * A disk whose power can be cut: an ext4 on a loop device, whose image lies on an XFS. A reflink of the
- * image, made in one instant, is what has reached the disk by then: everything that is only in the ext4's
- * page cache, or in its journal's running transaction, is not in it.
+ * A disk whose power can be cut: an ext4 or XFS on a loop device, whose image lies on an XFS. A reflink of
+ * the image, made in one instant, is what has reached the disk by then: everything that is only in the page
+ * cache, or in the journal's running transaction, is not in it.
  *
  * @module
  */
@@ -9,11 +9,18 @@
 import { run } from "../e2e/daemon_process.ts";
 import { SmallDisk } from "./small_disk.ts";
 
-const SIZE_BYTES = 64 * 1024 ** 2;
+/** What mkfs.xfs makes at least; most of it is a hole. */
+const SIZE_BYTES = 300 * 1024 ** 2;
+
+const OPTIONS: Readonly<Record<string, string[]>> = { ext4: ["-m", "0"], xfs: [] };
+
+/** The image before may still be mounted, in the namespace of a process that is about to end. */
+const MOUNT_OPTIONS: Readonly<Record<string, string>> = { ext4: "loop", xfs: "loop,nouuid" };
 
 /** See the module. */
 export class CutDisk {
   readonly #host: SmallDisk;
+  readonly #type: string;
   #image: string;
   /** Where it is mounted. */
   readonly path: string;
@@ -22,19 +29,21 @@ export class CutDisk {
   #bootSeconds = 0;
   #cuts = 0;
 
-  private constructor(host: SmallDisk) {
+  private constructor(host: SmallDisk, type: string) {
     this.#host = host;
+    this.#type = type;
     this.#image = `${host.path}/image0`;
     this.path = `${host.path}/mount`;
   }
 
-  static async make(): Promise<CutDisk> {
-    const disk = new CutDisk(await SmallDisk.make("xfs", "-m", "reflink=1"));
+  /** @param type ext4 or xfs. */
+  static async make(type = "ext4"): Promise<CutDisk> {
+    const disk = new CutDisk(await SmallDisk.make("xfs", "-m", "reflink=1"), type);
     Deno.writeFileSync(disk.#image, new Uint8Array(0));
     Deno.truncateSync(disk.#image, SIZE_BYTES);
     Deno.mkdirSync(disk.path);
-    await must("mkfs.ext4", "-q", "-m", "0", disk.#image);
-    await must("mount", "-o", "loop", disk.#image, disk.path);
+    await must(`mkfs.${type}`, "-q", ...OPTIONS[type]!, disk.#image);
+    await disk.#mount();
     return disk;
   }
 
@@ -49,9 +58,13 @@ export class CutDisk {
     Deno.removeSync(this.#image);
     this.#cuts++;
     this.#image = `${this.#host.path}/image${this.#cuts}`;
-    await must("mount", "-o", "loop", this.#image, this.path);
+    await this.#mount();
     this.#boot++;
     this.#bootSeconds = Math.ceil(Date.now() / 1000);
+  }
+
+  async #mount(): Promise<void> {
+    await must("mount", "-o", MOUNT_OPTIONS[this.#type]!, this.#image, this.path);
   }
 
   #nextImage(): string {

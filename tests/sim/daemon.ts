@@ -158,7 +158,8 @@ export class SimDaemon {
     try {
       const manifest = new Manifest(this.#kv, (path) => path, () => {});
       const trashNames = disk.list(".p4cache/trash").map(({ name }) => name);
-      const left = await recover(files, manifest, trashNames, BOOT, log, true);
+      const found = { trashNames, markNames: [], boot: BOOT };
+      const left = await recover(files, manifest, found, log, true);
       const health = new Health(getLog("health"));
       const primary = new RetryingBackend(this.#backend);
       const engine = buildEngine(

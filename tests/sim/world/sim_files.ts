@@ -303,6 +303,14 @@ export class SimFiles implements Face {
     return this.#life.call(() => this.#disk.directory(path)?.ino.toString() ?? null);
   }
 
+  /** The machine never stops, and nobody asks for the names again. */
+  names(): ReturnType<Face["names"]> {
+    return {
+      add: () => this.#life.call(() => {}),
+      remove: () => this.#life.turn("remove names"),
+    };
+  }
+
   walkDirectories(): Walk {
     return this.#walked(walkDirectorySteps(this.#disk));
   }

@@ -1,9 +1,10 @@
 /** P2: what a power cut at any step of a restore leaves, and what the next start makes of it. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
+import { delay } from "deno-std/async/delay.js";
 import { PlatterSync } from "../../src/cache/platter_sync.ts";
 import { recover } from "../../src/cache/recovery.ts";
-import { decodeMarks, encodeMark, MARKS_DIR } from "../../src/cache/restore_marks.ts";
+import { decodeMarks, encodeMark, MARKS_DIR, RestoreMarks } from "../../src/cache/restore_marks.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import { contentOf } from "../storage/contents.ts";
@@ -212,15 +213,18 @@ Deno.test("a crash of the daemon alone removes marks, and nothing else", async (
 
 Deno.test("a mark stays until its record is durable", async () => {
   await using engine = new Engine();
-  const mark = engine.marks.add(PATH, { mtimeNs: 1n, digest: "" });
-  engine.manifest.unsynced.note(PATH);
-  engine.marks.release(mark);
-  // Turns of the event loop, but no commit: that gathers.
-  for (let i = 0; i < 5; i++) await new Promise((resolve) => setTimeout(resolve, 1));
-  const before = engine.manifest.pending > 0 ? markedPaths(engine.dir) : [PATH];
-  assertEquals(before, [PATH]);
-  await engine.manifest.commit();
-  await engine.marks.stop();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const marks = new RestoreMarks({
+    files: engine.files,
+    manifest: { durable: () => promise },
+    log,
+  });
+  marks.release(marks.add(PATH, { mtimeNs: 1n, digest: "" }));
+  const removed = marks.stop();
+  await Promise.race([removed, delay(100)]);
+  assertEquals(markedPaths(engine.dir), [PATH]);
+  resolve();
+  await removed;
   assertEquals(markedPaths(engine.dir), []);
 });
 

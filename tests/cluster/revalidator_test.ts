@@ -7,6 +7,7 @@
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
 import { ObjectFetcher } from "../../src/cache/object_fetch.ts";
+import { decodeMarks, MARKS_DIR } from "../../src/cache/restore_marks.ts";
 import { INLINE_WORK } from "../../src/storage/transfer_threads.ts";
 import { Freshness } from "../../src/cluster/freshness.ts";
 import { Revalidator } from "../../src/cluster/revalidator.ts";
@@ -248,6 +249,31 @@ Deno.test("what p4d writes in the moment of the replacement goes back in its pla
   };
   assertEquals(await replica.open(), "pulled");
   assertEquals(replica.results, ["local"]);
+});
+
+Deno.test("P2: a replacement has its mark before it takes the name, for the case of a power cut", async () => {
+  await using replica = new Replica();
+  const { files, dir, marks, manifest } = replica.engine;
+  await replica.store("one");
+  await replica.open();
+  await manifest.commit();
+  await marks.stop();
+  await replica.store("two");
+  replica.nowMs += PERIOD_MS;
+  const marked = () =>
+    decodeMarks(Array.from(Deno.readDirSync(`${dir}/${MARKS_DIR}`), ({ name }) => name));
+  const exchange = files.exchange.bind(files);
+  let atExchange: ReturnType<typeof marked> = [];
+  files.exchange = (aside, path) => {
+    atExchange = marked();
+    exchange(aside, path);
+  };
+  assertEquals(await replica.open(), "two");
+  const { mtimeNs, digest } = manifest.get(PATH)!.version!;
+  assertEquals(atExchange, [{ path: PATH, version: { mtimeNs, digest } }]);
+  await manifest.commit();
+  await marks.stop();
+  assertEquals(marked(), []);
 });
 
 Deno.test("the same content under another tag is no change", async () => {

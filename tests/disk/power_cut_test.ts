@@ -9,7 +9,7 @@ import { FaultyStorage, faultyStorageMissing } from "../stress/faulty_storage.ts
 import { CutDisk } from "./cut_disk.ts";
 import { SMALL_DISKS } from "./small_disk.ts";
 
-const FILES = 60, BYTES = 20_000, RESTORES = 400;
+const FILES = 60, BYTES = 20_000, RESTORES = 200;
 
 const missing = !mayWatch() || SMALL_DISKS.length < 2;
 if (missing) console.log("power cuts are skipped: they need root, ext4 and xfs");

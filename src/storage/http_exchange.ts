@@ -9,6 +9,7 @@
  * @module
  */
 
+import { certificateAdvice } from "./certificate_advice.ts";
 import { StorageError } from "./backend.ts";
 import { type FileBody, FileFailed, type FileSink, type Written } from "./file_transfer.ts";
 import {
@@ -378,24 +379,6 @@ function failureOf(
     ? "; check the endpoint's name, and this machine's name servers"
     : "";
   return new StorageError("transient", `Cannot ${doing}: ${why}${hint}`);
-}
-
-/** What to do about a certificate. @param why What the runtime's TLS library (rustls) says of it. */
-export function certificateAdvice(why: string): string {
-  if (/expired/i.test(why)) {
-    return "renew the server's certificate; if it is not older than that, set this machine's clock";
-  }
-  if (/not ?valid ?yet/i.test(why)) {
-    return "set this machine's clock, or the server's certificate anew";
-  }
-  if (/not ?valid ?for ?name/i.test(why)) {
-    return "use a name in the endpoint that the certificate is for";
-  }
-  if (/CaUsedAsEndEntity/.test(why)) {
-    return "the server shows the certificate of a CA as its own: make it one with " +
-      "basicConstraints=CA:FALSE, signed by that CA";
-  }
-  return "name the CA's file in ca_cert_path, or correct the endpoint's name";
 }
 
 /** `Retry-After` (RFC 9110 §10.2.3) in ms: seconds or a date. */

@@ -5,12 +5,8 @@ import { FileError } from "../../ffi/file_error.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { type FileBody, FileFailed, type FileSink } from "../../src/storage/file_transfer.ts";
 import { HttpConnections } from "../../src/storage/http_connections.ts";
-import {
-  certificateAdvice,
-  DEFAULT_LIMITS,
-  exchange,
-  type HttpRequest,
-} from "../../src/storage/http_exchange.ts";
+import { certificateAdvice } from "../../src/storage/certificate_advice.ts";
+import { DEFAULT_LIMITS, exchange, type HttpRequest } from "../../src/storage/http_exchange.ts";
 import { makeCertificates } from "./certificates.ts";
 import { never } from "./contents.ts";
 

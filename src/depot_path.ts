@@ -50,6 +50,11 @@ function writePath(path: string, target: Uint8Array, offset: number): number {
   return offset + path.length;
 }
 
+/** The directory that the path is in; "" is the depot. */
+export function directoryOf(path: string): DepotPath {
+  return path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
+}
+
 const ASCII = /^[\x20-\x7e]*$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true });
 

@@ -23,6 +23,8 @@ export interface Eviction {
   isReplaced: boolean;
   /** Where the file goes back to: its directory may have been renamed since. */
   path: DepotPath;
+  /** What the filesystem calls that directory; null where it does not say. */
+  readonly directory: string | null;
   /** Its name in the trash, as long as the manifest says that it goes back. */
   trashId: number | null;
   /** Resolves when the file is gone or back. */
@@ -32,6 +34,7 @@ export interface Eviction {
 /** Paths with something in flight. */
 export class Activity {
   readonly uploads = new Map<string, Upload>();
+  /** By where each file goes back to. */
   readonly evictions = new Map<string, Eviction>();
   readonly restores = new Map<string, Promise<unknown>>();
   /** Objects being removed or written by something other than an upload: no upload begins meanwhile. */
@@ -57,6 +60,20 @@ export class Activity {
     return [this.uploads, this.evictions, this.restores, this.objects].some((paths) =>
       paths.keys().some(isMeant)
     );
+  }
+
+  /** The directory of a file that is being evicted was renamed: what happens at its old path is another's. */
+  moveEviction(eviction: Eviction, to: DepotPath): void {
+    this.endEviction(eviction);
+    eviction.touched = true;
+    eviction.path = to;
+    // An earlier one keeps the name: as far as anybody knows, its file was there first.
+    if (!this.evictions.has(to)) this.evictions.set(to, eviction);
+  }
+
+  /** The file is gone or back. */
+  endEviction(eviction: Eviction): void {
+    if (this.evictions.get(eviction.path) === eviction) this.evictions.delete(eviction.path);
   }
 
   /** Notes that something may have happened to any path. */

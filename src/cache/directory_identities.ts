@@ -12,15 +12,25 @@
  * @module
  */
 
+import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { describeError } from "../observe/logging.ts";
-import { type DepotPath, displayPath, pathFromBytes, pathToBytes } from "../depot_path.ts";
+import {
+  type DepotPath,
+  directoryOf,
+  displayPath,
+  pathFromBytes,
+  pathToBytes,
+} from "../depot_path.ts";
 
 /** The manifest's database of what each directory is. */
 export const IDENTITIES = "directory_identities";
+
+/** Wait before a comparison that failed is made again, ms. */
+const RETRY_MS = 5_000;
 
 /** Staged changes above which a walk waits for the manifest (P5). */
 const MAX_PENDING = 20_000;
@@ -35,21 +45,39 @@ export interface DirectoryIdentitiesParts {
   readonly upToDate: () => Promise<void>;
   /** Renames taken in so far. */
   readonly renamesSeen: () => number;
-  /** Takes in a rename that nobody told. */
-  readonly onRenamed: (from: DepotPath, to: DepotPath) => Promise<void>;
+  /**
+   * Takes in a rename that nobody told, if nothing came before it.
+   * @param isStill Asked when it is its turn.
+   * @returns Whether it was taken in.
+   */
+  readonly onRenamed: (
+    from: DepotPath,
+    to: DepotPath,
+    isStill: () => boolean,
+  ) => Promise<boolean>;
 }
 
 /** A directory that is not where it was. */
 interface Moved {
+  readonly identity: string;
   readonly from: DepotPath;
   readonly to: DepotPath;
+}
+
+/** Where the directories were at a moment. */
+interface Look {
+  readonly moves: readonly Moved[];
+  /** Renames taken in by then. */
+  readonly renamesSeen: number;
 }
 
 /** What a directory was found to be, when so many renames had been taken in. */
 export interface Found {
   readonly dir: DepotPath;
-  /** Null: nothing is to be noted. */
+  /** Null: the depot itself, or the filesystem does not say. */
   readonly identity: string | null;
+  /** Whether that is still to be noted. */
+  readonly isNew: boolean;
   readonly renamesSeen: number;
 }
 
@@ -62,9 +90,7 @@ export class DirectoryIdentities {
   #comparing: Promise<void> | null = null;
   #learning: Promise<void> = Promise.resolve();
   #places = 0;
-  #stopped = false;
-  /** What the last comparison found. */
-  #moves: readonly Moved[] = [];
+  readonly #abort = new AbortController();
 
   constructor(parts: DirectoryIdentitiesParts) {
     this.#parts = parts;
@@ -74,26 +100,60 @@ export class DirectoryIdentities {
 
   /** Ends what is in progress, and waits for that. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#abort.abort();
     await this.settled();
     await this.learned();
+  }
+
+  get #stopped(): boolean {
+    return this.#abort.signal.aborted;
   }
 
   /** Looks at the directory of a file that is about to be evicted. */
   find(dir: DepotPath): Found {
     const { files, renamesSeen } = this.#parts;
-    const isKnown = dir === "" || this.#identities.get(dir) !== null;
-    return { dir, identity: isKnown ? null : files.identity(dir), renamesSeen: renamesSeen() };
+    const known = dir === "" ? null : this.#known(dir);
+    const identity = known ?? (dir === "" ? null : files.identity(dir));
+    return {
+      dir,
+      identity,
+      isNew: known === null && identity !== null,
+      renamesSeen: renamesSeen(),
+    };
   }
 
   /**
    * Notes it with that eviction's commit, when every event before {@link find} has been taken in.
    * @returns Whether it is known; else the file must stay.
    */
-  remember({ dir, identity, renamesSeen }: Found): boolean {
+  remember({ dir, identity, isNew, renamesSeen }: Found): boolean {
     if (renamesSeen !== this.#parts.renamesSeen()) return false;
-    if (identity !== null) this.#note(dir, identity);
+    if (isNew) this.#note(dir, identity!);
     return true;
+  }
+
+  /** Where the directory is, up to the renames that were taken in; null: not known. */
+  pathOf(identity: string): DepotPath | null {
+    const path = this.#paths.get(identity);
+    return path === null ? null : pathFromBytes(path);
+  }
+
+  /** Resolves when it is known which directory a path is in, whatever was renamed while nobody watched. */
+  async whereabouts(path: DepotPath): Promise<void> {
+    if (this.#comparing !== null && !this.#isHome(path)) await this.settled();
+  }
+
+  /** Whether the path's directory surely is the one of which it is known what is stored under its name. */
+  #isHome(path: DepotPath): boolean {
+    const dir = directoryOf(path);
+    if (dir === "") return true;
+    const known = this.#known(dir);
+    return known !== null && known === this.#parts.files.identity(dir);
+  }
+
+  #known(dir: DepotPath): string | null {
+    const known = this.#identities.get(dir);
+    return known === null ? null : String.fromCharCode(...known);
   }
 
   /**
@@ -119,17 +179,14 @@ export class DirectoryIdentities {
 
   /** A directory left the depot, or was removed: should it come back, it is a new one. */
   async gone(dir: DepotPath): Promise<void> {
+    // The one that is known may be elsewhere: what went had come in its place, while nobody watched.
+    if (this.#comparing !== null) return;
     for (const [path, identity] of await this.#below(dir)) {
       // Another directory may be there by now.
       if (this.#parts.files.identity(path) === identity) continue;
       this.#identities.set(path, null);
       this.#paths.set(identity, null);
     }
-  }
-
-  /** Where the renames that the last comparison found left a path. */
-  nowAt(path: DepotPath): DepotPath {
-    return nowAt(path, this.#moves) as DepotPath;
   }
 
   /** Resolves when no comparison is in progress. */
@@ -158,49 +215,68 @@ export class DirectoryIdentities {
     return compared;
   }
 
+  /** Until it is through: before that nobody can say that an evicted file is absent (P3). */
   async #compare(): Promise<void> {
+    for (let isThrough = false; !isThrough && !this.#stopped;) {
+      try {
+        isThrough = await this.#compareOnce();
+      } catch (error) {
+        const why = describeError(error);
+        this.#parts.log.error(`Cannot look for renamed directories, will be tried again: ${why}`);
+        await delay(RETRY_MS, { signal: this.#abort.signal }).catch(() => {});
+      }
+    }
+  }
+
+  /** Whether every directory is where it is known to be. */
+  async #compareOnce(): Promise<boolean> {
+    await this.#parts.manifest.commit();
+    if (this.#paths.size() === 0) return true;
+    const { moves, renamesSeen } = await this.#look();
+    await this.#takeIn(moves, renamesSeen);
+    return moves.length === 0;
+  }
+
+  /** Takes the renames in, as long as nobody tells of another one: that may have come before or after. */
+  async #takeIn(moves: readonly Moved[], renamesSeen: number): Promise<void> {
     const { log, onRenamed } = this.#parts;
-    const moves = await this.#unseenMoves();
+    let seen = renamesSeen;
+    const isStill = () => !this.#stopped && this.#parts.renamesSeen() === seen;
     // Parents come first: what is below them has moved with them then.
-    const crossing = moves.some(({ to }) => moves.some(({ from }) => isAt(to, from)));
-    const steps = crossing ? this.#aside(moves) : moves;
-    this.#moves = steps;
-    const done: Moved[] = [];
-    for (const step of steps) {
-      const { from, to } = step;
-      if (this.#stopped || nowAt(from, done) === to) continue;
+    for (const { identity, to } of areInTheWay(moves) ? this.#aside(moves) : moves) {
+      const from = this.pathOf(identity);
+      if (from === null || from === to) continue;
       log.info(`${displayPath(from)} was renamed to ${displayPath(to)} while nobody watched`);
-      await onRenamed(from, to);
-      done.push(step);
+      if (!await onRenamed(from, to, isStill)) return;
+      seen = this.#parts.renamesSeen();
     }
   }
 
   /** Directories that took each other's places: each goes aside first, so that none meets another. */
   #aside(moves: readonly Moved[]): Moved[] {
-    const steps = moves.map(({ from, to }) => ({ from, place: this.#place(), to }));
-    return [
-      ...steps.map(({ from, place }) => ({ from, to: place })),
-      ...steps.map(({ place, to }) => ({ from: place, to })),
-    ];
+    const places = moves.map((move) => ({ ...move, to: this.#place() }));
+    return [...places, ...moves];
   }
 
-  /** Directories that are not where they are known to be, though every event was taken in. */
-  async #unseenMoves(): Promise<Moved[]> {
-    const { upToDate, renamesSeen, manifest } = this.#parts;
-    await manifest.commit();
-    if (this.#paths.size() === 0) return [];
+  /** Finds directories that are not where they are known to be, though every event was taken in. */
+  async #look(): Promise<Look> {
+    const { files, upToDate, renamesSeen } = this.#parts;
     for (;;) {
       const seen = renamesSeen();
-      const moves: Moved[] = [];
-      await this.#walk((found) => {
-        for (const { path, identity } of found) {
-          const before = this.#paths.get(identity);
-          const from = before === null ? path : pathFromBytes(before);
-          if (from !== path) moves.push({ from, to: path });
+      const found: Moved[] = [];
+      await this.#walk((page) => {
+        for (const { path, identity } of page) {
+          const from = this.pathOf(identity) ?? path;
+          if (from !== path) found.push({ identity, from, to: path });
         }
       });
       await upToDate();
-      if (renamesSeen() === seen || this.#stopped) return moves;
+      if (renamesSeen() !== seen && !this.#stopped) continue;
+      // One that is at its old place too is mounted in two places.
+      const moves = ownMoves(found).filter(({ identity, from }) =>
+        files.identity(from) !== identity
+      );
+      return { moves, renamesSeen: seen };
     }
   }
 
@@ -282,12 +358,31 @@ export class DirectoryIdentities {
   }
 }
 
-/** Where the moves left a path. */
-function nowAt(path: string, moves: readonly Moved[]): string {
-  return moves.reduce(
-    (now, { from, to }) => isAt(now, from) ? to + now.slice(from.length) : now,
-    path,
-  );
+/** Those that did not just come along with the nearest directory above them that moved. */
+function ownMoves(moves: readonly Moved[]): Moved[] {
+  const targets = new Map<string, DepotPath>(moves.map(({ from, to }) => [from, to]));
+  return moves.filter(({ from, to }) => {
+    for (let dir = directoryOf(from); dir !== ""; dir = directoryOf(dir)) {
+      const target = targets.get(dir);
+      if (target !== undefined) return target + from.slice(dir.length) !== to;
+    }
+    return true;
+  });
+}
+
+/** Whether one of them, in their order, would come to where it or another one still is, or into that. */
+function areInTheWay(moves: readonly Moved[]): boolean {
+  const done: { from: string; to: string }[] = [];
+  const now = (path: string) =>
+    done.reduce((at, { from, to }) => isAt(at, from) ? to + at.slice(from.length) : at, path);
+  return moves.some(({ from, to }, i) => {
+    const isMet = moves.slice(i).some((other) => {
+      const there = now(other.from);
+      return isAt(there, to) || isAt(to, there);
+    });
+    done.push({ from: now(from), to });
+    return isMet;
+  });
 }
 
 /** Whether the path is the directory, or below it. */

@@ -29,14 +29,17 @@
  *      instead of 2 and 3, and the second one knows it: deleted then, its note is younger than the first
  *      rename; on disk then, it went with its record; stored then, there is an object without a note.
  *   6. The disk is ahead of the events: a file at `b/f` may have come after a second rename that nobody told
- *      yet. So a file at D counts only when, up to the events of that moment, no rename came in.
+ *      yet. So a file at D counts only when, up to the events of that moment, no rename came in, and no
+ *      search for renames that nobody will tell of goes on, unless D's directory is the known one.
  *   7. A chain whose second rename comes while an object is copied to `b/f`: it arrives there, and the
  *      second one takes it along, unless there is by now what 5 says.
  *   8. `mv a x; mv b a; mv x b`, with any part of it waiting: an object comes to a name only after those
  *      that earlier renames took away from it, or brought to it and what then went, so none is overwritten.
  *   9. An object that was moved away is not taken for one that a later rename of the same name has to
- *      move: what is done with is noted for those too.
+ *      move: what is done with is noted for those too. Nor is one that a later rename brought, on demand,
+ *      taken for an earlier one's: that those have nothing at the name is noted first, durably.
  *  10. A crash: renames and notes are in the manifest; a copy that was made is found and not made again.
+ *      Records of files that have not moved with their directory yet do so at the next start.
  *  11. An upload of D during the copy waits, and comes after it. One that was on its way to S when the
  *      rename came is of a file on disk, whose record moved: nothing is taken along from S then.
  *
@@ -44,18 +47,14 @@
  */
 
 import type { Logger } from "@logtape/logtape";
-import type { DepotFiles } from "../../ffi/files.ts";
 import { counted } from "../counted.ts";
-import type { Manifest } from "../manifest/manifest.ts";
-import { seen } from "../manifest/transitions.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { pause } from "../storage/backoff.ts";
 import type { Backend } from "../storage/backend.ts";
-import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath, pathProblem } from "../depot_path.ts";
-import type { MovedFiles } from "./moved_files.ts";
 import { copyObject } from "./object_copy.ts";
 import { describe, leftBy, newPath, oldPath, type Rename, RenameLog } from "./rename_log.ts";
+import { moveRecords, type MoveRecordsParts } from "./renamed_records.ts";
 
 /** Objects copied at once. */
 const AT_ONCE = 8;
@@ -66,26 +65,17 @@ const RETRY_MS = 5_000;
 /** A failure that lasts is told this often, ms. */
 const REPEAT_MS = 60_000;
 
-/** Staged changes above which the manifest is waited for (P5). */
-const MAX_PENDING = 20_000;
-
 /** Parts it works on. */
-export interface DirectoryRenamesParts {
-  readonly files: DepotFiles;
-  readonly manifest: Manifest;
-  readonly activity: Activity;
-  readonly moved: MovedFiles;
+export interface DirectoryRenamesParts extends MoveRecordsParts {
   readonly primary: Backend;
   readonly secondary: Backend | null;
-  readonly isExcluded: (path: string) => boolean;
   readonly log: Logger;
-  readonly nowSeconds: () => number;
   /** Resolves when every event of the depot before the call has been taken in. */
   readonly upToDate: () => Promise<void>;
+  /** Resolves when it is known which directory the path is in, whatever was renamed while nobody watched. */
+  readonly whereabouts: (path: DepotPath) => Promise<void>;
   /** What is known of the directory, and of those below, is under its new path from now on. */
   readonly onMoved: (from: DepotPath, to: DepotPath) => Promise<void>;
-  /** A file is dirty, or its upload may have waited for us. */
-  readonly onDirty: (path: DepotPath) => void;
   readonly onCopied: () => void;
 }
 
@@ -110,7 +100,10 @@ export class DirectoryRenames {
   /** Reads the renames that an earlier daemon left, before anything else runs. */
   async load(): Promise<void> {
     await this.#log.load();
-    for (const rename of this.#log.pending) await this.#track(rename);
+    for (const rename of this.#log.pending) {
+      await this.#track(rename);
+      await moveRecords(this.#parts, this.#log, rename);
+    }
   }
 
   /** Has the directories that are known move with it, unless they have. */
@@ -161,55 +154,15 @@ export class DirectoryRenames {
     this.#count++;
     const rename = this.#log.add(from, to, nowSeconds());
     // A file in the trash goes back to where its directory is by now.
-    for (const eviction of activity.evictions.values()) {
+    for (const eviction of [...activity.evictions.values()]) {
       if (!eviction.path.startsWith(rename.from)) continue;
-      eviction.touched = true;
-      eviction.path = newPath(rename, eviction.path);
-      if (eviction.trashId !== null) manifest.trash.move(eviction.trashId, eviction.path);
+      activity.moveEviction(eviction, newPath(rename, eviction.path));
+      const { trashId, path, directory } = eviction;
+      if (trashId !== null) manifest.trash.move(trashId, path, directory);
     }
     await this.#log.record(rename);
     await this.#track(rename);
-    for (let after = rename.from;;) {
-      const page = await manifest.pathsAfter(after);
-      for (const path of page) {
-        if (!path.startsWith(rename.from)) break;
-        this.#moveRecord(rename, path);
-      }
-      if (page.length === 0 || !page.at(-1)!.startsWith(rename.from)) break;
-      after = page.at(-1)!;
-      if (manifest.pending > MAX_PENDING) await manifest.commit();
-    }
-  }
-
-  /** A tracked file is now at its new path: dirty there, with a hint where its content is stored. */
-  #moveRecord(rename: Rename, from: DepotPath): void {
-    const { files, manifest, activity, moved, isExcluded, nowSeconds, onDirty } = this.#parts;
-    const record = manifest.get(from);
-    if (record === null) return;
-    activity.touch(from);
-    // In the trash: the evictor records what becomes of it.
-    if (activity.evictions.has(from)) return;
-    const to = newPath(rename, from);
-    if (files.stat(to) === null) {
-      // Not moved with its directory: it came to the old name since, or is elsewhere by now. What is stored
-      // under that name is the rename's, so that the file is to be stored anew.
-      const there = files.stat(from);
-      manifest.set(from, there === null ? null : seen(record, there.size, nowSeconds()));
-      return;
-    }
-    const digest = record.version?.digest ?? "";
-    const stored = digest === "" ? moved.get(from) : { path: from, digest };
-    moved.forget(from);
-    manifest.set(from, null);
-    manifest.setTombstone(from, leftBy(rename));
-    this.#log.note(rename, from, rename.order);
-    if (pathProblem(to) !== null || isExcluded(to)) return;
-    activity.touch(to);
-    const there = manifest.get(to);
-    manifest.set(to, seen(there, record.row.size, nowSeconds()));
-    // With a record there already an event of the new path came first: its content may be newer.
-    if (there === null && stored !== null) moved.note(to, stored);
-    onDirty(to);
+    await moveRecords(this.#parts, this.#log, rename);
   }
 
   /**
@@ -282,6 +235,8 @@ export class DirectoryRenames {
 
   async #carryOut(rename: Rename): Promise<void> {
     const { primary, secondary, log, onDirty } = this.#parts;
+    // Unless an error came between.
+    await moveRecords(this.#parts, this.#log, rename);
     let objects = 0;
     for (const backend of secondary === null ? [primary] : [primary, secondary]) {
       const moves = new Set<Promise<void>>();
@@ -327,7 +282,10 @@ export class DirectoryRenames {
     }
     while (this.#isTaken(rename, to)) {
       const seen = this.#count;
-      if (!this.#isGone(rename, to)) await this.#parts.upToDate();
+      if (!this.#isGone(rename, to)) {
+        await this.#parts.upToDate();
+        await this.#parts.whereabouts(to);
+      }
       if (this.#count !== seen) continue; // the file at the new path may have come after that rename
       if (!this.#log.pending.includes(rename)) return true;
       this.#leave(rename, from);
@@ -335,6 +293,8 @@ export class DirectoryRenames {
     }
     activity.objects.add(to);
     try {
+      // Before the object is there: an earlier rename of that name would take it for its own.
+      if (this.#log.noteSettled(rename, to)) await this.#parts.manifest.commit();
       const mayBeTaken = this.#goneThere(rename, to) === null;
       const outcome = await copyObject(this.#parts, from, to, mayBeTaken, this.#abort.signal);
       if (outcome === "absent") return false;

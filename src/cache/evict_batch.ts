@@ -90,7 +90,7 @@ export class EvictBatches {
     let settled = false;
     try {
       // A file that a crash leaves in the trash must find its directory, renamed meanwhile or not.
-      if (files.some(({ dir }) => dir.identity !== null)) {
+      if (files.some(({ dir }) => dir.isNew)) {
         await intake.barrier();
         for (const { dir } of files) identities.remember(dir);
       }
@@ -131,7 +131,7 @@ export class EvictBatches {
       return { files: files.length - evictedFiles, bytes: bytes - evictedBytes };
     } finally {
       for (const file of files) {
-        activity.evictions.delete(file.path);
+        activity.endEviction(file.eviction);
         if (!settled && file.eviction.touched) this.#recordTouched(file);
         file.end();
       }
@@ -153,9 +153,11 @@ export class EvictBatches {
    */
   #takeBack(files: readonly Chosen[], letGo: boolean[]): void {
     const { manifest } = this.#parts;
-    for (const [i, { path, record }] of files.entries()) {
-      // A record there is of a newer file, whose event came meanwhile.
-      if (letGo[i] && manifest.get(path) === null) manifest.set(path, record);
+    for (const [i, { path, record, eviction }] of files.entries()) {
+      // A record there is of a newer file, whose event came meanwhile. One whose directory was renamed is
+      // recorded where it goes back to.
+      const isHere = eviction.path === path && manifest.get(path) === null;
+      if (letGo[i] && isHere) manifest.set(path, record);
       letGo[i] = false;
     }
   }
@@ -195,7 +197,7 @@ export class EvictBatches {
   }
 
   /** Its path was taken by a newer file: its content is kept aside. */
-  #keepConflict({ path, trashId }: Chosen): void {
+  #keepConflict({ eviction: { path }, trashId }: Chosen): void {
     const kept = conflictName(trashId, path);
     this.#parts.files.rename(`${TRASH_DIR}/${trashId}`, `${CONFLICTS_DIR}/${kept}`);
     this.#parts.log.warning(
@@ -204,16 +206,17 @@ export class EvictBatches {
     );
   }
 
-  /** An event came for the path during the eviction: what is there now is what counts. */
+  /** Something happened at its path during the eviction: what is there now is what counts. */
   #recordTouched({ path, eviction }: Chosen): void {
     const { files, intake, activity } = this.#parts;
-    activity.evictions.delete(path);
-    const there = files.stat(path);
-    if (there !== null) intake.changed(path, there.size);
-    else if (eviction.isGone) intake.removed(path);
-    else intake.gone(path);
-    if (eviction.path === path) return;
-    const moved = files.stat(eviction.path);
-    if (moved !== null) intake.changed(eviction.path, moved.size);
+    const now = eviction.path;
+    activity.endEviction(eviction);
+    const there = files.stat(now);
+    if (there !== null) intake.changed(now, there.size);
+    else if (eviction.isGone) intake.removed(now);
+    else intake.gone(now);
+    // Where the renames were ahead of their events, another directory's file may have been taken.
+    const other = now === path ? null : files.stat(path);
+    if (other !== null) intake.changed(path, other.size);
   }
 }

@@ -20,7 +20,7 @@ import type { SkipReason } from "../observe/engine_metrics.ts";
 import type { Health } from "../observe/health.ts";
 import { describeError } from "../observe/logging.ts";
 import type { Eviction } from "./activity.ts";
-import type { DepotPath } from "../depot_path.ts";
+import { type DepotPath, directoryOf } from "../depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
 import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
 import type { Pins } from "./pins.ts";
@@ -277,19 +277,20 @@ export class Evictor {
   #take(path: DepotPath, record: FileRecord, found: Found | null = null): Chosen {
     const { manifest, activity, identities, unseen } = this.#parts;
     const { promise: done, resolve: end } = Promise.withResolvers<void>();
-    const trashId = manifest.trash.add(path);
+    const name = directoryOf(path);
+    const dir = found?.dir === name ? found : identities.find(name);
+    const trashId = manifest.trash.add(path, dir.identity);
     const eviction: Eviction = {
       touched: false,
       isGone: false,
       isReplaced: false,
       path,
+      directory: dir.identity,
       trashId,
       done,
     };
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
-    const name = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
-    const dir = found?.dir === name ? found : identities.find(name);
     const doubtedFromNs = unseen.doubtedFromNs(record.row);
     return { path, trashId, size, mtimeNs, mode, doubtedFromNs, record, eviction, dir, end };
   }

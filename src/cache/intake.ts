@@ -61,6 +61,8 @@ export class Intake {
   #toldUntilNs = 0n;
   /** Events taken in, or being taken in. */
   #taken = 0;
+  /** The rename that is being taken in. */
+  #renaming: Promise<void> = Promise.resolve();
   /** The barrier on its way, and the one that everybody who asked since waits for. */
   #passed: Promise<void> | null = null;
   #nextPassed: Promise<void> | null = null;
@@ -148,15 +150,26 @@ export class Intake {
   }
 
   /**
-   * A directory was renamed within the depot, with all below.
-   * @param isTold By an event; else it was found, among all that were.
+   * A directory was renamed within the depot, with all below. Renames are taken in one after another.
+   * @param isStill Asked when it is its turn: whether what is known of it still holds.
+   * @returns Whether it was taken in.
    */
-  async renamed(from: DepotPath, to: DepotPath, isTold = true): Promise<void> {
+  renamed(
+    from: DepotPath,
+    to: DepotPath,
+    isStill: () => boolean = () => true,
+  ): Promise<boolean> {
     const { renames, identities } = this.#parts;
-    const place = isTold ? await identities.displaced(to) : null;
-    if (place !== null) await renames.begin(to, place);
-    await renames.begin(from, to);
-    renames.start();
+    const taken = this.#renaming.then(async () => {
+      if (!isStill()) return false;
+      const place = await identities.displaced(to);
+      if (place !== null) await renames.begin(to, place);
+      await renames.begin(from, to);
+      renames.start();
+      return true;
+    });
+    this.#renaming = taken.then(() => {}, () => {});
+    return taken;
   }
 
   /** A directory left: every tracked file that was below it, and is not there now, is gone. */
@@ -217,7 +230,7 @@ export class Intake {
     }
   }
 
-  #take(record: WatchRecord, scanner: Scanner): Promise<void> | void {
+  #take(record: WatchRecord, scanner: Scanner): Promise<unknown> | void {
     const { metrics, feed } = this.#parts;
     switch (record.kind) {
       case "changed":

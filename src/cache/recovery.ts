@@ -10,8 +10,8 @@ import type { Logger } from "@logtape/logtape";
 import type { DepotFiles } from "../../ffi/files.ts";
 import { counted } from "../counted.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { TrashEntry } from "../manifest/trash_entries.ts";
 import { recount } from "../manifest/recount.ts";
-import type { DepotPath } from "../depot_path.ts";
 import { type Boot, PowerCut } from "./power_cut.ts";
 import { decodeMarks, MARKS_DIR } from "./restore_marks.ts";
 import { noteUnknownPast } from "./stored_before.ts";
@@ -31,7 +31,7 @@ export interface Found {
  * See the module's description.
  * @param findsRenames Files in the trash whose directories are not there wait until it is known where
  *   those are.
- * @returns Those files: trash name to path.
+ * @returns Those files, by their names in the trash.
  * @throws KvError when the manifest cannot be read or written. FileError when the trash cannot be emptied.
  */
 export async function recover(
@@ -40,7 +40,7 @@ export async function recover(
   { trashNames, markNames, boot }: Found,
   log: Logger,
   findsRenames = false,
-): Promise<Map<string, DepotPath>> {
+): Promise<Map<string, TrashEntry>> {
   if (manifest.needsRecount) {
     const cutOff = await recount(manifest);
     // A file may have been written at a deleted path, stored and evicted since: its object is all there is.

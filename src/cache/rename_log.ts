@@ -4,6 +4,7 @@
  *
  *     renames   number          seconds, NUL, old directory + "/", NUL, new directory + "/"
  *               number + NUL    empty: the directories that are known have not moved with it yet
+ *               number + NUL NUL  empty: nor have all the records of its files
  *               number + path   number: since then nothing is at the old path for that rename to take along
  *
  * A name means different files before and after a rename, and as long as the rename waits, its old names
@@ -25,8 +26,8 @@ const KEY_DIGITS = 16;
 /** Staged changes above which the manifest is waited for (P5). */
 const MAX_PENDING = 20_000;
 
-/** In place of a path: no path has it. */
-const UNTRACKED = "\0";
+/** In place of a path: no path has them. */
+const UNTRACKED = "\0", UNMOVED = "\0\0";
 
 /** One rename that is not carried out yet. */
 export interface Rename {
@@ -118,7 +119,9 @@ export class RenameLog {
       rename.key,
       pathToBytes(`${rename.atSeconds}\0${rename.from}\0${rename.to}`),
     );
-    this.#table.set(rename.key + UNTRACKED, new Uint8Array(0));
+    for (const note of [UNTRACKED, UNMOVED]) {
+      this.#table.set(rename.key + note, new Uint8Array(0));
+    }
     await manifest.commit();
   }
 
@@ -130,6 +133,16 @@ export class RenameLog {
   /** Notes {@link isTracked}. */
   noteTracked(rename: Rename): void {
     this.#table.set(rename.key + UNTRACKED, null);
+  }
+
+  /** Whether every file that moved with it is tracked under its new path. */
+  isMoved(rename: Rename): boolean {
+    return !this.#isNoted(rename, UNMOVED);
+  }
+
+  /** Notes {@link isMoved}. */
+  noteMoved(rename: Rename): void {
+    this.#table.set(rename.key + UNMOVED, null);
   }
 
   /**
@@ -156,6 +169,18 @@ export class RenameLog {
       const isNext = later.order > rename.order && path.startsWith(later.from);
       if (isNext && !this.#isNoted(later, path)) this.note(later, path, rename.order);
     }
+  }
+
+  /**
+   * What earlier renames had to take along from the path is on its way: they have nothing there.
+   * @returns Whether that was new.
+   */
+  noteSettled(rename: Rename, path: string): boolean {
+    const open = this.#pending.filter((each) =>
+      each.order < rename.order && path.startsWith(each.from) && !this.#isNoted(each, path)
+    );
+    for (const earlier of open) this.note(earlier, path, 0);
+    return open.length > 0;
   }
 
   /** An object came to the path with the rename: the next one takes it along, unless it was gone since. */

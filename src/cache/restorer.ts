@@ -6,6 +6,7 @@
  *   (P3). An error of any backend is an error.
  * - The file appears with one link(2), after its digest agreed, and never over another file (P2). What a
  *   power cut leaves of it is known by a mark that was made before (`restore_marks.ts`).
+ * - One that is being evicted is waited for, under the name that its directory has by now.
  * - Its directory is opened before the events up to then are taken in: renamed earlier, that is known
  *   then; renamed later, the file appears under the new name.
  *
@@ -17,10 +18,12 @@
  *   2. It has none, and p4d had just made the file, or moved it there: the last look at the disk finds it.
  *   3. It has none, and the directory had been renamed: the count of renames is another one by then, and
  *      the storage is asked again, for the object's old name.
- *   4. It has none, and the file was written, stored and evicted since: it came after the request, which
+ *   4. It has one, and another directory had come to the name: the count of renames is another one, or it
+ *      is known what directory that is only after a search (`whereabouts`). The object is not placed.
+ *   5. It has none, and the file was written, stored and evicted since: it came after the request, which
  *      found nothing on disk. That is what a program gets that opens a file just before it is made.
- *   5. It has none, and is asked for the same path again before that is answered, after a directory was
- *      renamed there, or after 4: "not found" is answered to the first one only.
+ *   6. It has none, and is asked for the same path again before that is answered, after a directory was
+ *      renamed there, or after 5: "not found" is answered to the first one only.
  *
  * @module
  */
@@ -67,8 +70,8 @@ export interface RestorerParts {
   readonly nowSeconds: () => number;
   /** Resolves when every event of the depot before the call has been taken in. */
   readonly upToDate: () => Promise<void>;
-  /** Resolves when no search for renames that nobody told is going on. */
-  readonly renamesKnown: () => Promise<void>;
+  /** Resolves when it is known which directory the path is in, whatever was renamed while nobody watched. */
+  readonly whereabouts: (path: DepotPath) => Promise<void>;
   readonly fetcher: ObjectFetcher;
   readonly marks: Pick<RestoreMarks, "add" | "release">;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
@@ -139,26 +142,34 @@ export class Restorer {
     return this.#parts.files.stat(path);
   }
 
+  /** Waits for a file that is being evicted: it is gone, or back, in a moment. Then what is there. */
+  async #evicted(path: DepotPath): Promise<FileStat | null> {
+    const eviction = this.#parts.activity.evictions.get(path);
+    if (eviction === undefined) return null;
+    await eviction.done;
+    return this.#local(path);
+  }
+
   async #restore(path: DepotPath): Promise<FetchAnswer> {
-    const { activity, manifest, renames, metrics, feed, log } = this.#parts;
-    const eviction = activity.evictions.get(path);
-    if (eviction !== undefined) {
-      // On its way out: it is gone, or back, in a moment.
-      await eviction.done;
-      const back = this.#local(path);
-      if (back !== null) return { kind: "ok", size: back.size };
-    }
+    const { manifest, renames, metrics, feed, log } = this.#parts;
+    const back = await this.#evicted(path);
+    if (back !== null) return { kind: "ok", size: back.size };
     if (isNeverStored(path)) return { kind: "notFound" };
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;
-    const parent = this.#parts.files.openParent(path);
-    // A delete or rename that p4d made just now may still be on its way to us.
-    const upToDate = this.#parts.upToDate();
+    let parent: number | null = null;
     try {
       for (;;) {
+        // Anew each time: another directory may have come to the name.
+        if (parent !== null) this.#parts.files.closeFile(parent);
+        parent = null;
+        parent = this.#parts.files.openParent(path);
+        // A delete or rename that p4d made just now may still be on its way to us.
+        const upToDate = this.#parts.upToDate();
         const renamesSeen = renames.count;
+        const isStill = () => renames.count === renamesSeen;
         const found = await renames.bring(path) && !manifest.isTombstoned(path)
-          ? await this.#fromBackends(path, parent, upToDate)
+          ? await this.#fromBackends(path, parent, upToDate, isStill)
           : null;
         if (found !== null) {
           metrics.restoreDone(true, found.size, seconds(), found.secondary);
@@ -166,8 +177,8 @@ export class Restorer {
           return { kind: "ok", size: found.size };
         }
         await upToDate;
-        await this.#parts.renamesKnown();
-        const here = this.#local(path);
+        await this.#parts.whereabouts(path);
+        const here = await this.#evicted(path) ?? this.#local(path);
         if (here !== null) return { kind: "ok", size: here.size };
         if (renames.count !== renamesSeen || await this.#parts.mayComeSoon(path, begun)) continue;
         return { kind: "notFound" };
@@ -193,6 +204,7 @@ export class Restorer {
     path: DepotPath,
     parent: number | null,
     upToDate: Promise<void>,
+    isStill: () => boolean,
   ): Promise<{ size: number; secondary: boolean } | null> {
     const { primary, secondary, metrics } = this.#parts;
     const failures: StorageError[] = [];
@@ -200,7 +212,7 @@ export class Restorer {
       if (failures.length > 0 && !this.#parts.readOnly && !isWrittenOnce(path)) break;
       const look = this.#parts.freshness?.look(path);
       try {
-        const size = await this.#fetchAndPlace(path, parent, backend, upToDate);
+        const size = await this.#fetchAndPlace(path, parent, backend, upToDate, isStill);
         // Where one that comes first cannot be asked, what another one has may be older.
         if (failures.length === 0) look?.confirm();
         else look?.drop();
@@ -224,6 +236,7 @@ export class Restorer {
     parent: number | null,
     backend: Backend,
     upToDate: Promise<void>,
+    isStill: () => boolean,
   ): Promise<number> {
     const attempt = async () => {
       // An upload of a file that was removed since: its object may replace the one that is fetched.
@@ -231,7 +244,10 @@ export class Restorer {
       const fetched = await this.#parts.fetcher.fetch(path, backend);
       try {
         await upToDate;
-        return this.#place(path, parent, fetched, isReplaced);
+        await this.#parts.whereabouts(path);
+        // One that is on its way back there is found when it is placed.
+        await this.#evicted(path);
+        return this.#place(path, parent, fetched, isReplaced, isStill());
       } finally {
         if ("fd" in fetched.content) this.#parts.files.closeFile(fetched.content.fd);
       }
@@ -251,10 +267,12 @@ export class Restorer {
     parent: number | null,
     { info, digest, content }: Fetched,
     isReplaced: boolean,
+    isStill: boolean,
   ): number {
     const { files, manifest, renames, marks } = this.#parts;
-    // Below a directory that was renamed away: p4d will ask for the new path.
-    if (manifest.isTombstoned(path) || renames.isAway(path)) {
+    // Below a directory that was renamed away: p4d will ask for the new path. Or another directory may
+    // have come in its place: then what the storage has under its name was not looked for yet.
+    if (!isStill || manifest.isTombstoned(path) || renames.isAway(path)) {
       throw new StorageError(
         "absent",
         `${displayPath(path)} was deleted or renamed while it was fetched`,

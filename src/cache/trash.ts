@@ -12,8 +12,9 @@
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
 import type { Manifest } from "../manifest/manifest.ts";
-import { IDENTITIES } from "./directory_identities.ts";
-import { type DepotPath, displayPath, pathFromBytes, STATE_DIR } from "../depot_path.ts";
+import type { TrashEntry } from "../manifest/trash_entries.ts";
+import type { DirectoryIdentities } from "./directory_identities.ts";
+import { type DepotPath, directoryOf, displayPath, STATE_DIR } from "../depot_path.ts";
 
 /** Depot-relative directories. */
 export const TRASH_DIR = `${STATE_DIR}/trash`, CONFLICTS_DIR = `${STATE_DIR}/conflicts`;
@@ -23,14 +24,17 @@ const CONFLICT_NAME_BYTES = 200;
 
 /** Name of a kept file in the conflicts directory: unique by the trash id, readable by the rest. */
 export function conflictName(trashId: number | string, path: string): string {
-  return `${trashId}-${path.slice(path.lastIndexOf("/") + 1).slice(0, CONFLICT_NAME_BYTES)}`;
+  return `${trashId}-${lastName(path).slice(0, CONFLICT_NAME_BYTES)}`;
+}
+
+function lastName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
 
 /**
  * Empties the trash before anything else touches the depot.
- * @param findsRenames Files whose directory is not there, or is another one, wait for {@link putBackMoved}: it may have been
- *   renamed since the crash.
- * @returns Name and path of those.
+ * @param findsRenames Files whose directory is not where it was wait for {@link putBackMoved}.
+ * @returns Names and entries of those.
  */
 export async function emptyTrash(
   files: DepotFiles,
@@ -38,14 +42,14 @@ export async function emptyTrash(
   trashNames: readonly string[],
   log: Logger,
   findsRenames = false,
-): Promise<Map<string, DepotPath>> {
+): Promise<Map<string, TrashEntry>> {
   const entries = await manifest.trash.all();
-  const left = new Map<string, DepotPath>();
+  const left = new Map<string, TrashEntry>();
   for (const name of trashNames) {
-    const path = entries.get(name);
-    if (path === undefined) files.unlink(`${TRASH_DIR}/${name}`);
-    else if (findsRenames && !isAtHome(files, manifest, path)) left.set(name, path);
-    else putBack(files, name, path, log);
+    const entry = entries.get(name);
+    if (entry === undefined) files.unlink(`${TRASH_DIR}/${name}`);
+    else if (findsRenames && !isAtHome(files, entry)) left.set(name, entry);
+    else putBack(files, name, entry.path, log);
   }
   for (const name of entries.keys()) if (!left.has(name)) manifest.trash.remove(Number(name));
   await manifest.commit();
@@ -54,42 +58,64 @@ export async function emptyTrash(
 
 /**
  * Puts back what {@link emptyTrash} left, now that it is known which directories were renamed.
- * @param nowAt Where a path is since.
+ *
+ * A directory that is nowhere was removed while nobody watched, or the depot is a copy, where the
+ * filesystem calls everything otherwise. Its file goes back to its path when a directory is there of which
+ * nothing is known; else that may be another one's path by now, and the file is kept aside.
  * @param onBack Called for each file that is back at its path.
  */
 export async function putBackMoved(
   files: DepotFiles,
   manifest: Manifest,
-  left: ReadonlyMap<string, DepotPath>,
+  identities: Pick<DirectoryIdentities, "pathOf">,
+  left: ReadonlyMap<string, TrashEntry>,
   log: Logger,
-  nowAt: (path: DepotPath) => DepotPath,
   onBack: (path: DepotPath, size: number) => void,
 ): Promise<void> {
-  for (const [name, path] of left) {
-    const to = nowAt(path);
-    putBack(files, name, to, log);
+  for (const [name, { path, directory }] of left) {
+    const there = files.identity(directoryOf(path));
+    const dir = directory === null ? null : identities.pathOf(directory);
+    const now = dir !== null && files.identity(dir) === directory
+      ? `${dir}/${lastName(path)}` as DepotPath
+      : directory === null || (there !== null && identities.pathOf(there) === null)
+      ? path
+      : null;
+    if (now === null) {
+      keepAside(files, name, path, log, "its directory was removed while it was evicted");
+    } else {
+      putBack(files, name, now, log);
+      const stat = files.stat(now);
+      if (stat !== null) onBack(now, stat.size);
+    }
     manifest.trash.remove(Number(name));
-    const there = files.stat(to);
-    if (there !== null) onBack(to, there.size);
   }
   await manifest.commit();
 }
 
 /** Whether its directory is there, and no other one that took the name while nobody watched. */
-function isAtHome(files: DepotFiles, manifest: Manifest, path: DepotPath): boolean {
-  const dir = path.slice(0, Math.max(0, path.lastIndexOf("/"))) as DepotPath;
+function isAtHome(files: DepotFiles, { path, directory }: TrashEntry): boolean {
+  const dir = directoryOf(path);
   if (dir === "") return true;
-  if (files.stat(dir) === null) return false;
-  const known = manifest.table(IDENTITIES).get(dir);
-  return known === null || pathFromBytes(known) === files.identity(dir);
+  return directory === null ? files.stat(dir) !== null : files.identity(dir) === directory;
 }
 
 function putBack(files: DepotFiles, name: string, path: DepotPath, log: Logger): void {
   if (files.rename(`${TRASH_DIR}/${name}`, path)) return;
+  keepAside(files, name, path, log, "it was written anew while its eviction was interrupted");
+}
+
+function keepAside(
+  files: DepotFiles,
+  name: string,
+  path: DepotPath,
+  log: Logger,
+  why: string,
+): void {
   const kept = conflictName(name, path);
   files.rename(`${TRASH_DIR}/${name}`, `${CONFLICTS_DIR}/${kept}`);
   log.warning(
-    `${displayPath(path)} was written anew while an eviction was interrupted; ` +
-      `its earlier content is kept as ${CONFLICTS_DIR}/${displayPath(kept)}`,
+    `The earlier content of ${displayPath(path)} is kept as ${CONFLICTS_DIR}/${
+      displayPath(kept)
+    }: ${why}`,
   );
 }

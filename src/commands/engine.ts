@@ -37,6 +37,7 @@ import type { Freshness } from "../cluster/freshness.ts";
 import type { WriteRight } from "../cluster/write_right.ts";
 import type { Config } from "../config/config.ts";
 import type { Manifest } from "../manifest/manifest.ts";
+import type { TrashEntry } from "../manifest/trash_entries.ts";
 import { previousOfRestored } from "../manifest/rank.ts";
 import { RestoredMark } from "../manifest/restored_mark.ts";
 import { BusyDirectories } from "../observe/busy_directories.ts";
@@ -65,7 +66,7 @@ export interface Engine {
   readonly renames: DirectoryRenames;
   readonly identities: DirectoryIdentities;
   /** Looks for renames that nobody told; then what `recover` left in the trash goes back. */
-  readonly findRenames: (left?: ReadonlyMap<string, DepotPath>) => void;
+  readonly findRenames: (left?: ReadonlyMap<string, TrashEntry>) => void;
   readonly pins: Pins;
   readonly unsettled: Unsettled;
   readonly platterSync: PlatterSync;
@@ -118,6 +119,7 @@ export function buildEngine(
     secondary,
     log: getLog("rename"),
     upToDate: () => intake.barrier(),
+    whereabouts: (path) => identities.whereabouts(path),
     onMoved: (from, to) => identities.moved(from, to),
     onDirty: (path) => uploader.notice(path),
     onCopied: () => engineMetrics.objectCopied(),
@@ -127,17 +129,16 @@ export function buildEngine(
     log: getLog("rename"),
     upToDate: () => intake.barrier(),
     renamesSeen: () => renames.count,
-    onRenamed: (from, to) => intake.renamed(from, to, false),
+    onRenamed: (from, to, isStill) => intake.renamed(from, to, isStill),
   });
-  const findRenames = (left: ReadonlyMap<string, DepotPath> = new Map()) => {
-    const nowAt = (path: DepotPath) => identities.nowAt(path);
+  const findRenames = (left: ReadonlyMap<string, TrashEntry> = new Map()) => {
     const onBack = (path: DepotPath, size: number) => intake.changed(path, size);
     const compared = identities.compare(() =>
-      putBackMoved(files, manifest, left, getLog("rename"), nowAt, onBack)
+      putBackMoved(files, manifest, identities, left, getLog("rename"), onBack)
     );
     uploader.hold(compared);
     compared.catch((error) => {
-      getLog("rename").error(`Cannot look for renamed directories: ${describeError(error)}`);
+      getLog("rename").error(`Cannot empty the trash: ${describeError(error)}`);
     });
   };
   const intake: Intake = new Intake({
@@ -274,7 +275,7 @@ export function buildEngine(
     readOnly: config.readOnly,
     renames,
     upToDate: () => intake.barrier(),
-    renamesKnown: () => identities.settled(),
+    whereabouts: (path) => identities.whereabouts(path),
     metrics,
     log: getLog("restore"),
     fetcher,

@@ -11,7 +11,8 @@
  * Ours, in further databases that it leaves alone:
  *
  *     versions     path                      the version that is in the bucket (see Version)
- *     trash        trash id, decimal         path: files an eviction has taken and not yet let go
+ *     trash        trash id, decimal         path, NUL, its directory's identity: files an eviction has
+ *                                            taken and not yet let go (directory_identities.ts)
  *     tombstones   path                      deleted at, u64 s | 1 where its object was removed too
  *     pins         path or directory + "/"   empty: never evicted
  *     unsettled    path                      u64 s: a request whose outcome nobody knows (unsettled.ts)

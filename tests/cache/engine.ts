@@ -172,6 +172,7 @@ export class Engine {
         primary: backend,
         secondary: options.withSecondary === true ? this.secondary : null,
         upToDate: () => this.upToDate(),
+        whereabouts: (path) => this.identities.whereabouts(path),
         onMoved: (from, to) => this.identities.moved(from, to),
         onDirty: (path) => this.uploader.notice(path),
         onCopied: () => this.copies++,
@@ -181,7 +182,7 @@ export class Engine {
       upToDate: () => this.intake.barrier(),
       renamesSeen: () => this.renames.count,
       ...shared,
-      onRenamed: (from, to) => this.intake.renamed(from, to, false),
+      onRenamed: (from, to, isStill) => this.intake.renamed(from, to, isStill),
     });
     const moving = { renames: this.renames, moved: this.moved, identities: this.identities };
     this.intake = new Intake({
@@ -256,7 +257,7 @@ export class Engine {
       marks: this.marks,
       ...moving,
       upToDate: () => this.upToDate(),
-      renamesKnown: () => this.identities.settled(),
+      whereabouts: (path) => this.identities.whereabouts(path),
       primary: backend,
       secondary: options.withSecondary === true ? this.secondary : null,
       readOnly: false,

@@ -187,3 +187,14 @@ Deno.test("a chain that a crash interrupted is carried out by the next daemon", 
   assertEquals([engine.stored("c/cold"), engine.stored("c/cold2")], ["1", "2"]);
   await again.stop();
 });
+
+Deno.test("P3: an object that a later rename brings to a name is not an earlier one's to take away", async () => {
+  await using engine = await withFiles({ "d/c/cold": "evicted", "b/c/w": "w" });
+  const release = hold(engine);
+  await move(engine, "b/c", "e");
+  await move(engine, "d", "b/c");
+  assertEquals(await fetch(engine, "b/c/c/cold"), "evicted");
+  release();
+  await carriedOut(engine);
+  assertEquals([engine.stored("b/c/c/cold"), engine.stored("e/c/cold")], ["evicted", null]);
+});

@@ -237,8 +237,8 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ], [WATCH, "it is quiet only when what happened was told, and dealt with"]),
   broken("P3", "events on their way do not count for an absent file", [
     "src/cache/restorer.ts",
-    "        await upToDate;\n        await this.#parts.renamesKnown();",
-    "        await this.#parts.renamesKnown();",
+    "        await upToDate;\n        await this.#parts.whereabouts(path);\n        const",
+    "        await this.#parts.whereabouts(path);\n        const",
   ], [BARRIER, "P3: a file that is made while the storage says that it has none is found"]),
   broken("P3", "a failure of the daemon is ENOENT", [
     RECOVER_C,

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { configureSync, type LogRecord } from "@logtape/logtape";
 import { Ledger } from "./ledger.ts";
 import { CALM, type Hostility, SimDaemon, simulatedConfig, UPLOADS_AT_MOST } from "./daemon.ts";
 import { Program, type ProgramParts } from "./programs.ts";
@@ -51,9 +52,21 @@ export interface EpisodeResult {
   readonly trace: readonly string[];
 }
 
+/** What somebody wants of a world besides what its seed decides. */
+export interface EpisodeOptions {
+  /** Directories are renamed, and often. */
+  readonly renames: boolean;
+  /** The daemon's log is part of the trace. */
+  readonly trace: boolean;
+}
+
 /** Runs one world. @param steps Steps of the hostile part. */
-export async function runEpisode(seed: number, steps: number): Promise<EpisodeResult> {
-  const world = new World(seed);
+export async function runEpisode(
+  seed: number,
+  steps: number,
+  options: EpisodeOptions,
+): Promise<EpisodeResult> {
+  const world = new World(seed, options);
   const onRejection = (event: PromiseRejectionEvent) => {
     event.preventDefault();
     world.rejected(event.reason);
@@ -85,10 +98,11 @@ class World {
   #steps = 0;
   #restartIn = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, options: EpisodeOptions) {
     const random = new Random(seed);
     this.#random = random;
     this.#scheduler = new Scheduler(random);
+    if (options.trace) this.#traceLog();
     this.#disk = new Disk(() => BigInt(Math.floor(this.#scheduler.nowMs * 1000)) * 1000n);
     this.#life = new ProcessLife(random, this.#scheduler, this.#disk);
     installVirtualTime(this.#scheduler, random, () => this.#life.alive);
@@ -111,7 +125,7 @@ class World {
       { life: this.#life, disk: this.#disk, ledger: this.#ledger, bucket: this.#bucket, secondary },
       simulatedConfig(random.pick([1, 100, 300]), random.oneIn(3) ? "tombstone" : "keep"),
     );
-    const renames = random.oneIn(2);
+    const renames = random.oneIn(2) || options.renames;
     this.#parts = {
       disk: this.#disk,
       ledger: this.#ledger,
@@ -125,7 +139,18 @@ class World {
       paths: renames ? [...PATHS, ...MORE_PATHS] : PATHS,
       mayRename: () => this.#daemon.engine !== null,
       directories: renames ? DIRECTORIES : [],
+      renamesIn: options.renames ? 2 : 4,
     };
+  }
+
+  #traceLog(): void {
+    const trace = ({ category, level, message }: LogRecord) =>
+      this.#scheduler.note(`daemon: ${level} ${category.at(-1)}: ${message.join("")}`);
+    const loggers = [
+      { category: ["p4cache"], sinks: ["trace" as const] },
+      { category: ["logtape", "meta"], lowestLevel: "error" as const },
+    ];
+    configureSync({ reset: true, sinks: { trace }, loggers });
   }
 
   /** A secondary location with files that p4d has had before, and that are not on the disk. */

@@ -22,6 +22,7 @@ const GARBAGE = "src/cache/garbage.ts";
 const IDENTITIES = "src/cache/directory_identities.ts";
 const INTAKE = "src/cache/intake.ts";
 const COMMITS = "src/manifest/group_commit.ts";
+const RENAMED_RECORDS = "src/cache/renamed_records.ts";
 const RENAMES = "src/cache/directory_renames.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
@@ -168,16 +169,20 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     RESTORER,
     "placed = files.placeSmall(path, content, mode, mtimeNs, parent);",
     "placed = files.placeSmall(path, content, mode, mtimeNs);",
-  ], [RENAMES, "if (files.stat(to) === null) {", "if (false) {"]),
+  ], [
+    RENAMED_RECORDS,
+    "files.stat(to) !== null || activity.evictions.has(to)",
+    "true",
+  ]),
   bug("a file goes back to the name that its directory had", [
     KERNEL_EVICTION,
     "const to = disk.pathIn(parent, path);",
     "const to = path;",
   ]),
   bug("every file that is recorded counts as moved with its directory", [
-    RENAMES,
-    "if (files.stat(to) === null) {",
-    "if (false) {",
+    RENAMED_RECORDS,
+    "files.stat(to) !== null || activity.evictions.has(to)",
+    "true",
   ]),
   bug("uploads do not wait for the copies of a rename", [
     RENAMES,
@@ -191,7 +196,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("directories are not known again", [
     IDENTITIES,
-    "if (from !== path) moves.push({ from, to: path });",
+    "if (from !== path) found.push({ identity, from, to: path });",
     "",
   ]),
   bug("the scan does not compare times", [

@@ -45,6 +45,8 @@ export interface ProgramParts {
   readonly mayRename: () => boolean;
   /** Directories that they rename. */
   readonly directories: readonly string[];
+  /** Of operations that may be one, one in so many is such a rename. */
+  readonly renamesIn: number;
 }
 
 /** How to open. */
@@ -83,7 +85,7 @@ export class Program {
   }
 
   #operation(path: string): Steps<void> {
-    const { random, directories } = this.#parts;
+    const { random, directories, renamesIn } = this.#parts;
     const other = random.pick(this.#parts.paths);
     const appends = [
       () => this.#append(path),
@@ -94,7 +96,7 @@ export class Program {
     if (random.oneIn(3)) return this.read(path);
     if (random.oneIn(3)) return random.pick(appends)();
     if (random.oneIn(20)) return this.#link(path, other);
-    if (directories.length > 0 && random.oneIn(4)) return this.#renameDirectory();
+    if (directories.length > 0 && random.oneIn(renamesIn)) return this.#renameDirectory();
     return random.pick([
       () => this.#writeWhole(path),
       () => this.#writeWhole(path),

@@ -1,7 +1,8 @@
 /**
- * `deno task sim [--seed N] [--steps M] [--jobs J] [--trace]`: simulated worlds, one after another, until
- * M steps have been made; world k has seed N + k. A broken promise prints the world's seed; with that
- * `--seed` it happens again, step by step.
+ * `deno task sim [--seed N] [--steps M] [--jobs J] [--renames] [--trace]`: simulated worlds, one after
+ * another, until M steps have been made; world k has seed N + k. A broken promise prints the world's seed;
+ * with that `--seed` it happens again, step by step, and `--trace` tells each, with the daemon's log. With
+ * `--renames` every world renames directories, and often.
  *
  * @module
  */
@@ -12,7 +13,10 @@ import { runEpisode } from "./episode.ts";
 /** Hostile steps of one world. */
 const EPISODE_STEPS = 4000;
 
-const flags = parseArgs(Deno.args, { string: ["seed", "steps", "jobs"], boolean: ["trace"] });
+const flags = parseArgs(Deno.args, {
+  string: ["seed", "steps", "jobs"],
+  boolean: ["trace", "renames"],
+});
 const seed = Number(flags.seed ?? 1);
 const steps = Number(flags.steps ?? 1_000_000);
 const jobs = Number(flags.jobs ?? 1);
@@ -33,6 +37,7 @@ async function runJobs(): Promise<void> {
         `--seed=${seed + i * 1_000_000}`,
         `--steps=${perJob}`,
         ...(flags.trace ? ["--trace"] : []),
+        ...(flags.renames ? ["--renames"] : []),
       ],
     }).spawn());
   const codes = await Promise.all(children.map(async (child) => (await child.status).code));
@@ -45,7 +50,7 @@ async function runHere(): Promise<void> {
   let done = 0, worlds = 0;
   const total = { kills: 0, stored: 0, evicted: 0, restored: 0, cameBack: 0 };
   while (done < steps) {
-    const result = await runEpisode(seed + worlds, EPISODE_STEPS);
+    const result = await runEpisode(seed + worlds, EPISODE_STEPS, flags);
     done += result.steps;
     for (const name of Object.keys(total) as (keyof typeof total)[]) {
       total[name] += result.counts[name];
@@ -54,7 +59,9 @@ async function runHere(): Promise<void> {
     if (result.violation !== null) {
       console.log(
         `Broken promise after ${done} steps: ${result.violation.message}\n` +
-          `Again: deno task sim --seed ${seed + worlds} --steps 1 --trace`,
+          `Again: deno task sim --seed ${seed + worlds} --steps 1 ${
+            flags.renames ? "--renames " : ""
+          }--trace`,
       );
       Deno.exit(1);
     }

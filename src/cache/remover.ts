@@ -7,6 +7,8 @@
  *   that began before the tombstone would place the file after it.
  * - A file is written at the path: it is seen there, and is the client's to unlink; or its event comes
  *   after the tombstone and takes that back, as it must.
+ * - Its directory was renamed away when nobody could see it: the search for that is waited for. Else the
+ *   tombstone would be of the file that is under the new name now.
  * - Between the last look and the tombstone nothing else runs: both are in one turn of the event loop.
  *
  * @module
@@ -19,6 +21,7 @@ import type { UnlinkAnswer } from "../server/shim_server.ts";
 import { type Backend, StorageError } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, pathProblem } from "../depot_path.ts";
+import type { DirectoryIdentities } from "./directory_identities.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import type { Intake } from "./intake.ts";
 
@@ -29,6 +32,7 @@ export interface RemoverParts {
   readonly activity: Activity;
   readonly intake: Intake;
   readonly renames: DirectoryRenames;
+  readonly identities: Pick<DirectoryIdentities, "settled">;
   /** Where the file may be. */
   readonly backends: readonly Backend[];
   readonly isExcluded: (path: string) => boolean;
@@ -56,11 +60,13 @@ export class Remover {
   }
 
   async #unlink(path: DepotPath): Promise<UnlinkAnswer> {
-    const { files, manifest, activity, intake, renames, isExcluded, readOnly } = this.#parts;
+    const { files, manifest, activity, intake, renames, identities } = this.#parts;
+    const { isExcluded, readOnly } = this.#parts;
     await this.#settled(path);
     if (files.stat(path) !== null) return { kind: "local" };
     // A delete of a moment ago counts: what is removed twice was there only once.
     await intake.barrier();
+    await identities.settled();
     if (isExcluded(path) || manifest.isTombstoned(path)) return { kind: "notFound" };
     if (!await renames.bring(path) || !await this.#isStored(path)) return { kind: "notFound" };
     if (readOnly) return { kind: "error", why: "read-only: a replica deletes nothing" };

@@ -290,6 +290,7 @@ export function buildEngine(
     isExcluded: isNeverStored,
     intake,
     renames,
+    identities,
     backends: secondary === null ? [primary] : [primary, secondary],
     readOnly: config.readOnly,
   });

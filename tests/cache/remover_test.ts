@@ -46,6 +46,18 @@ Deno.test("an evicted file that is deleted stays deleted, and its object is kept
   assertEquals(engine.stored("a"), "anew");
 });
 
+Deno.test("P1: whose directory was renamed unseen, the file is not deleted by its old name", async () => {
+  await using engine = new Engine();
+  Deno.mkdirSync(`${engine.dir}/d`);
+  await evicted(engine, "d/a");
+  await engine.identities.compare();
+  await engine.identities.learned();
+  Deno.renameSync(`${engine.dir}/d`, `${engine.dir}/e`);
+  engine.uploader.hold(engine.identities.compare());
+  assertEquals(await removerOf(engine).unlink("d/a"), { kind: "notFound" });
+  assertEquals((await engine.restorer.fetch("e/a")).kind, "ok");
+});
+
 Deno.test("what is on the disk is the client's to delete, what is nowhere was not deleted", async () => {
   await using engine = new Engine();
   const remover = removerOf(engine);

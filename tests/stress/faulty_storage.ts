@@ -1,8 +1,8 @@
 /**
  * An S3 server behind a network that is slow and breaks connections, in the middle of bodies too.
  *
- * At first that is seldom enough that the daemon's retries succeed, so that no program may notice. In a
- * {@link FaultyStorage.storm} it is not: then calls fail with EIO, and programs make them again.
+ * At first that is seldom enough that the daemon's retries succeed, nearly always. In a
+ * {@link FaultyStorage.storm} it is not. Calls that fail with EIO are made again by the programs.
  *
  * @module
  */

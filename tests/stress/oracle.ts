@@ -27,7 +27,8 @@ export async function runOracle(
 ): Promise<Counts> {
   using dir = new TempDir();
   await using storage = withFaults ? await FaultyStorage.start() : null;
-  const world = await StressDepot.make(dir.path, storage);
+  // Retries are bounded: one request of thousands may meet a broken connection each time.
+  const world = await StressDepot.make(dir.path, storage, withFaults);
   const statsFile = `${dir.path}/metrics.prom`;
   const args = [...world.args, "--metrics-file", statsFile];
   await using daemon = await DaemonProcess.start(world.depot, args);

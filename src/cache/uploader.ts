@@ -53,7 +53,7 @@ const QUIET_MS = 10_000;
 const GATHER_MS = 20;
 
 /** Wait after the first of the files that a walk finds, ms: it is soon done without their uploads. */
-const WALK_MS = 500;
+const WALK_MS = 1000;
 
 /** Time between two probes of a backend that is down, ms. */
 const PROBE_MS = 1000;

@@ -194,10 +194,8 @@ export class Manifest {
     return this.#kv.compareNext(walk, files, versions, tombstones, doubt);
   }
 
-  /** Watches what changes from now on, beside what is on its way already. */
-  watch(): ChangeWatch {
-    return this.#commits.watch();
-  }
+  /** See {@link GroupCommit.watch}. */
+  readonly watch = (): ChangeWatch => this.#commits.watch();
 
   /**
    * {@link add} for all files of a step of {@link compareNext}; false, and nothing is added, when anything

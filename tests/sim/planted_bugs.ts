@@ -23,6 +23,7 @@ const IDENTITIES = "src/cache/directory_identities.ts";
 const INTAKE = "src/cache/intake.ts";
 const COMMITS = "src/manifest/group_commit.ts";
 const RENAMED_RECORDS = "src/cache/renamed_records.ts";
+const MANIFEST = "src/manifest/manifest.ts";
 const RENAMES = "src/cache/directory_renames.ts";
 const RESTORER = "src/cache/restorer.ts";
 const TRANSITIONS = "src/manifest/transitions.ts";
@@ -49,6 +50,11 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "  if (before !== null && before.row.state !== CLEAN) {",
     "  if (before !== null && before.row.state === CLEAN) return before;\n" +
     "  if (before !== null && before.row.state !== CLEAN) {",
+  ]),
+  bug("new files of a walk are recorded over what changed meanwhile", [
+    MANIFEST,
+    "    if (since.has(files)) return false;\n",
+    "",
   ]),
   bug("an upload does not look whether an event came", [
     UPLOAD,

@@ -609,6 +609,9 @@ LIST
     else
         say "p4-cache $VERSION is installed"
         if [ "$UPGRADED" = 1 ]; then say "The previous program is kept; 'p4-cache rollback' returns to it"; fi
+        if [ "$UPGRADED" = 0 ] && [ -z "$DESTDIR" ] && ! runs_systemd; then
+            say "systemd does not run here: edit $CONFIG_DIR/config.json, then start as $RUN_AS: p4-cache --config $CONFIG_DIR/config.json"
+        fi
     fi
 }
 

@@ -70,6 +70,10 @@ Deno.test("on a bare Debian the installer works, makes the user, and says what i
   assertEquals(first.code, 0, first.stderr);
   assertStringIncludes(first.stdout, "create the system user perforce");
   assertStringIncludes(first.stderr, "setcap is missing");
+  assertStringIncludes(
+    first.stdout,
+    "then start as perforce: p4-cache --config /etc/p4-cache/config.json",
+  );
   assertMatch((await inside("id", "perforce")).stdout, /uid=\d+\(perforce\) gid=\d+\(perforce\)/);
   const owners = await inside("stat", "-c", "%U:%G %a", "/etc/p4-cache/env", "/var/log/p4-cache");
   assertEquals(owners.stdout, "root:perforce 640\nperforce:perforce 750\n");

@@ -13,6 +13,7 @@ import type { FoundFiles } from "../../ffi/found_files.ts";
 import type { Doubt, Kv, WalkStep } from "../../ffi/kv.ts";
 import type { Walk } from "../../ffi/walk.ts";
 import type { DepotPath } from "../depot_path.ts";
+import { CommittedRecords } from "./committed_records.ts";
 import { bytesOf, type ChangeWatch, GroupCommit, type Table, text } from "./group_commit.ts";
 import { type Counters, countFound, countRow, encodeCounters, parseCounters } from "./counters.ts";
 import { EvictOrder } from "./evict_order.ts";
@@ -22,9 +23,7 @@ import {
   CLEAN,
   COUNTERS_KEY,
   DATABASES,
-  decodeRow,
   decodeTombstone,
-  decodeVersion,
   encodeRow,
   encodeTombstone,
   encodeVersion,
@@ -50,10 +49,7 @@ export class Manifest {
   readonly #db;
   readonly #storageKey: (path: string) => string;
   readonly #commits: GroupCommit<FileRecord>;
-  /** Records that {@link preload} read and that did not change since. */
-  #loaded = new Map<string, FileRecord | null>();
-  /** A change reads its path's record several times in a row. */
-  #lastRead: { readonly path: string; readonly record: FileRecord | null } | null = null;
+  readonly #committed: CommittedRecords;
   #nextNumber: number;
   readonly counters: Counters = { total: 0, dirty: 0, bytes: 0, dirtyBytes: 0 };
   readonly #tombstones: Table;
@@ -99,6 +95,7 @@ export class Manifest {
         meta,
         tombstones: this.#kv.database("tombstones"),
       };
+      this.#committed = new CommittedRecords(kv, this.#db.files, this.#db.versions);
       const info = this.#kv.info(this.#db.files);
       this.#commits = new GroupCommit(kv, info, onCommitError, (batch, txn) => {
         const told = this.toldUntilNs();
@@ -138,28 +135,14 @@ export class Manifest {
   get(path: string): FileRecord | null {
     const staged = this.#commits.staged(path);
     if (staged !== undefined) return staged;
-    const loaded = this.#loaded.get(path);
-    if (loaded !== undefined) return loaded;
-    if (this.#lastRead?.path !== path) this.#lastRead = { path, record: this.#read(path) };
-    return this.#lastRead.record;
+    return this.#committed.get(path);
   }
 
   /** Reads the records of these paths in one go; {@link get} has them at hand until the next call. */
   preload(paths: readonly string[]): void {
     const settled = paths.filter((path) => this.#commits.staged(path) === undefined);
-    const rows = this.#kv.values(this.#db.files, settled);
-    const versions = this.#kv.values(this.#db.versions, settled);
-    this.#loaded = new Map(settled.map((path, i) => [path, recordOf(rows[i]!, versions[i]!)]));
+    this.#committed.preload(settled);
     this.#order.preload(settled);
-  }
-
-  #read(path: string): FileRecord | null {
-    const bytes = this.#kv.get(this.#db.files, path);
-    if (bytes === null) return null;
-    const row = decodeRow(bytes);
-    if (row.state !== CLEAN) return { row, version: null };
-    const version = this.#kv.get(this.#db.versions, path);
-    return { row, version: version === null ? null : decodeVersion(version) };
   }
 
   /**
@@ -207,8 +190,7 @@ export class Manifest {
     const prefix = this.#storageKey("");
     this.#commits.putFound(this.#db.files, this.#db.dirtyQueue, prefix, nowSeconds, files);
     this.#commits.stageFound({ files, row: (size) => seen(null, size, nowSeconds) });
-    this.#loaded = new Map();
-    this.#lastRead = null;
+    this.#committed.allChanged();
     return true;
   }
 
@@ -246,8 +228,7 @@ export class Manifest {
       countRow(this.counters, after.row, 1);
     }
     commits.stage(path, after);
-    this.#loaded.delete(path);
-    this.#lastRead = null;
+    this.#committed.changed(path);
   }
 
   /** Opens or creates a further database. */
@@ -390,11 +371,4 @@ export class Manifest {
 /** A file's key in `evict_order` when it is clean, else in `dirty_queue`. */
 function queueKey({ state, lastAccess, createdAt }: FileRow, path: string): string {
   return timeKey(state === CLEAN ? lastAccess : createdAt, path);
-}
-
-function recordOf(row: Uint8Array | null, version: Uint8Array | null): FileRecord | null {
-  if (row === null) return null;
-  const decoded = decodeRow(row);
-  const isVerified = decoded.state === CLEAN && version !== null;
-  return { row: decoded, version: isVerified ? decodeVersion(version) : null };
 }

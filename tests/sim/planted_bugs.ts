@@ -173,8 +173,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a restore is placed under the name that its directory had", [
     RESTORER,
-    "placed = files.placeSmall(path, content, mode, mtimeNs, parent);",
-    "placed = files.placeSmall(path, content, mode, mtimeNs);",
+    ": files.placeSmall(path, content, mode, mtimeNs, parent);",
+    ": files.placeSmall(path, content, mode, mtimeNs);",
   ], [
     RENAMED_RECORDS,
     "files.stat(to) !== null || activity.evictions.has(to)",

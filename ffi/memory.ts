@@ -7,6 +7,7 @@
 import { openHelper } from "./library.ts";
 
 const SYMBOLS = {
+  p4memory_share: { parameters: [], result: "void" },
   p4memory_give_back: { parameters: [], result: "void", nonblocking: true },
 } as const;
 
@@ -14,5 +15,12 @@ const SYMBOLS = {
 export async function giveBackFreedMemory(): Promise<void> {
   const library = openHelper(SYMBOLS);
   await library.symbols.p4memory_give_back();
+  library.close();
+}
+
+/** Lets threads share the allocator's arenas, from now on: called before there are many threads. */
+export function shareMemory(): void {
+  const library = openHelper(SYMBOLS);
+  library.symbols.p4memory_share();
   library.close();
 }

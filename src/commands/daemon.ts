@@ -11,7 +11,7 @@
  */
 
 import { DepotFiles } from "../../ffi/files.ts";
-import { giveBackFreedMemory } from "../../ffi/memory.ts";
+import { giveBackFreedMemory, shareMemory } from "../../ffi/memory.ts";
 import { Watcher } from "../../ffi/watch.ts";
 import { Maintenance } from "../admin/maintenance.ts";
 import { httpPages } from "../admin/pages.ts";
@@ -77,6 +77,7 @@ export async function runDaemon(
   takeOver: boolean,
 ): Promise<number> {
   const startedMs = Date.now();
+  shareMemory();
   const output = configureLogging(config);
   const log = getLog("daemon");
   const signalled = stopSignal();

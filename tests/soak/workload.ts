@@ -15,6 +15,9 @@ import type { Random } from "../sim/random.ts";
 /** Paths in use. */
 const PATHS = 3000, PER_DIRECTORY = 100;
 
+/** Names that the depot's files ever have: each path, and the one beside it that it is written under. */
+export const MOST_NAMES = 2 * PATHS;
+
 /** One in so many writes is of a large file. */
 const LARGE_EVERY = 400;
 const LARGE_BYTES = 24 * 1024 ** 2, MOST_SMALL_BYTES = 64 * 1024;
@@ -28,6 +31,8 @@ export class Workload {
   /** Version of each path that is there. */
   readonly #versions = new Map<number, number>();
   #nextVersion = 1;
+  /** Resolves when the pause is over. */
+  #paused: Promise<void> | null = null;
 
   constructor(daemon: DaemonProcess, random: Random) {
     this.#daemon = daemon;
@@ -37,7 +42,17 @@ export class Workload {
 
   /** One thing after another until the signal. */
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) await this.#step();
+    while (!signal.aborted) {
+      await this.#paused;
+      await this.#step();
+    }
+  }
+
+  /** Nothing happens until what is returned is disposed of. */
+  pause(): Disposable {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#paused = promise;
+    return { [Symbol.dispose]: resolve };
   }
 
   /** Reads every file; @throws Error naming one that is not what was written. */

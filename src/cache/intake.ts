@@ -159,11 +159,19 @@ export class Intake {
     to: DepotPath,
     isStill: () => boolean = () => true,
   ): Promise<boolean> {
-    const { renames, identities } = this.#parts;
+    const { renames, identities, log } = this.#parts;
     const taken = this.#renaming.then(async () => {
       if (!isStill()) return false;
       const place = await identities.displaced(to);
-      if (place !== null) await renames.begin(to, place);
+      if (place !== null) {
+        log.warning(
+          `${
+            displayPath(to)
+          } is another directory than it was: what is stored of the one before goes to ` +
+            `${place}/, unless that is found again`,
+        );
+        await renames.begin(to, place);
+      }
       await renames.begin(from, to);
       renames.start();
       return true;

@@ -113,6 +113,8 @@ export interface Machine {
 /** See the module. */
 export class SimDaemon {
   engine: Engine | null = null;
+  /** Whether it is durable what the directories of the beginning are. */
+  knowsDirectories = false;
   /** Why it ended by itself. */
   failure: unknown = null;
   hostility: Hostility = CALM;
@@ -177,6 +179,7 @@ export class SimDaemon {
       const watching = engine.intake.run(this.#watcher as unknown as Watcher, engine.scanner);
       watching.catch((error) => this.#ended(error, deaths));
       engine.findRenames(left);
+      this.#learned(engine).catch((error) => this.#ended(error, deaths));
       startBackground(this.#config, engine, log).done
         .catch((error) => this.#ended(error, deaths));
       this.engine = engine;
@@ -184,6 +187,13 @@ export class SimDaemon {
     } catch (error) {
       this.#ended(error, deaths);
     }
+  }
+
+  async #learned({ identities, manifest }: Engine): Promise<void> {
+    await identities.settled();
+    await identities.learned();
+    await manifest.commit();
+    this.knowsDirectories = true;
   }
 
   /** A promise of the program was rejected, and nobody looked: the runtime would end it. */

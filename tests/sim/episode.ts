@@ -137,7 +137,7 @@ class World {
       daemonDeaths: () => this.#life.deaths,
       violated: (promise, what) => this.#violation ??= new Violation(promise, what),
       paths: renames ? [...PATHS, ...MORE_PATHS] : PATHS,
-      mayRename: () => this.#daemon.engine !== null,
+      mayRename: () => this.#daemon.knowsDirectories,
       directories: renames ? DIRECTORIES : [],
       renamesIn: options.renames ? 2 : 4,
     };

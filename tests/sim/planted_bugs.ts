@@ -180,6 +180,16 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "files.stat(to) !== null || activity.evictions.has(to)",
     "true",
   ]),
+  bug("a restore does not wait until it is known which directory it is in", [
+    RESTORER,
+    "await this.#parts.whereabouts(path);\n        // One",
+    "// One",
+  ]),
+  bug("renames that nobody saw are taken in from where directories were at first", [
+    IDENTITIES,
+    "const from = this.pathOf(identity);",
+    "const from = moves.find((each) => each.identity === identity)!.from;",
+  ]),
   bug("a file goes back to the name that its directory had", [
     KERNEL_EVICTION,
     "const to = disk.pathIn(parent, path);",

@@ -41,7 +41,7 @@ export interface ProgramParts {
   readonly isQuiet: () => boolean;
   /** Paths that programs use. */
   readonly paths: readonly string[];
-  /** Whether the daemon runs; see docs, "taken for granted". */
+  /** Whether the daemon knows what the directories are; see docs, "taken for granted". */
   readonly mayRename: () => boolean;
   /** Directories that they rename. */
   readonly directories: readonly string[];

@@ -1,0 +1,211 @@
+/**
+ * Directories that are renamed, and others that take their names, while one of their files is being
+ * evicted, or while nobody watches. Each case is one interleaving, forced.
+ *
+ * @module
+ */
+
+import { assert, assertEquals } from "deno-std/assert/mod.js";
+import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
+import type { DepotPath } from "../../src/depot_path.ts";
+import { getLog } from "../../src/observe/logging.ts";
+import type { Engine } from "./engine.ts";
+import { carriedOut, fetch, move, withFiles } from "./renaming.ts";
+
+const log = getLog("daemon");
+
+/** Every directory is known, as soon after every start. */
+async function learned(engine: Engine): Promise<void> {
+  await engine.identities.compare();
+  await engine.identities.learned();
+  await engine.manifest.commit();
+}
+
+/** `mv from to` that nobody sees. */
+function moveUnseen(engine: Engine, from: string, to: string): void {
+  Deno.renameSync(`${engine.dir}/${from}`, `${engine.dir}/${to}`);
+}
+
+/** What the start after a kill does. */
+async function startAnew(engine: Engine): Promise<void> {
+  const { files, manifest, identities, intake } = engine;
+  const names = Array.from(Deno.readDirSync(`${engine.dir}/.p4cache/trash`), ({ name }) => name);
+  const left = await emptyTrash(files, manifest, names, log, true);
+  const onBack = (path: DepotPath, size: number) => intake.changed(path, size);
+  const put = () => putBackMoved(files, manifest, identities, left, log, onBack);
+  engine.uploader.hold(identities.compare(put));
+  await identities.settled();
+  await identities.learned();
+  await engine.scanner.scanAll();
+  await carriedOut(engine);
+}
+
+/** The trash as a kill leaves it after the file was taken from its directory. */
+async function leaveInTrash(engine: Engine, path: string): Promise<number> {
+  const dir = path.slice(0, path.lastIndexOf("/")) as DepotPath;
+  const id = engine.manifest.trash.add(path as DepotPath, engine.identities.find(dir).identity);
+  await engine.manifest.commit();
+  moveUnseen(engine, path, `.p4cache/trash/${id}`);
+  return id;
+}
+
+const kept = (engine: Engine) =>
+  Array.from(Deno.readDirSync(`${engine.dir}/.p4cache/conflicts`), ({ name }) => name);
+
+/** Evicts everything that may go, and does this while the files are in the trash. */
+async function duringEviction(engine: Engine, work: () => Promise<void>): Promise<void> {
+  const begin = engine.files.beginEviction.bind(engine.files);
+  engine.files.beginEviction = async (trash, candidates) => {
+    engine.files.beginEviction = begin;
+    const batch = await begin(trash, candidates);
+    assertEquals(candidates.map(({ path }) => engine.has(path)), [false]);
+    await work();
+    return batch;
+  };
+  await engine.evictor.makeRoom(1_000_000);
+  assert(engine.files.beginEviction === begin, "nothing was evicted");
+}
+
+for (const isAsked of [false, true]) {
+  const what = isAsked ? "and asked for by its new name at that moment" : "told at once";
+  Deno.test(`P1: mv a b; mv c a while a/f is in the trash, ${what}`, async () => {
+    await using engine = await withFiles({ "a/f": "of a", "c/f": "of c", "c/cold": "cold" });
+    await learned(engine);
+    engine.pins.remove("a/f");
+    let asked: Promise<string> | null = null;
+    await duringEviction(engine, async () => {
+      await move(engine, "a", "b");
+      await move(engine, "c", "a");
+      if (isAsked) asked = fetch(engine, "b/f");
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+    if (isAsked) assertEquals(await asked, "of a");
+    await carriedOut(engine);
+    assertEquals([engine.read("b/f"), engine.read("a/f")], ["of a", "of c"]);
+    assertEquals([engine.stored("b/f"), engine.stored("a/f")], ["of a", "of c"]);
+    assertEquals(await fetch(engine, "a/cold"), "cold");
+    assertEquals(kept(engine), []);
+  });
+}
+
+Deno.test("P3: what is removed in the directory that took the name is none of the evicted file's", async () => {
+  await using engine = await withFiles({ "a/f": "of a", "c/f": "of c" });
+  await learned(engine);
+  engine.pins.remove("a/f");
+  await duringEviction(engine, async () => {
+    await move(engine, "a", "b");
+    await move(engine, "c", "a");
+    Deno.removeSync(`${engine.dir}/a/f`);
+    engine.intake.gone("a/f" as DepotPath, true);
+  });
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "b/f"), "of a");
+  assertEquals(await fetch(engine, "a/f"), "notFound");
+});
+
+Deno.test("P1: killed with a file in the trash; its directory is elsewhere, and another has its name", async () => {
+  await using engine = await withFiles({ "a/f": "of a", "c/f": "of c", "a/cold": "cold a" });
+  await learned(engine);
+  await leaveInTrash(engine, "a/f");
+  moveUnseen(engine, "a", "b");
+  moveUnseen(engine, "c", "a");
+  await startAnew(engine);
+  assertEquals([engine.read("b/f"), engine.read("a/f")], ["of a", "of c"]);
+  assertEquals(await fetch(engine, "b/cold"), "cold a");
+  assertEquals(await fetch(engine, "a/cold"), "notFound");
+  assertEquals(kept(engine), []);
+});
+
+Deno.test("P1: killed when the trash knew of a rename, and the rest did not; then it is renamed again", async () => {
+  await using engine = await withFiles({ "a/f": "of a", "c/f": "of c" });
+  await learned(engine);
+  const id = await leaveInTrash(engine, "a/f");
+  const { identity } = engine.identities.find("a" as DepotPath);
+  engine.manifest.trash.move(id, "b/f" as DepotPath, identity);
+  await engine.manifest.commit();
+  moveUnseen(engine, "a", "e");
+  moveUnseen(engine, "c", "b");
+  await startAnew(engine);
+  assertEquals([engine.read("e/f"), engine.read("b/f")], ["of a", "of c"]);
+  assertEquals(kept(engine), []);
+});
+
+Deno.test("killed with a file in the trash whose directory is removed and replaced: it is kept aside", async () => {
+  await using engine = await withFiles({ "a/f": "of a", "c/cold": "of c" });
+  await learned(engine);
+  const id = await leaveInTrash(engine, "a/f");
+  Deno.removeSync(`${engine.dir}/a`);
+  moveUnseen(engine, "c", "a");
+  await startAnew(engine);
+  assert(!engine.has("a/f"), "it would be a file of another directory");
+  assertEquals(kept(engine), [`${id}-f`]);
+  assertEquals(await fetch(engine, "a/cold"), "of c");
+  assertEquals(engine.stored("a/f"), "of a"); // nothing is deleted
+});
+
+Deno.test("P3: a directory leaves another one, and that is renamed too, while nobody watches", async () => {
+  await using engine = await withFiles({ "b/c/cold": "in c", "b/cold": "in b", "b/c/s/cold": "s" });
+  await learned(engine);
+  Deno.mkdirSync(`${engine.dir}/d`);
+  moveUnseen(engine, "b/c", "d/c");
+  moveUnseen(engine, "b", "e");
+  await startAnew(engine);
+  assertEquals(await fetch(engine, "d/c/cold"), "in c");
+  assertEquals(await fetch(engine, "d/c/s/cold"), "s");
+  assertEquals(await fetch(engine, "e/cold"), "in b");
+  assertEquals(await fetch(engine, "e/c/cold"), "notFound");
+});
+
+Deno.test("P3: a directory takes the name of the one it was in, while nobody watches", async () => {
+  await using engine = await withFiles({ "b/c/cold": "in c", "b/cold": "in b" });
+  await learned(engine);
+  moveUnseen(engine, "b/c", "t");
+  Deno.removeSync(`${engine.dir}/b`);
+  moveUnseen(engine, "t", "b");
+  await startAnew(engine);
+  assertEquals(await fetch(engine, "b/cold"), "in c");
+});
+
+Deno.test("P2: a directory takes the name of a removed one unseen: its files are its own, nothing is deleted", async () => {
+  await using engine = await withFiles({ "a/cold": "of a", "b/cold": "of b" });
+  await learned(engine);
+  Deno.removeSync(`${engine.dir}/b`);
+  moveUnseen(engine, "a", "b");
+  await startAnew(engine);
+  assertEquals(await fetch(engine, "b/cold"), "of a");
+  const contents = [...engine.primary.objects.values()]
+    .map(({ bytes }) => new TextDecoder().decode(bytes));
+  assert(contents.includes("of b"), "nobody said that it was deleted");
+});
+
+Deno.test("P2: asked for before the search has ended, a file is the one of its directory", async () => {
+  await using engine = await withFiles({ "a/cold": "of a", "d/cold": "of d" });
+  await learned(engine);
+  moveUnseen(engine, "d", "e");
+  moveUnseen(engine, "a", "d");
+  const searching = engine.identities.compare();
+  assertEquals(await fetch(engine, "d/cold"), "of a");
+  await searching;
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "e/cold"), "of d");
+});
+
+Deno.test("P2: killed before the records had moved with a directory: nothing is left under its old name", async () => {
+  await using engine = await withFiles({ "a/w": "of a", "c/cold": "cold" });
+  const { manifest } = engine;
+  const pathsAfter = manifest.pathsAfter.bind(manifest);
+  manifest.pathsAfter = () => new Promise(() => {});
+  moveUnseen(engine, "a", "b");
+  engine.intake.renamed("a" as DepotPath, "b" as DepotPath).catch(() => {});
+  while (engine.renames.pending === 0) await new Promise((resolve) => setTimeout(resolve));
+  while ((await manifest.table("renames").after("")).length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  manifest.pathsAfter = pathsAfter;
+  const next = engine.newRenames();
+  await next.load();
+  assertEquals(manifest.get("a/w" as DepotPath), null);
+  assert(manifest.isTombstoned("a/w" as DepotPath));
+  assert(manifest.get("b/w" as DepotPath) !== null);
+  await next.stop();
+});

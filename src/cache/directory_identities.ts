@@ -25,6 +25,7 @@ import {
   pathFromBytes,
   pathToBytes,
 } from "../depot_path.ts";
+import { areInTheWay, type Moved, ownMoves } from "./unseen_moves.ts";
 
 /** The manifest's database of what each directory is. */
 export const IDENTITIES = "directory_identities";
@@ -55,13 +56,6 @@ export interface DirectoryIdentitiesParts {
     to: DepotPath,
     isStill: () => boolean,
   ) => Promise<boolean>;
-}
-
-/** A directory that is not where it was. */
-interface Moved {
-  readonly identity: string;
-  readonly from: DepotPath;
-  readonly to: DepotPath;
 }
 
 /** Where the directories were at a moment. */
@@ -134,8 +128,11 @@ export class DirectoryIdentities {
 
   /** Where the directory is, up to the renames that were taken in; null: not known. */
   pathOf(identity: string): DepotPath | null {
-    const path = this.#paths.get(identity);
-    return path === null ? null : pathFromBytes(path);
+    const bytes = this.#paths.get(identity);
+    if (bytes === null) return null;
+    const path = pathFromBytes(bytes);
+    // Of two that were noted for one path, only the later one is there.
+    return this.#known(path) === identity ? path : null;
   }
 
   /** Resolves when it is known which directory a path is in, whatever was renamed while nobody watched. */
@@ -294,22 +291,43 @@ export class DirectoryIdentities {
     for (let isSure = false; !isSure && !this.#stopped;) {
       isSure = true;
       let seen = renamesSeen();
+      const displaced = new Set<string>();
       await this.#walk(async (found) => {
-        const changed = found.filter(({ path, identity }) => {
-          const known = this.#identities.get(path);
-          return known === null || String.fromCharCode(...known) !== identity;
-        });
+        const changed = found.filter(({ path, identity }) => this.#known(path) !== identity);
         if (changed.length === 0) return;
         await upToDate();
         if (renamesSeen() === seen) {
           for (const { path, identity } of changed) {
+            const before = this.#known(path);
             // One that is known elsewhere was renamed unseen: the next comparison takes that in.
-            if (this.#paths.get(identity) === null) this.#note(path, identity);
+            if (this.pathOf(identity) !== null) continue;
+            // So, perhaps, was the one that is known here.
+            if (before === null) this.#note(path, identity);
+            else displaced.add(before);
           }
         } else isSure = false;
         seen = renamesSeen();
       });
+      if (displaced.size > 0 && isSure) isSure = !await this.#forgetRemoved(displaced);
     }
+  }
+
+  /** Forgets those of the directories that are nowhere; says whether there was one. */
+  async #forgetRemoved(identities: Set<string>): Promise<boolean> {
+    const { upToDate, renamesSeen } = this.#parts;
+    const seen = renamesSeen();
+    const removed = new Set(identities);
+    await this.#walk((found) => {
+      for (const { identity } of found) removed.delete(identity);
+    });
+    await upToDate();
+    if (renamesSeen() !== seen || this.#stopped) return true;
+    for (const identity of removed) {
+      const path = this.pathOf(identity);
+      if (path !== null) this.#identities.set(path, null);
+      this.#paths.set(identity, null);
+    }
+    return removed.size > 0;
   }
 
   async #walk(
@@ -356,36 +374,4 @@ export class DirectoryIdentities {
       after = page.at(-1)!.key;
     }
   }
-}
-
-/** Those that did not just come along with the nearest directory above them that moved. */
-function ownMoves(moves: readonly Moved[]): Moved[] {
-  const targets = new Map<string, DepotPath>(moves.map(({ from, to }) => [from, to]));
-  return moves.filter(({ from, to }) => {
-    for (let dir = directoryOf(from); dir !== ""; dir = directoryOf(dir)) {
-      const target = targets.get(dir);
-      if (target !== undefined) return target + from.slice(dir.length) !== to;
-    }
-    return true;
-  });
-}
-
-/** Whether one of them, in their order, would come to where it or another one still is, or into that. */
-function areInTheWay(moves: readonly Moved[]): boolean {
-  const done: { from: string; to: string }[] = [];
-  const now = (path: string) =>
-    done.reduce((at, { from, to }) => isAt(at, from) ? to + at.slice(from.length) : at, path);
-  return moves.some(({ from, to }, i) => {
-    const isMet = moves.slice(i).some((other) => {
-      const there = now(other.from);
-      return isAt(there, to) || isAt(to, there);
-    });
-    done.push({ from: now(from), to });
-    return isMet;
-  });
-}
-
-/** Whether the path is the directory, or below it. */
-function isAt(path: string, dir: string): boolean {
-  return path === dir || path.startsWith(dir + "/");
 }

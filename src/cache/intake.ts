@@ -163,7 +163,10 @@ export class Intake {
     const taken = this.#renaming.then(async () => {
       if (!isStill()) return false;
       const place = await identities.displaced(to);
-      if (place !== null) {
+      if (place === null) {
+        // What went from there unseen did so before this rename, and is no newer file at the new path.
+        await this.#buryBelow(to);
+      } else {
         log.warning(
           `${
             displayPath(to)
@@ -180,11 +183,16 @@ export class Intake {
     return taken;
   }
 
-  /** A directory left: every tracked file that was below it, and is not there now, is gone. */
+  /** A directory left, with all below. */
   async treeGone(dir: DepotPath): Promise<void> {
-    const { manifest, files, identities } = this.#parts;
+    await this.#parts.identities.gone(dir);
+    await this.#buryBelow(dir);
+  }
+
+  /** Every tracked file below the directory that is not there now is gone. */
+  async #buryBelow(dir: DepotPath): Promise<void> {
+    const { manifest, files } = this.#parts;
     const prefix = dir + "/";
-    await identities.gone(dir);
     await manifest.commit();
     for (let after: string = prefix;;) {
       const page = await manifest.pathsAfter(after);

@@ -68,7 +68,9 @@ function moveRecord(
   const there = hasMoved ? null : files.stat(from);
   if (there !== null) {
     // It came to the old name since. What is stored under that name is the rename's, so that the file is
-    // to be stored anew.
+    // to be stored anew. Of a stored file that moved on disk it is no only copy: under the new name it
+    // would be left over, where the directory came back unseen.
+    if (record.version !== null) log.note(rename, from, rename.order);
     manifest.set(from, seen(record, there.size, nowSeconds()));
     return;
   }

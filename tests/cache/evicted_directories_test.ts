@@ -166,6 +166,20 @@ Deno.test("P3: a directory takes the name of the one it was in, while nobody wat
   assertEquals(await fetch(engine, "b/cold"), "in c");
 });
 
+Deno.test("P3: a directory takes the name of one that nobody knew, while nobody watches", async () => {
+  await using engine = await withFiles({ "d/cold": "of d" });
+  await learned(engine);
+  Deno.mkdirSync(`${engine.dir}/a`);
+  engine.write("a/cold", "of a");
+  await engine.settled();
+  moveUnseen(engine, "a", "e");
+  moveUnseen(engine, "d", "a");
+  await startAnew(engine);
+  assertEquals(await fetch(engine, "a/cold"), "of d");
+  assertEquals([engine.read("e/cold"), engine.stored("e/cold")], ["of a", "of a"]);
+  assertEquals(await fetch(engine, "d/cold"), "notFound");
+});
+
 Deno.test("P2: a directory takes the name of a removed one unseen: its files are its own, nothing is deleted", async () => {
   await using engine = await withFiles({ "a/cold": "of a", "b/cold": "of b" });
   await learned(engine);
@@ -177,6 +191,50 @@ Deno.test("P2: a directory takes the name of a removed one unseen: its files are
     .map(({ bytes }) => new TextDecoder().decode(bytes));
   assert(contents.includes("of b"), "nobody said that it was deleted");
 });
+
+Deno.test("P3: a new directory is renamed and back, the latter unseen: nothing of it is left under that name", async () => {
+  await using engine = await withFiles({ "d/cold": "of d" });
+  await learned(engine);
+  Deno.mkdirSync(`${engine.dir}/b`);
+  engine.write("b/cold", "of b");
+  await engine.settled();
+  // The event of the first is read when the second has happened.
+  await engine.intake.renamed("b" as DepotPath, "e" as DepotPath);
+  await carriedOut(engine);
+  await move(engine, "d", "e");
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "e/cold"), "of d");
+  assertEquals(engine.stored("b/cold"), "of b");
+});
+
+for (const isRemoved of [false, true]) {
+  const what = isRemoved ? "removed" : "renamed";
+  Deno.test(`P3: a directory is ${what} and replaced unseen while it is noted what every one is`, async () => {
+    await using engine = await withFiles({ "d/cold": "of d", "e/f": "of e" });
+    await learned(engine);
+    const walk = engine.files.walkDirectories.bind(engine.files);
+    let walks = 0;
+    engine.files.walkDirectories = () => {
+      // The first is the comparison's.
+      if (++walks === 2) {
+        if (isRemoved) Deno.removeSync(`${engine.dir}/d`);
+        else moveUnseen(engine, "d", "e/c");
+        Deno.mkdirSync(`${engine.dir}/d`);
+      }
+      return walk();
+    };
+    await learned(engine);
+    engine.files.walkDirectories = walk;
+    await learned(engine);
+    await carriedOut(engine);
+    const [there, here] = ["e/c", "d"].map((dir) => engine.files.identity(dir as DepotPath));
+    assertEquals(engine.identities.pathOf(here!), "d");
+    if (isRemoved) return;
+    assertEquals(engine.identities.pathOf(there!), "e/c");
+    assertEquals(await fetch(engine, "e/c/cold"), "of d");
+    assertEquals(await fetch(engine, "d/cold"), "notFound");
+  });
+}
 
 Deno.test("P2: asked for before the search has ended, a file is the one of its directory", async () => {
   await using engine = await withFiles({ "a/cold": "of a", "d/cold": "of d" });
@@ -194,7 +252,8 @@ Deno.test("P2: killed before the records had moved with a directory: nothing is 
   await using engine = await withFiles({ "a/w": "of a", "c/cold": "cold" });
   const { manifest } = engine;
   const pathsAfter = manifest.pathsAfter.bind(manifest);
-  manifest.pathsAfter = () => new Promise(() => {});
+  manifest.pathsAfter = (after, ...more) =>
+    after.startsWith("a/") ? new Promise(() => {}) : pathsAfter(after, ...more);
   moveUnseen(engine, "a", "b");
   engine.intake.renamed("a" as DepotPath, "b" as DepotPath).catch(() => {});
   while (engine.renames.pending === 0) await new Promise((resolve) => setTimeout(resolve));

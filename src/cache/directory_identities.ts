@@ -84,6 +84,8 @@ export class DirectoryIdentities {
   #comparing: Promise<void> | null = null;
   #learning: Promise<void> = Promise.resolve();
   #places = 0;
+  /** Comparisons that bring files back when they are through. */
+  #bringing = 0;
   readonly #abort = new AbortController();
 
   constructor(parts: DirectoryIdentitiesParts) {
@@ -135,9 +137,13 @@ export class DirectoryIdentities {
     return this.#known(path) === identity ? path : null;
   }
 
-  /** Resolves when it is known which directory a path is in, whatever was renamed while nobody watched. */
+  /**
+   * Resolves when it is known which directory a path is in, whatever was renamed while nobody watched, and
+   * when no file may come back there that waits for that.
+   */
   async whereabouts(path: DepotPath): Promise<void> {
-    if (this.#comparing !== null && !this.#isHome(path)) await this.settled();
+    if (this.#comparing === null) return;
+    if (this.#bringing > 0 || !this.#isHome(path)) await this.settled();
   }
 
   /** Whether the path's directory surely is the one of which it is known what is stored under its name. */
@@ -200,11 +206,14 @@ export class DirectoryIdentities {
    * Looks for directories that are not where they were, and has their renames taken in. No upload may
    * begin meanwhile: a new file under an old name would replace the only copy of a renamed one. What every
    * directory is, is noted afterwards, for which nobody has to wait.
-   * @param afterwards Done before anybody who waits for the comparison goes on.
+   * @param bringBack Done before anybody who waits for the comparison goes on.
    */
-  compare(afterwards: () => Promise<void> = () => Promise.resolve()): Promise<void> {
-    const compared = Promise.all([this.#comparing]).then(() => this.#compare()).then(afterwards)
+  compare(bringBack: (() => Promise<void>) | null = null): Promise<void> {
+    if (bringBack !== null) this.#bringing++;
+    const compared = Promise.all([this.#comparing]).then(() => this.#compare())
+      .then(() => bringBack?.())
       .finally(() => {
+        if (bringBack !== null) this.#bringing--;
         if (this.#comparing === compared) this.#comparing = null;
       });
     this.#comparing = compared;

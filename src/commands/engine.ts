@@ -133,9 +133,9 @@ export function buildEngine(
   });
   const findRenames = (left: ReadonlyMap<string, TrashEntry> = new Map()) => {
     const onBack = (path: DepotPath, size: number) => intake.changed(path, size);
-    const compared = identities.compare(() =>
-      putBackMoved(files, manifest, identities, left, getLog("rename"), onBack)
-    );
+    const bringBack = () =>
+      putBackMoved(files, manifest, identities, left, getLog("rename"), onBack);
+    const compared = identities.compare(left.size === 0 ? null : bringBack);
     uploader.hold(compared);
     compared.catch((error) => {
       getLog("rename").error(`Cannot empty the trash: ${describeError(error)}`);

@@ -236,6 +236,32 @@ for (const isRemoved of [false, true]) {
   });
 }
 
+Deno.test("P3: asked for before the search has ended, a file comes back from the trash to where it is", async () => {
+  await using engine = await withFiles({ "a/f": "of a" });
+  await learned(engine);
+  const id = await leaveInTrash(engine, "a/f");
+  // Killed when the trash knew of `mv a b`, and before it knew that the directory came back.
+  const directory = engine.identities.find("a" as DepotPath).identity;
+  engine.manifest.trash.move(id, "b/f" as DepotPath, directory);
+  await engine.manifest.commit();
+  engine.primary.objects.delete("a/f");
+  const walk = engine.files.walkDirectories.bind(engine.files);
+  const begun = Promise.withResolvers<void>(), goesOn = Promise.withResolvers<void>();
+  engine.files.walkDirectories = () => {
+    const inner = walk();
+    begun.resolve();
+    const next = () => goesOn.promise.then(() => inner.next());
+    return { handle: inner.handle, next, close: () => inner.close() };
+  };
+  const starting = startAnew(engine);
+  await begun.promise;
+  const asked = fetch(engine, "a/f");
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  goesOn.resolve();
+  assertEquals(await asked, "of a");
+  await starting;
+});
+
 Deno.test("P2: asked for before the search has ended, a file is the one of its directory", async () => {
   await using engine = await withFiles({ "a/cold": "of a", "d/cold": "of d" });
   await learned(engine);

@@ -4,8 +4,9 @@
  * files grow, when a file is not what was written, or when something stays to be uploaded.
  *
  * What counts as growth
- *   - Memory under load swings with the runtime's collections: it only has a bound. What leaks shows
- *     where the load rests, and all that can be given back was: there it may not rise.
+ *   - Memory under load swings with the runtime's collections, and descriptors with the connections to the
+ *     storage: they only have a bound. What leaks shows where the load rests, and all that can be given
+ *     back was: there it may not rise.
  *   - The manifest keeps a row for each file and for each name that was deleted or renamed (contract):
  *     no database may have more rows than there were names. Its pages are used again, never given back.
  *   - Everything else may not rise at all, but for swings.
@@ -29,10 +30,10 @@ const SAMPLES = 60;
 const REST_EVERY = 15, REST_SECONDS = 30;
 
 const MEMORY = "memory, anonymous, MiB", MANIFEST = "manifest, KiB in use";
+const DESCRIPTORS = "descriptors";
 
 /** What may not grow under load, and how much of it may come. */
 const STEADY: Readonly<Record<string, Allowance>> = {
-  "descriptors": { slack: 6, share: 0 },
   "access log, KiB in use": { slack: 1024, share: 0.25 },
   "temporary files": { slack: 4, share: 0 },
 };
@@ -40,17 +41,19 @@ const STEADY: Readonly<Record<string, Allowance>> = {
 /**
  * The most at any time. Memory: 50 MiB at rest, 64 for uploads on their way, the same for restores, and what
  * the runtime collects only then. Manifest: 1 KiB a name, and as much for pages between two uses.
+ * Descriptors: a connection for each of 512 uploads, and what restores and programs have open.
  */
 const BOUNDS: Readonly<Record<string, number>> = {
   [MEMORY]: 256,
   [MANIFEST]: 2 * MOST_NAMES,
+  [DESCRIPTORS]: 640,
 };
 
 /**
- * How much more memory the last rest may show than the first, MiB: what the runtime keeps of its young
+ * How much more the last rest may show than the first. Memory, MiB: what the runtime keeps of its young
  * generation (three times 8 MiB), or gives back, as it happens, and what its collections leave.
  */
-const REST_SLACK = 32;
+const REST_SLACK: Readonly<Record<string, number>> = { [MEMORY]: 32, [DESCRIPTORS]: 6 };
 
 /** Sizes of the cache, bytes: the load's files are about twice as much. */
 const CACHE_FLAGS = ["--max-cache-bytes", `${32e6}`, "--low-watermark-bytes", `${24e6}`];
@@ -83,7 +86,7 @@ function sample(daemon: DaemonProcess, metricsPath: string): Sample {
   const entries = (dir: string) => [...Deno.readDirSync(dir)].length;
   return {
     [MEMORY]: Number(/RssAnon:\s+(\d+)/.exec(status)![1]) / 1024,
-    "descriptors": entries(`/proc/${daemon.pid}/fd`),
+    [DESCRIPTORS]: entries(`/proc/${daemon.pid}/fd`),
     [MANIFEST]: used("manifest"),
     "access log, KiB in use": used("access"),
     "temporary files": entries(`${state}/restore`) + entries(`${state}/conflicts`) +
@@ -125,10 +128,14 @@ function judge({ samples, rests }: Course, operations: number): string[] {
     const most = Math.max(...samples.map((each) => each[name]!));
     tell(`${name}, most`, `${most.toFixed(0)} of ${bound}`, most > bound);
   }
-  const first = rests.at(0)![MEMORY]!, last = rests.at(-1)![MEMORY]!;
-  const path = rests.map((each) => each[MEMORY]!.toFixed(0)).join(" → ");
-  tell(`${MEMORY}, at rest`, path, last > first + REST_SLACK);
-  const each = (last - first) * 1024 ** 2 / operations;
+  const atRest = (name: string) => rests.map((each) => each[name]!);
+  for (const [name, slack] of Object.entries(REST_SLACK)) {
+    const course = atRest(name);
+    const path = course.map((each) => each.toFixed(0)).join(" → ");
+    tell(`${name}, at rest`, path, course.at(-1)! > course[0]! + slack);
+  }
+  const grown = atRest(MEMORY).at(-1)! - atRest(MEMORY)[0]!;
+  const each = grown * 1024 ** 2 / operations;
   console.log(`${"bytes more at rest an operation".padEnd(34)}${each.toFixed(0).padStart(18)}`);
   return growing;
 }

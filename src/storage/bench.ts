@@ -140,7 +140,13 @@ export class Bench {
   async #put(name: string, content: Content, signal: AbortSignal): Promise<void> {
     const path = this.#stem + name as DepotPath;
     this.#begun.add(path);
-    await this.#backend.put(path, content, signal);
+    try {
+      await this.#backend.put(path, content, signal);
+    } catch (error) {
+      // What was refused is not there, and its removal would be refused too.
+      if (error instanceof StorageError && error.kind === "denied") this.#begun.delete(path);
+      throw error;
+    }
   }
 
   /** Reads one slice and verifies it, as a restore does. */

@@ -61,4 +61,11 @@ Deno.test("what cannot be measured is refused in one line", async () => {
   const down = await run(BINARY, [...args.slice(0, 4), ...server, ...keys]);
   assertEquals(down.code, 1);
   assertStringIncludes(down.stderr, "b/depot/.p4cache-probe/bench-");
+  const refused = await run(BINARY, [...args.slice(0, 4), ...server, ...keys.slice(0, 2)], {
+    env: { HOME: dir.path, AWS_EC2_METADATA_DISABLED: "true" },
+    clearEnv: true,
+  });
+  assertEquals(refused.code, 1);
+  assertStringIncludes(refused.stderr, "Cannot get S3 credentials");
+  assert(!refused.stderr.includes("left as"), refused.stderr);
 });

@@ -25,9 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE = 180, MOST_HELD = 8, OWN_BYTES = 4096 };
+enum { PATIENCE = 180, MOST_HELD = 8, OWN_BYTES = 4096, HOT = 64 };
 typedef struct { uint32_t process, thread, sequence, check; } record;
-typedef struct { uint32_t number; uint64_t state; uint32_t *written; uint32_t own; } appender;
+typedef struct { uint32_t number; uint64_t state; uint32_t *written; uint32_t own, turn; } appender;
 
 static const char *depot;
 static uint32_t files, threads, process;
@@ -83,9 +83,16 @@ static int open_file(const char *rel, int flags) {
     fail("cannot be opened", rel);
 }
 
+/* Mostly one of a few at a time, the same for all, so that the others rest, are uploaded and evicted: how
+ * many, does not depend on how fast the machine is. */
+static uint32_t pick(appender *a) {
+    if (below(a, 8) == 0) return below(a, files);
+    return (a->turn++ / HOT * HOT + below(a, HOT)) % files;
+}
+
 static long append(appender *a) {
     char rel[32];
-    uint32_t file = below(a, files), count = below(a, 4) ? 1 : 1 + below(a, MOST_HELD);
+    uint32_t file = pick(a), count = below(a, 4) ? 1 : 1 + below(a, MOST_HELD);
     snprintf(rel, sizeof rel, "d%u/f%u", file % 8, file);
     int fd = open_file(rel, O_WRONLY | O_APPEND);
     for (uint32_t i = 0; i < count; i++) {
@@ -167,7 +174,7 @@ int main(int argc, char **argv) {
     pthread_t *ids = calloc(threads, sizeof *ids);
     for (uint32_t t = 0; t < threads; t++) {
         uint32_t words[OWN_BYTES / 4] = {0};
-        all[t] = (appender){t, strtoull(argv[2], NULL, 10) * 1000 + t + (shimmed ? 500 : 0), calloc(files, 4), 0};
+        all[t] = (appender){t, strtoull(argv[2], NULL, 10) * 1000 + t + (shimmed ? 500 : 0), calloc(files, 4), 0, 0};
         snprintf(path, sizeof path, "%s/own/%u.%u", depot, process, t);
         int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644); /* asks nobody */
         if (fd < 0 || write(fd, words, OWN_BYTES) != OWN_BYTES || close(fd)) fail("cannot be made", path);

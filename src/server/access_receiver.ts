@@ -10,6 +10,12 @@ import { bindSocket, removeSocket } from "./socket_file.ts";
 
 const NO_BYTES = new Uint8Array(0);
 
+/** Longest wait at the end for what was sent before, ms. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+/** A datagram of ours, after which nothing is waited for; no path. */
+const LAST = new Uint8Array(1);
+
 /** Takes valid depot paths, one character per byte; the next are received when it is done. */
 export type OnAccess = (paths: string[]) => void | Promise<void>;
 
@@ -18,6 +24,7 @@ export class AccessReceiver {
   readonly #socket: Deno.DatagramConn;
   readonly #path: string;
   readonly #receiving: Promise<void>;
+  #closing = false;
 
   private constructor(
     socket: Deno.DatagramConn,
@@ -46,13 +53,33 @@ export class AccessReceiver {
     return new AccessReceiver(socket, path, onAccess);
   }
 
+  /** Takes what was sent before, and ends. */
   async close(): Promise<void> {
+    this.#closing = true;
+    let timer = 0;
+    const late = new Promise((resolve) => timer = setTimeout(resolve, CLOSE_TIMEOUT_MS));
+    // They come in the order in which they were sent (unix(7)).
+    await Promise.race([this.#sendLast().then(() => this.#receiving, () => {}), late]);
+    clearTimeout(timer);
     this.#socket.close();
     await this.#receiving;
     try {
       Deno.removeSync(this.#path);
     } catch {
       // Removed already.
+    }
+  }
+
+  /** From a socket of its own: one that is received from cannot send. */
+  async #sendLast(): Promise<void> {
+    const from = `${this.#path}.last`;
+    removeSocket(from);
+    const socket = Deno.listenDatagram({ transport: "unixpacket", path: from });
+    try {
+      Deno.removeSync(from);
+      await socket.send(LAST, { transport: "unixpacket", path: this.#path });
+    } finally {
+      socket.close();
     }
   }
 
@@ -69,6 +96,7 @@ export class AccessReceiver {
         await delay(50);
         continue;
       }
+      if (this.#closing && bytes.length === LAST.length && bytes[0] === LAST[0]) return;
       const paths = pathFromBytes(bytes).split("\n").filter((path) => pathProblem(path) === null);
       if (paths.length === 0) continue;
       try {

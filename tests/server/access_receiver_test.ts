@@ -8,7 +8,10 @@ import { assertEquals, assertThrows } from "deno-std/assert/mod.js";
 import { EnvironmentError } from "../../src/errors.ts";
 import { AccessReceiver } from "../../src/server/access_receiver.ts";
 
-/** Sends datagrams (one character per byte) to a receiver and returns what it told, call by call. */
+/**
+ * Sends datagrams (one character per byte) to a receiver and returns what it told, call by call.
+ * @param calls So many are waited for before it is closed.
+ */
 async function receive(datagrams: string[], calls: number): Promise<string[][]> {
   const dir = Deno.makeTempDirSync();
   const path = `${dir}/access.sock`;
@@ -26,7 +29,7 @@ async function receive(datagrams: string[], calls: number): Promise<string[][]> 
       const bytes = Uint8Array.from(text, (c) => c.charCodeAt(0));
       await sender.send(bytes, { transport: "unixpacket", path });
     }
-    await all.promise;
+    if (calls > 0) await all.promise;
     sender.close();
   } finally {
     await receiver.close();
@@ -51,6 +54,11 @@ Deno.test("a large datagram is taken whole", async () => {
 
 Deno.test("an access that cannot be noted does not end the receiver", async () => {
   assertEquals(await receive(["throws", "after"], 2), [["throws"], ["after"]]);
+});
+
+Deno.test("what was sent before the end is told, however much waits to be read", async () => {
+  const datagrams = Array.from({ length: 8 }, (_, i) => `sent${i}`);
+  assertEquals(await receive(datagrams, 0), datagrams.map((path) => [path]));
 });
 
 Deno.test("a dead socket is replaced, another file at its path is left alone", async () => {

@@ -41,12 +41,13 @@ const STEADY: Readonly<Record<string, Allowance>> = {
 /**
  * The most at any time. Memory: 50 MiB at rest, 64 for uploads on their way, the same for restores, and what
  * the runtime collects only then. Manifest: 1 KiB a name, and as much for pages between two uses.
- * Descriptors: a connection for each of 512 uploads, and what restores and programs have open.
+ * Descriptors: three batches of 512 files on their way out, each with its directory, and a connection for
+ * each of 512 uploads.
  */
 const BOUNDS: Readonly<Record<string, number>> = {
   [MEMORY]: 256,
   [MANIFEST]: 2 * MOST_NAMES,
-  [DESCRIPTORS]: 640,
+  [DESCRIPTORS]: 4096,
 };
 
 /**

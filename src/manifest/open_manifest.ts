@@ -4,7 +4,7 @@
  * @module
  */
 
-import { EDQUOT, ENOMEM, ENOSPC } from "../../ffi/errno.ts";
+import { EDQUOT, EIO, ENOMEM, ENOSPC } from "../../ffi/errno.ts";
 import { Kv, KV_CORRUPTED, KV_INVALID, KV_VERSION_MISMATCH, KvError } from "../../ffi/kv.ts";
 import { pathFromText } from "../depot_path.ts";
 import { EnvironmentError } from "../errors.ts";
@@ -22,9 +22,12 @@ const RESET =
  */
 const MAP_BYTES = [1024 ** 4, 64 * 1024 ** 3, 1024 ** 3];
 
-/** Whether the manifest could not be written because the disk is full. */
+/**
+ * Whether the manifest could not be written because the disk is, or may be, full: LMDB says EIO of a write
+ * for which there was room in part.
+ */
 export function isDiskFull(error: unknown): boolean {
-  return error instanceof KvError && (error.code === -ENOSPC || error.code === -EDQUOT);
+  return error instanceof KvError && [ENOSPC, EDQUOT, EIO].includes(-error.code);
 }
 
 /**

@@ -276,6 +276,7 @@ export function buildEngine(
     renames,
     upToDate: () => intake.barrier(),
     whereabouts: (path) => identities.whereabouts(path),
+    isManifestWaiting: () => health.isRaised("manifest_unwritable"),
     metrics,
     log: getLog("restore"),
     fetcher,

@@ -44,7 +44,8 @@
  *      rename came is of a file on disk, whose record moved: nothing is taken along from S then.
  *  12. D's directory was another one, which went unseen: what is known of its evicted files goes aside, and
  *      what was on disk is noted as gone, both before this rename: nothing of that is newer than it.
- *  13. `mv b e; mv e b`, the second unseen: a stored file of b is on disk at S, and takes nothing to D. *
+ *  13. `mv b e; mv e b`, the second unseen: a stored file of b is on disk at S, and takes nothing to D.
+ *
  * @module
  */
 

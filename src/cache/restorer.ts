@@ -72,8 +72,8 @@ export interface RestorerParts {
   readonly upToDate: () => Promise<void>;
   /** Resolves when it is known which directory the path is in, whatever was renamed while nobody watched. */
   readonly whereabouts: (path: DepotPath) => Promise<void>;
-  /** Whether what room there is, is needed by the manifest; missing: never. */
-  readonly isManifestWaiting?: () => boolean;
+  /** Whether the room that is left was given up for the manifest, which still waits for it. */
+  readonly isRoomTaken: () => boolean;
   readonly fetcher: ObjectFetcher;
   readonly marks: Pick<RestoreMarks, "add" | "release">;
   /** Frees room for a file of so many bytes, whatever the watermarks say. */
@@ -241,10 +241,8 @@ export class Restorer {
     isStill: () => boolean,
   ): Promise<number> {
     const attempt = async () => {
-      // Without the manifest nothing can be evicted: a restore must not take what was given up for it.
-      if (this.#parts.isManifestWaiting?.()) {
-        throw new FileError(ENOSPC, "place", displayPath(path));
-      }
+      // Without the manifest nothing can be evicted: that goes first.
+      if (this.#parts.isRoomTaken()) throw new FileError(ENOSPC, "place", displayPath(path));
       // An upload of a file that was removed since: its object may replace the one that is fetched.
       const isReplaced = this.#parts.activity.uploads.has(path);
       const fetched = await this.#parts.fetcher.fetch(path, backend);

@@ -8,6 +8,9 @@ import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotPath } from "../../src/depot_path.ts";
 import type { Scanner } from "../../src/cache/scanner.ts";
 import { until } from "../e2e/daemon_process.ts";
+import { EDQUOT, EIO, ENOSPC, EROFS } from "../../ffi/errno.ts";
+import { KvError } from "../../ffi/kv.ts";
+import { isDiskFull } from "../../src/manifest/open_manifest.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { Engine } from "./engine.ts";
@@ -43,6 +46,35 @@ for (const kind of ["transient", "denied"] as const) {
     await until("it is over", () => !engine.health.isRaised("backend_down"));
   });
 }
+
+Deno.test("what was given up for the manifest is for no restore, until the manifest is written", async () => {
+  // LMDB says EIO of a write that a full disk cut short.
+  for (const code of [EIO, ENOSPC, EDQUOT]) assert(isDiskFull(new KvError(-code, "a test")));
+  assert(!isDiskFull(new KvError(-EROFS, "a test")));
+  await using engine = new Engine();
+  engine.write("a", "content");
+  engine.uploader.start();
+  await engine.settled();
+  await engine.evictor.makeRoom(100);
+  assert(!engine.has("a"));
+  engine.health.raise("manifest_unwritable", "a test");
+  engine.reserve.release();
+  assertEquals((await engine.restorer.fetch("a")).kind, "error");
+  assert(!engine.has("a"));
+  engine.health.clear("manifest_unwritable");
+  assertEquals(await engine.restorer.fetch("a"), { kind: "ok", size: 7 });
+});
+
+Deno.test("a restore goes on while the manifest cannot be written, unless for want of room", async () => {
+  await using engine = new Engine();
+  engine.write("a", "content");
+  engine.uploader.start();
+  await engine.settled();
+  await engine.evictor.makeRoom(100);
+  engine.health.raise("manifest_unwritable", "a test");
+  assertEquals(engine.reserve.isHeld, true);
+  assertEquals(await engine.restorer.fetch("a"), { kind: "ok", size: 7 });
+});
 
 Deno.test("a file without version, as the C++ implementation leaves it, is stored again before it goes", async () => {
   await using engine = new Engine();

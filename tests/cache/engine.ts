@@ -264,6 +264,7 @@ export class Engine {
       fetcher: new ObjectFetcher(this.files, () => 4, INLINE_WORK),
       freshness: options.freshness ?? null,
       mayComeSoon: () => Promise.resolve(false),
+      isRoomTaken: () => this.health.isRaised("manifest_unwritable") && !this.reserve.isHeld,
       makeRoom: (bytes) => this.evictor.makeRoom(bytes),
       previousAccess: (path) => this.loggedAccess.get(path) ?? 0,
       onRestored: () => {},

@@ -98,7 +98,7 @@ const BOOT = { id: "one", atNs: 0n };
 
 const ALONE = { isHeld: true, whenHeld: () => Promise.resolve(), onLost: () => {} };
 
-const NO_RESERVE = { hold: () => true, neededBytes: 0 };
+const NO_RESERVE = { hold: () => true, isHeld: true, neededBytes: 0 };
 
 /** The parts of the world that outlive the daemon. */
 export interface Machine {

@@ -16,6 +16,14 @@ export class EnvironmentError extends Error {
   readonly exitCode = 1;
 }
 
+/** Why a file that a setting names cannot be used, in words for people. */
+export function fileProblem(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "it does not exist";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
+  return reasonOf(error);
+}
+
 /**
  * Why it failed, in the system's words: "Permission denied". The runtime adds the number, the call and the
  * path, which our messages say themselves.

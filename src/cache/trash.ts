@@ -72,16 +72,11 @@ export async function putBackMoved(
   log: Logger,
   onBack: (path: DepotPath, size: number) => void,
 ): Promise<void> {
-  for (const [name, { path, directory }] of left) {
-    const there = files.identity(directoryOf(path));
-    const dir = directory === null ? null : identities.pathOf(directory);
-    const now = dir !== null && files.identity(dir) === directory
-      ? `${dir}/${lastName(path)}` as DepotPath
-      : directory === null || (there !== null && identities.pathOf(there) === null)
-      ? path
-      : null;
+  for (const [name, entry] of left) {
+    const now = homeOf(files, entry, identities);
     if (now === null) {
-      keepAside(files, name, path, log, "its directory was removed while it was evicted");
+      const why = "its directory was removed while it was evicted";
+      keepAside(files, name, entry.path, log, why);
     } else {
       putBack(files, name, now, log);
       const stat = files.stat(now);
@@ -97,6 +92,20 @@ function isAtHome(files: DepotFiles, { path, directory }: TrashEntry): boolean {
   const dir = directoryOf(path);
   if (dir === "") return true;
   return directory === null ? files.stat(dir) !== null : files.identity(dir) === directory;
+}
+
+/** Where the file goes back to, see {@link putBackMoved}; null when it may not go anywhere. */
+function homeOf(
+  files: DepotFiles,
+  { path, directory }: TrashEntry,
+  identities: Pick<DirectoryIdentities, "pathOf">,
+): DepotPath | null {
+  if (directory === null) return path;
+  const dir = identities.pathOf(directory);
+  const isThere = dir !== null && files.identity(dir) === directory;
+  if (isThere) return `${dir}/${lastName(path)}` as DepotPath;
+  const other = files.identity(directoryOf(path));
+  return other !== null && identities.pathOf(other) === null ? path : null;
 }
 
 function putBack(files: DepotFiles, name: string, path: DepotPath, log: Logger): void {

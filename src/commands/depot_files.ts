@@ -5,7 +5,7 @@
  */
 
 import { basename } from "node:path/posix";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, fileProblem } from "../errors.ts";
 
 /** Where `p4-cache run` looks. */
 export const DEPOTS_DIR = "/etc/p4-cache/depots.d";
@@ -32,9 +32,8 @@ export function depotFiles(dir: string): DepotFile[] {
       .map(({ name }) => ({ name: basename(name, SUFFIX), path: `${dir}/${name}` }))
       .sort((a, b) => a.name < b.name ? -1 : 1);
   } catch (error) {
-    const why = error instanceof Deno.errors.NotFound ? "it does not exist" : String(error);
     throw new EnvironmentError(
-      `Cannot read ${dir}: ${why}; it holds one JSON configuration for each depot`,
+      `Cannot read ${dir}: ${fileProblem(error)}; it holds one JSON configuration for each depot`,
     );
   }
 }

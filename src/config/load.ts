@@ -8,7 +8,7 @@
 import { basename, join, resolve } from "node:path/posix";
 import { placeConfig } from "./place_config.ts";
 import { STATE_DIR } from "../depot_path.ts";
-import { ConfigError } from "../errors.ts";
+import { ConfigError, fileProblem } from "../errors.ts";
 import type { AzureConfig, BackendConfig, BackendType, Config } from "./config.ts";
 import { readDocument } from "./document.ts";
 import { GIB, valueOfText } from "./kinds.ts";
@@ -363,11 +363,7 @@ function look(path: string, from: string, allowed: string, files: ConfigFiles): 
   try {
     return files.statSync(path);
   } catch (error) {
-    const why = error instanceof Deno.errors.NotFound
-      ? "it does not exist"
-      : error instanceof Deno.errors.PermissionDenied
-      ? "permission denied"
-      : String(error instanceof Error ? error.message : error);
+    const why = fileProblem(error);
     throw new ConfigError(`Cannot use ${from} '${path}': ${why}; allowed is ${allowed}`);
   }
 }

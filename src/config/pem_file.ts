@@ -4,7 +4,7 @@
  * @module
  */
 
-import { ConfigError } from "../errors.ts";
+import { ConfigError, fileProblem } from "../errors.ts";
 import type { SecretFiles } from "./secret_file.ts";
 
 /** What a PEM file can be wanted for, and how that begins (RFC 7468). */
@@ -28,11 +28,7 @@ export function requirePem(
   try {
     text = files.readTextFileSync(path);
   } catch (error) {
-    const why = error instanceof Deno.errors.PermissionDenied
-      ? "permission denied"
-      : error instanceof Error
-      ? error.message
-      : String(error);
+    const why = fileProblem(error);
     throw new ConfigError(`Cannot read ${from} '${path}': ${why}; allowed is a PEM file`);
   }
   if (BEGINS[wanted].test(text)) return;

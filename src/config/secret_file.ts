@@ -5,7 +5,7 @@
  * @module
  */
 
-import { ConfigError, reasonOf } from "../errors.ts";
+import { ConfigError, fileProblem } from "../errors.ts";
 
 /** What is needed of the file system. */
 export type SecretFiles = Pick<typeof Deno, "readTextFileSync" | "statSync">;
@@ -49,7 +49,7 @@ export function readSecret(path: string, from: string, files: SecretFiles = Deno
     secret = files.readTextFileSync(path).trim();
   } catch (error) {
     throw new ConfigError(
-      `Cannot read the secret ${path} (${from}): ${problemOf(error)}; give a file that the ` +
+      `Cannot read the secret ${path} (${from}): ${fileProblem(error)}; give a file that the ` +
         "daemon's user can read",
     );
   }
@@ -115,11 +115,4 @@ export function secretFileWarning(
   if ((mode & READABLE_BY_OTHERS) === 0) return null;
   const bits = (mode & 0o777).toString(8).padStart(4, "0");
   return `Others can read the secret in ${path} (mode ${bits}): run chmod 600 ${path}`;
-}
-
-function problemOf(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "it does not exist";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return "it is a directory";
-  return reasonOf(error);
 }

@@ -22,6 +22,8 @@ const CAP_DAC_OVERRIDE = 1n;
 /** Bits of a mode for one of owner, group and others. */
 const MAY_READ = 4, MAY_ENTER_AND_WRITE = 3;
 
+const ADVICE = "run the daemon as p4d's user, or give the depot to the daemon's with chown -R";
+
 /** Who a process is for the kernel. */
 export interface Identity {
   readonly uid: number;
@@ -59,11 +61,9 @@ export function checkEntries(depot: string, who: Identity, isReplica: boolean): 
       if (!may(who, info, MAY_ENTER_AND_WRITE)) {
         return fail(
           name,
-          `the daemon's user (uid ${who.uid}) may not write to ${dir} (${
-            ownerOf(info)
-          }): what is ` +
-            "evicted there cannot come back",
-          "run the daemon as p4d's user, or give the depot to the daemon's with chown -R",
+          `the daemon's user (uid ${who.uid}) may not write to ${dir} (${ownerOf(info)}): ` +
+            "what is evicted there cannot come back",
+          ADVICE,
         );
       }
       for (const entry of Deno.readDirSync(dir)) {
@@ -77,7 +77,7 @@ export function checkEntries(depot: string, who: Identity, isReplica: boolean): 
           name,
           `the daemon's user (uid ${who.uid}) may not read ${path} (${ownerOf(file)}): it is not ` +
             "uploaded",
-          "run the daemon as p4d's user, or give the depot to the daemon's with chown -R",
+          ADVICE,
         );
       }
     } catch (error) {

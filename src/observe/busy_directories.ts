@@ -7,7 +7,7 @@
  * @module
  */
 
-import { displayPath } from "../depot_path.ts";
+import { directoryOf, displayPath } from "../depot_path.ts";
 
 /** Directories that are counted. */
 const COUNTED = 2000;
@@ -39,8 +39,7 @@ export class BusyDirectories {
     this.#halve();
     const step = Math.max(1, Math.floor(paths.length / SAMPLED));
     for (let i = 0; i < paths.length; i += step) {
-      const path = paths[i]!;
-      const dir = path.slice(0, Math.max(0, path.lastIndexOf("/")));
+      const dir = directoryOf(paths[i]!);
       this.#counts.set(dir, (this.#counts.get(dir) ?? 0) + step);
     }
     if (this.#counts.size > 2 * COUNTED) this.#forgetLeast();

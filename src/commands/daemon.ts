@@ -56,6 +56,7 @@ import { adjustEngine, startBackground } from "./background.ts";
 import { removePidFile, reportReady, starterPid } from "./detach.ts";
 import { buildEngine, type Engine, gauges } from "./engine.ts";
 import { openPeerServer, openReaders } from "./peers.ts";
+import { checkPidFile } from "./pid_file.ts";
 import { Reloader } from "./reload.ts";
 import { openFreshness, startCluster } from "./replica.ts";
 import { startReporting } from "./reporting.ts";
@@ -87,7 +88,8 @@ export async function runDaemon(
   const manager = new ServiceManager(env, [Deno.pid, starterPid() ?? 0], getLog("systemd"));
   const operator = listenToOperator(output);
   const files = new DepotFiles(pathFromText(config.depotPath));
-  // Before anything is made: without the right to watch, the depot is left untouched.
+  // Before anything is made or taken: a start that fails here leaves the depot untouched.
+  if (config.pidFile !== null) checkPidFile(config.pidFile);
   const watcher = config.readOnly ? null : openWatcher(files);
   const state = prepareStateDir(files, config.depotPath);
   const settled = await migrateManifest(state.manifest);

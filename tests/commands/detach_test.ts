@@ -1,7 +1,7 @@
 /** Leaving the terminal: readiness, exit codes, the pid file. @module */
 
-import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
-import { deletePidFile, writePidFile } from "../../src/commands/pid_file.ts";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "deno-std/assert/mod.js";
+import { checkPidFile, deletePidFile, writePidFile } from "../../src/commands/pid_file.ts";
 
 /** A stand-in for the program: detaches, then is ready, or fails before, as its argument says. */
 const PROGRAM = (root: string) => `
@@ -109,6 +109,19 @@ Deno.test("a daemon that cannot write its pid file is not ready", () =>
     const { code, err } = await runProgram(dir, "serve", `${dir}/none/daemon.pid`);
     assertEquals(code, 1);
     assertStringIncludes(err, `Cannot write the pid file ${dir}/none/daemon.pid: `);
+  }));
+
+Deno.test("whether the pid file can be written is found out without changing it", () =>
+  inFolder((dir) => {
+    const pidFile = `${dir}/daemon.pid`;
+    checkPidFile(pidFile);
+    assertEquals([...Deno.readDirSync(dir)].length, 0);
+    Deno.writeTextFileSync(pidFile, "1\n");
+    checkPidFile(pidFile);
+    assertEquals(Deno.readTextFileSync(pidFile), "1\n");
+    const lost = `${dir}/none/daemon.pid`;
+    assertThrows(() => checkPidFile(lost), Error, `Cannot write the pid file ${lost}: `);
+    return Promise.resolve();
   }));
 
 Deno.test("the pid file of a successor is not removed", () =>

@@ -5,43 +5,28 @@
  * and no event came for its path since it was opened. Anything else leaves it dirty.
  *
  * The dirty queue stays in the manifest; in memory are one page of it, the files in flight, and those
- * put off. Small files are read and hashed many at a time or by threads, and as many are in flight as get more done
- * (adaptive_limit.ts). Large ones wait for a lane of their own, while the walk through the queue goes on:
- * neither kind waits for the other.
+ * put off. Here it is decided which file goes when; `upload_lanes.ts` takes it from there.
  *
  * @module
  */
 
 import { delay } from "deno-std/async/delay.js";
-import type { DepotFiles } from "../../ffi/files.ts";
-import type { SmallRead } from "../../ffi/many.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
-import { PartBudget } from "../storage/part_budget.ts";
-import type { SliceWork } from "../storage/file_transfer.ts";
-import type { Activity } from "./activity.ts";
-import { AdaptiveLimit } from "./adaptive_limit.ts";
+import type { PartBudget } from "../storage/part_budget.ts";
 import type { DepotPath } from "../depot_path.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
 import { FreshFiles } from "./fresh_files.ts";
-import { LargeLane } from "./large_lane.ts";
 import { OnceLater } from "./once_later.ts";
-import { Semaphore } from "./semaphore.ts";
-import { type LocalContent, openContent, smallContent } from "./upload_content.ts";
+import {
+  BATCH_BYTES,
+  type QueuedFile,
+  SMALL_BYTES,
+  UploadLanes,
+  type UploadLanesParts,
+} from "./upload_lanes.ts";
 import { VersionUpload, type VersionUploadParts } from "./version_upload.ts";
-
-/** Files up to this size are small: they share a lane. */
-const SMALL_BYTES = 1024 * 1024;
-
-/** Of those, files up to this size are read whole, many in one call; threads read the others. */
-const READ_BYTES = 256 * 1024;
-
-/** Memory for the contents of one batch of small files. */
-const BATCH_BYTES = 8 * 1024 * 1024;
-
-/** Memory for the contents of all small files in flight (P5). */
-const SMALL_MEMORY_BYTES = 8 * BATCH_BYTES;
 
 /** Wait after the queue could not be read, ms. */
 const READ_RETRY_MS = 500;
@@ -62,38 +47,21 @@ const PROBE_MS = 1000;
 const FAILURES_TO_PROBE = 8;
 
 /** Parts the uploader works on, and its limits. */
-export interface UploaderParts extends VersionUploadParts {
-  readonly files: DepotFiles;
-  /** Hashes the slices of large files. */
-  readonly sliceWork: SliceWork;
-  readonly activity: Activity;
+export interface UploaderParts extends VersionUploadParts, UploadLanesParts {
   /** Whether the backend was found unreachable, or asked for rest, and is only probed. */
   readonly isBackendDown: () => boolean;
   readonly isExcluded: (path: string) => boolean;
   readonly renames: Pick<DirectoryRenames, "isHeld">;
-  /** Small files in flight at once, to begin with. */
-  readonly concurrency: number;
-  /** The same when more get more done. */
-  readonly maxConcurrency: number;
-  /** Large files in flight at once, at most. */
-  readonly largeConcurrency: number;
   /** Small files read in one call. */
   readonly batchSize: number;
   /** Longest time a dirty file waits to be noticed, ms. */
   readonly pollIntervalMs: number;
 }
 
-/** A file of the queue, and its size there. */
-type QueuedFile = { readonly path: DepotPath; readonly size: number };
-
 /** See the module's description. */
 export class Uploader {
   readonly #parts: UploaderParts;
-  readonly #small: Semaphore;
-  readonly #smallLimit: AdaptiveLimit;
-  /** Of small files. */
-  readonly memory = new PartBudget(SMALL_MEMORY_BYTES);
-  readonly #large: LargeLane;
+  readonly #lanes: UploadLanes;
   readonly #fresh = new FreshFiles();
   readonly #putOff = new PutOffFiles();
   readonly #abort = new AbortController();
@@ -110,14 +78,19 @@ export class Uploader {
 
   constructor(parts: UploaderParts) {
     this.#parts = parts;
-    this.#smallLimit = new AdaptiveLimit(() => ({
-      min: parts.concurrency,
-      max: parts.maxConcurrency,
-    }));
-    this.#small = new Semaphore(this.#smallLimit.value);
-    this.#large = new LargeLane(() => parts.largeConcurrency);
     const mustWait = (path: DepotPath) => this.#mustWait(path);
     this.#versions = new VersionUpload(parts, mustWait, this.#putOff, this.#abort.signal);
+    this.#lanes = new UploadLanes(parts, this.#versions, {
+      isDue: (path) => this.#isDue(path),
+      isHeld: () => this.#held !== null,
+      onChanged: (path) => this.notice(path),
+      onRoom: () => this.#look(),
+    });
+  }
+
+  /** For the contents of small files. */
+  get memory(): PartBudget {
+    return this.#lanes.memory;
   }
 
   /** Age of the file that has waited longest, at the last look at the queue, s. */
@@ -134,14 +107,12 @@ export class Uploader {
 
   /** The backend asked to slow down. */
   throttled(): void {
-    this.#smallLimit.throttled(performance.now());
-    this.adjust();
+    this.#lanes.throttled();
   }
 
   /** Takes the limits as its parts give them now. */
   adjust(): void {
-    this.#small.resize(this.#smallLimit.value);
-    this.#large.adjust();
+    this.#lanes.adjust();
   }
 
   start(): void {
@@ -185,6 +156,7 @@ export class Uploader {
    */
   async stop(timeoutMs: number): Promise<void> {
     this.#stopping = true;
+    this.#lanes.stop();
     this.#foundLook.cancel();
     this.#wake?.();
     const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
@@ -206,7 +178,7 @@ export class Uploader {
         const due = page.map((entry) => entry.path).filter((path) => this.#isDue(path));
         if (this.#isDown()) {
           // One file is the probe; the others wait without being read again and again.
-          this.#large.clear();
+          this.#lanes.clearLarge();
           await this.#uploadAll(due.slice(0, 1));
           await delay(PROBE_MS);
           after = "";
@@ -262,7 +234,7 @@ export class Uploader {
 
   #isDue(path: DepotPath): boolean {
     const { activity, manifest, isExcluded } = this.#parts;
-    if (activity.uploads.has(path) || this.#large.has(path)) return false;
+    if (this.#lanes.has(path)) return false;
     if (this.#mustWait(path) || this.#putOff.has(path)) return false;
     // On its way out, and touched: the evictor says what is at the path when it is done.
     if (activity.evictions.has(path)) return false;
@@ -278,7 +250,8 @@ export class Uploader {
 
   async #uploadAll(paths: readonly DepotPath[]): Promise<void> {
     const { activity, manifest, batchSize } = this.#parts;
-    let batch: QueuedFile[] = [], room = 0;
+    let batch: QueuedFile[] = [];
+    let batchBytes = 0;
     for (const path of paths) {
       if (this.#stopping) return;
       const record = manifest.get(path);
@@ -286,115 +259,24 @@ export class Uploader {
       if (activity.uploads.has(path) || record === null || record.row.state === CLEAN) continue;
       const { size } = record.row;
       if (size > SMALL_BYTES) {
-        this.#uploadLarge(path);
+        this.#lanes.addLarge(path);
         continue;
       }
-      if (batch.length === batchSize || room + size > BATCH_BYTES) {
-        await this.#uploadBatch(batch);
-        const fresh = this.#fresh.take(batchSize).filter((path) => this.#isDue(path));
-        if (fresh.length > 0) await this.#uploadAll(fresh);
-        [batch, room] = [[], 0];
+      if (batch.length === batchSize || batchBytes + size > BATCH_BYTES) {
+        await this.#lanes.addBatch(batch);
+        await this.#uploadFresh();
+        batch = [];
+        batchBytes = 0;
       }
       batch.push({ path, size });
-      room += size;
+      batchBytes += size;
     }
-    await this.#uploadBatch(batch);
+    await this.#lanes.addBatch(batch);
   }
 
-  async #uploadBatch(batch: readonly QueuedFile[]): Promise<void> {
-    const isRead = ({ size }: QueuedFile) => size <= READ_BYTES;
-    await this.#uploadSmall(batch.filter(isRead));
-    for (const file of batch) if (!isRead(file)) await this.#uploadThreaded(file);
-  }
-
-  async #uploadThreaded({ path, size }: QueuedFile): Promise<void> {
-    const { files, sliceWork } = this.#parts;
-    const memory = await this.memory.take(size);
-    await this.#small.acquire();
-    if (this.#stopping || !this.#isDue(path)) {
-      this.#small.release();
-      this.memory.give(memory);
-      return;
-    }
-    const open = () => openContent(files, path, sliceWork);
-    this.#launch(path, this.#small, open, () => this.memory.give(memory));
-  }
-
-  async #uploadSmall(batch: readonly QueuedFile[]): Promise<void> {
-    if (batch.length === 0) return;
-    const { files, activity } = this.#parts;
-    const paths = batch.map(({ path }) => path);
-    const roomBytes = batch.reduce((sum, { size }) => sum + size, 0);
-    const memory = await this.memory.take(roomBytes);
-    // In flight from before the read: an event that comes between the two must be noticed.
-    const uploads = paths.map(() => ({ changed: false }));
-    for (const [i, path] of paths.entries()) activity.uploads.set(path, uploads[i]!);
-    let reads: SmallRead[];
-    try {
-      reads = await files.readMany(paths, READ_BYTES, roomBytes);
-    } catch (error) {
-      for (const path of paths) activity.uploads.delete(path);
-      this.memory.give(memory);
-      throw error;
-    }
-    let left = paths.length;
-    const onEnd = () => {
-      if (--left === 0) this.memory.give(memory);
-    };
-    for (const [i, path] of paths.entries()) {
-      const read = reads[i]!;
-      if (read.kind === "large" || uploads[i]!.changed) {
-        activity.uploads.delete(path);
-        onEnd();
-        // It grew since it was recorded; or it was written just now, and the queue has it again.
-        if (read.kind === "large") this.#uploadLarge(path);
-        else this.#look();
-        continue;
-      }
-      await this.#small.acquire();
-      this.#launch(path, this.#small, () => smallContent(read), onEnd);
-    }
-  }
-
-  /** Uploads the file when the large lane has room for it. */
-  #uploadLarge(path: DepotPath): void {
-    this.#large.add(path);
-    this.#fillLargeLane();
-  }
-
-  #fillLargeLane(): void {
-    const { files, sliceWork } = this.#parts;
-    if (this.#stopping || this.#held !== null) this.#large.clear();
-    const due = this.#large.next((path) => this.#isDue(path));
-    if (due === null) return;
-    this.#launch(due, this.#large, () => openContent(files, due, sliceWork));
-    this.#fillLargeLane();
-  }
-
-  /** Uploads in the lane, which the caller has acquired, without waiting for the end. */
-  #launch(
-    path: DepotPath,
-    lane: Semaphore | LargeLane,
-    open: () => LocalContent | Promise<LocalContent>,
-    onEnd: () => void = () => {},
-  ): void {
-    const { activity } = this.#parts;
-    const upload = activity.uploads.get(path) ?? { changed: false };
-    activity.uploads.set(path, upload);
-    void this.#versions.upload(path, upload, open).then((isStored) => {
-      activity.uploads.delete(path);
-      if (isStored && lane === this.#small) {
-        const waiting = this.#parts.manifest.counters.dirty - activity.uploads.size;
-        this.#smallLimit.done(waiting > 0, performance.now());
-        this.#small.resize(this.#smallLimit.value);
-      }
-      lane.release();
-      onEnd();
-      if (upload.changed) this.notice(path);
-      if (lane !== this.#large) return;
-      this.#fillLargeLane();
-      // The queue may have more large files than waited in memory.
-      if (!lane.isFull) this.#look();
-    });
+  /** A batch of what became dirty last, between those that have waited longest. */
+  async #uploadFresh(): Promise<void> {
+    const fresh = this.#fresh.take(this.#parts.batchSize);
+    await this.#uploadAll(fresh.filter((path) => this.#isDue(path)));
   }
 }

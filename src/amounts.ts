@@ -9,7 +9,8 @@ import { format as formatBytes } from "deno-std/fmt/bytes.js";
 
 /** `1.5 GiB`. */
 export function sizeText(bytes: number): string {
-  return formatBytes(bytes, { binary: true, maximumFractionDigits: 1 });
+  // IEC 80000-13 writes the first prefix with a capital, too.
+  return formatBytes(bytes, { binary: true, maximumFractionDigits: 1 }).replace("kiB", "KiB");
 }
 
 const UNITS: Readonly<Record<string, number>> = {

@@ -9,6 +9,7 @@ import { assertEquals } from "deno-std/assert/mod.js";
 import { basename, dirname, join } from "node:path/posix";
 import { type CommandFacts, commandFacts } from "../../src/commands/command_tree.ts";
 import { buildProgram } from "../../src/commands/program.ts";
+import { PAGE, pageDigest } from "../demo/pictured_page.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -154,4 +155,8 @@ Deno.test("every page can be reached from README", () => {
   };
   visit("README.md");
   assertEquals(files("docs", /\.md$/).filter((path) => !seen.has(path)), []);
+});
+
+Deno.test("the pictures show the daemon's page as it is; 'deno task pictures' takes them anew", async () => {
+  assertEquals(Deno.readTextFileSync(PAGE).trim(), await pageDigest());
 });

@@ -277,7 +277,9 @@ Deno.test("P1: a file that came to the old name before the rename was known stay
   // Nobody told of the rename: this one is the evicted file, under its old name.
   assertEquals(await fetch(engine, "a/cold"), "evicted");
   engine.write("a/cold", "newer");
-  await tellMoved(engine, "a", "b");
+  const told = tellMoved(engine, "a", "b");
+  engine.uploader.hold(told);
+  await told;
   await carriedOut(engine);
   assertEquals(await fetch(engine, "b/cold"), "evicted");
   assertEquals(await fetch(engine, "a/cold"), "newer");

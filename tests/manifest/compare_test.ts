@@ -1,31 +1,15 @@
 /** The comparison of a walk with the manifest. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import { DepotFiles } from "../../ffi/files.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import type { Doubt, WalkStep } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
-import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { CLEAN } from "../../src/manifest/schema.ts";
 import { isVersion, restored, seen } from "../../src/manifest/transitions.ts";
+import { withDepot } from "./manifest_of_depot.ts";
 
 const path = (text: string) => text as DepotPath;
-
-async function withDepot(test: (files: DepotFiles, manifest: Manifest) => Promise<void>) {
-  const dir = Deno.makeTempDirSync({ prefix: "compare" });
-  Deno.mkdirSync(`${dir}/.p4cache/manifest`, { recursive: true });
-  const files = new DepotFiles(dir);
-  const manifest = openManifest(`${dir}/.p4cache/manifest`, (p) => p, (error) => {
-    if (error !== null) throw error;
-  });
-  try {
-    await test(files, manifest);
-  } finally {
-    await manifest.close();
-    files.close();
-    Deno.removeSync(dir, { recursive: true });
-  }
-}
 
 function pathsOf({ records, found }: WalkStep): string[] {
   return [...records, ...found.records()].map((record) => record.path);

@@ -1,33 +1,17 @@
 /** New files of a walk that are recorded together: what is written, and when not. @module */
 
 import { assert, assertEquals } from "deno-std/assert/mod.js";
-import { DepotFiles } from "../../ffi/files.ts";
+import type { DepotFiles } from "../../ffi/files.ts";
 import { FoundFiles, packFound } from "../../ffi/found_files.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import type { Manifest } from "../../src/manifest/manifest.ts";
-import { openManifest } from "../../src/manifest/open_manifest.ts";
 import { DIRTY, encodeRow } from "../../src/manifest/schema.ts";
 import { seen } from "../../src/manifest/transitions.ts";
+import { withDepot } from "./manifest_of_depot.ts";
 
 const path = (text: string) => text as DepotPath;
 const DELETED = { deletedAtSeconds: 1, collected: false };
-
-async function withDepot(test: (files: DepotFiles, manifest: Manifest) => Promise<void>) {
-  const dir = Deno.makeTempDirSync({ prefix: "found" });
-  Deno.mkdirSync(`${dir}/.p4cache/manifest`, { recursive: true });
-  const files = new DepotFiles(dir);
-  const manifest = openManifest(`${dir}/.p4cache/manifest`, (p) => "pfx/" + p, (error) => {
-    if (error !== null) throw error;
-  });
-  try {
-    await test(files, manifest);
-  } finally {
-    await manifest.close();
-    files.close();
-    Deno.removeSync(dir, { recursive: true });
-  }
-}
 
 function record(name: string, size = 1): WalkRecord {
   const times = { mtimeNs: -5n, ctimeNs: 7n };
@@ -76,7 +60,7 @@ Deno.test("M1: files that are found together have the rows and the places of fil
     assertEquals(rows, [row("d/a", 1), row("d/a.txt", 3), row("d/b", 0), row("d/e/\xc3\xbc", 2)]);
     const queue = (await manifest.dirtyAfter("")).map(({ path, seconds }) => [path, seconds]);
     assertEquals(queue, rows.map(([path]) => [path, 100]));
-  }));
+  }, "pfx/"));
 
 Deno.test("M1: a file that was found together with others, and changes before that is durable, has one place in the queue", () =>
   withDepot(async (_, manifest) => {

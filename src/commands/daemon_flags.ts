@@ -18,6 +18,7 @@ import {
   ROLES,
   type Setting,
 } from "../config/setting.ts";
+import { ConfigError } from "../errors.ts";
 
 const DEPOT_FLAG = "--depot-path";
 
@@ -50,13 +51,17 @@ export function typedFlags(command: Command): Map<string, string | true> {
  * The flags of a command that reads a configuration: those of several commands, the last of which wins.
  * Where none names a configuration or a depot, the configuration of the depot that the other commands mean is
  * taken ({@link findDepot}).
+ * @throws ConfigError when there is none.
  */
 export function flagsOf(...commands: readonly Command[]): Map<string, string | true> {
   const flags = new Map(commands.flatMap((command) => [...typedFlags(command)]));
   if (flags.has(CONFIG_FLAG) || flags.has(DEPOT_FLAG)) return flags;
   const config = configOfUsualDepot();
-  if (config !== null) flags.set(CONFIG_FLAG, config);
-  return flags;
+  if (config !== null) return flags.set(CONFIG_FLAG, config);
+  throw new ConfigError(
+    "Cannot tell which configuration is meant: give --config, or --depot-path and the storage's " +
+      "flags, or set P4CACHE_DEPOT to a depot that a service has",
+  );
 }
 
 /** The names that a daemon flag may be given; none where it takes something else. */

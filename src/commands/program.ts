@@ -6,7 +6,6 @@
  */
 
 import { Command, CommanderError } from "commander";
-import { nearest } from "../config/nearest.ts";
 import { ConfigError } from "../errors.ts";
 import { PROGRAM_NAME, VERSION } from "../version.ts";
 import { addAccessCommand } from "./access.ts";
@@ -39,7 +38,7 @@ import type { Terminal } from "./terminal.ts";
 import { addStorageCommand } from "./storage_orphans.ts";
 import { addSupportBundleCommand } from "./support_bundle.ts";
 import { addTopCommand } from "./top.ts";
-import { usageProblem } from "./usage_errors.ts";
+import { unknownCommand, usageProblem } from "./usage_errors.ts";
 import { addVerifyCommand } from "./verify.ts";
 import { addVersionCommand } from "./version.ts";
 import { addWarmCommand } from "./warm.ts";
@@ -160,12 +159,7 @@ async function runFlags(
 
 function refuseUnknownCommand(program: Command): void {
   const [given] = program.args;
-  if (given === undefined) return;
-  const meant = nearest(given, program.commands.map((command) => command.name()));
-  throw new ConfigError(
-    `Cannot run '${given}': unknown command; ` +
-      (meant === null ? "'p4-cache --help' lists all" : `did you mean ${meant}?`),
-  );
+  if (given !== undefined) throw new ConfigError(unknownCommand(given, program));
 }
 
 /** Help and version are no errors; the rest becomes one line. */

@@ -45,9 +45,11 @@ const RULES: readonly [
     "commander.excessArguments",
     /too many arguments for '(\S+)'\. Expected (\d+)/,
     ([, most], command) =>
-      `Cannot run '${titleOf(command)}' with so many arguments; allowed is ${
-        most === "0" ? noneOf(command) : `at most ${most}`
-      }, see ${helpOf(command)}`,
+      command.commands.length > 0
+        ? unknownCommand(command.args[0]!, command)
+        : `Cannot run '${titleOf(command)}' with so many arguments; allowed is ${
+          most === "0" ? "none" : `at most ${most}`
+        }, see ${helpOf(command)}`,
   ],
 ];
 
@@ -62,7 +64,8 @@ export function usageProblem(
 ): string {
   const command = commandOf(args, program);
   if (error.code === "commander.help") {
-    return `Cannot run '${titleOf(command)}' alone; allowed behind it is ${subCommands(command)}`;
+    const names = command.commands.map((each) => each.name());
+    return `Cannot run '${titleOf(command)}' alone; allowed behind it is ${oneOf(names)}`;
   }
   const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
   // The value after '=' may be a secret.
@@ -72,19 +75,25 @@ export function usageProblem(
     const hint = meant === null ? `${helpOf(command)} lists all` : `did you mean ${meant}?`;
     return `Cannot use ${flag}: unknown flag; ${hint}`;
   }
-  const [, word, near] = /unknown command '([^']*)'(?: \(Did you mean ([^?]*)\?\))?/
-    .exec(message) ?? [];
-  if (word !== undefined) {
-    const hint = near === undefined
-      ? `allowed is ${subCommands(command)}`
-      : `did you mean ${near}?`;
-    return `Cannot run '${word}': unknown command; ${hint}`;
-  }
+  const word = /unknown command '([^']*)'/.exec(message)?.[1];
+  if (word !== undefined) return unknownCommand(word, command);
   for (const [code, pattern, ours] of RULES) {
     const parts = error.code === code ? pattern.exec(message) : null;
     if (parts !== null) return ours(parts.slice(1), command);
   }
   return message;
+}
+
+/** The line for a word that is no command behind this one. */
+export function unknownCommand(word: string, command: Command): string {
+  const names = command.commands.map((each) => each.name());
+  const meant = nearest(word, names);
+  const all = command.parent === null
+    ? `${helpOf(command)} lists all`
+    : `allowed is ${oneOf(names)}`;
+  return `Cannot run '${word}': unknown command; ${
+    meant === null ? all : `did you mean ${meant}?`
+  }`;
 }
 
 /** Choices as our own checks list them. */
@@ -112,13 +121,8 @@ function helpOf(command: Command): string {
   return `'${[PROGRAM_NAME, ...namesOf(command), "--help"].join(" ")}'`;
 }
 
-function subCommands(command: Command): string {
-  return command.commands.map((each) => each.name()).join(", ").replace(/, ([^,]*)$/, " or $1");
-}
-
-/** What may stand behind a command that takes no arguments. */
-function noneOf(command: Command): string {
-  return command.commands.length === 0 ? "none" : `none, or ${subCommands(command)}`;
+function oneOf(names: readonly string[]): string {
+  return names.join(", ").replace(/, ([^,]*)$/, " or $1");
 }
 
 function namesOf(command: Command): string[] {

@@ -89,8 +89,11 @@ const WRONG: [string[], string][] = [
   ],
   [
     ["backup", "lst"],
-    "Cannot run 'backup' with so many arguments; allowed is none, or list or verify, " +
-    "see 'p4-cache backup --help'",
+    "Cannot run 'lst': unknown command; did you mean list?",
+  ],
+  [
+    ["backup", "everything"],
+    "Cannot run 'everything': unknown command; allowed is list or verify",
   ],
   [
     ["config", "xyzzy"],
@@ -116,6 +119,21 @@ for (const [args, line] of WRONG) {
     assertEquals(await run(...args), { code: 2, out: "", err: `p4-cache: ${line}\n` });
   });
 }
+
+Deno.test("a command that speaks to the storage says which configuration it needs", async () => {
+  Deno.env.set("P4CACHE_DEPOT", "/of/no/service");
+  try {
+    assertEquals(await run("lease"), {
+      code: 2,
+      out: "",
+      err:
+        "p4-cache: Cannot tell which configuration is meant: give --config, or --depot-path and " +
+        "the storage's flags, or set P4CACHE_DEPOT to a depot that a service has\n",
+    });
+  } finally {
+    Deno.env.delete("P4CACHE_DEPOT");
+  }
+});
 
 Deno.test(
   "config check and print take flags before or after the command",

@@ -5,6 +5,7 @@
  */
 
 import { EnvironmentError, reasonOf } from "../errors.ts";
+import { expectReplaceable } from "../replaced_file.ts";
 
 /**
  * Sees that the file could be written: a daemon that is about to serve must not fail for its pid file.
@@ -13,6 +14,7 @@ import { EnvironmentError, reasonOf } from "../errors.ts";
  */
 export function checkPidFile(path: string): void {
   try {
+    expectReplaceable(path);
     const temporary = temporaryOf(path);
     if (madeFile(temporary, "")) Deno.removeSync(temporary);
     else Deno.openSync(path, { write: true }).close();
@@ -29,6 +31,7 @@ export function writePidFile(path: string): void {
   const text = `${Deno.pid}\n`;
   const temporary = temporaryOf(path);
   try {
+    expectReplaceable(path);
     if (!madeFile(temporary, text)) {
       // In a directory of root's (/var/run), an administrator can still give us the file itself.
       Deno.writeTextFileSync(path, text, { create: false });

@@ -11,6 +11,7 @@ import { BACKEND_SETTINGS } from "../config/backend_settings.ts";
 import { ROLES } from "../config/setting.ts";
 import type { Patient } from "../doctor/examine.ts";
 import { EnvironmentError, reasonOf } from "../errors.ts";
+import { exists } from "../exists.ts";
 import { VERSION } from "../version.ts";
 import { addDepotOptions, askDaemon, type DepotChoice } from "./control_client.ts";
 import { patientOf } from "./doctor.ts";
@@ -132,8 +133,9 @@ function pack(parts: ReadonlyMap<string, string>, output: string, folder: string
     const args = ["-cz", "-C", dir, folder];
     const { success, stdout, stderr } = new Deno.Command("tar", { args }).outputSync();
     if (!success) throw new Error(new TextDecoder().decode(stderr).trim());
-    // Only for whoever asked: it has names of depot files.
-    Deno.writeFileSync(output, stdout, { mode: 0o600 });
+    // Only for whoever asked: it has names of depot files. A device or pipe keeps the mode that it has.
+    const isOther = exists(output) && !Deno.statSync(output).isFile;
+    Deno.writeFileSync(output, stdout, isOther ? {} : { mode: 0o600 });
   } catch (error) {
     throw new EnvironmentError(
       `Cannot write ${output}: ${reasonOf(error)}; give a writable place with --output`,

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { expectReplaceable } from "../replaced_file.ts";
+
 /** Readable by the collector, whatever the daemon's umask. */
 const FILE_MODE = 0o644;
 
@@ -42,6 +44,7 @@ export class WritePace {
 export async function writeMetricsFile(path: string, text: string): Promise<void> {
   // The collector reads only `*.prom`. A link that somebody laid at this name is not followed.
   const temporary = `${path}.${Deno.pid}.tmp`;
+  expectReplaceable(path);
   try {
     await writeNew(temporary, text);
     await Deno.chmod(temporary, FILE_MODE);

@@ -121,6 +121,12 @@ Deno.test("whether the pid file can be written is found out without changing it"
     assertEquals(Deno.readTextFileSync(pidFile), "1\n");
     const lost = `${dir}/none/daemon.pid`;
     assertThrows(() => checkPidFile(lost), Error, `Cannot write the pid file ${lost}: `);
+    Deno.mkdirSync(`${dir}/device`);
+    assertThrows(
+      () => checkPidFile(`${dir}/device`),
+      Error,
+      "something that is not a file is there",
+    );
     return Promise.resolve();
   }));
 

@@ -109,5 +109,12 @@ Deno.test({
     for (const name of ["config.json", "status.json", "events.jsonl", "mounts.txt"]) {
       assertStringIncludes(names, `/${name}\n`);
     }
+    // A pipe or a device (/dev/null!) is not its asker's own: its mode stays.
+    const piped =
+      `mkfifo -m 644 p && { cat p | tar -tz & } && "$@" --output p && stat -c %a p; wait`;
+    const command = ["sh", BINARY, "support-bundle", "--config", config];
+    const pipe = await run("sh", ["-c", `cd '${dir.path}' && ${piped}`, ...command]);
+    assertMatch(pipe.stdout, /^644$/m);
+    assertStringIncludes(pipe.stdout, "/config.json\n");
   },
 });

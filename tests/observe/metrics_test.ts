@@ -1,7 +1,7 @@
 /** The metrics of the contract, and their reference. @module */
 
 import { metricsPage } from "../../src/commands/metrics_reference.ts";
-import { assert, assertEquals, assertStringIncludes } from "deno-std/assert/mod.js";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "deno-std/assert/mod.js";
 import { BackendMetrics } from "../../src/observe/backend_metrics.ts";
 import { addDaemonMetrics } from "../../src/observe/daemon_metrics.ts";
 import { ReloadMetrics } from "../../src/observe/reload_metrics.ts";
@@ -124,6 +124,10 @@ Deno.test("the metrics file is replaced whole, and nothing is left beside it", a
     }
     assertEquals(Deno.statSync(path).mode! & 0o777, 0o644);
     assertEquals([...Deno.readDirSync(dir)].map((entry) => entry.name), ["m.prom"]);
+    // Whatever is no file, as /dev/null, is somebody else's.
+    Deno.removeSync(path);
+    Deno.mkdirSync(path);
+    await assertRejects(() => writeMetricsFile(path, ""), Error, "something that is not a file");
   } finally {
     Deno.removeSync(dir, { recursive: true });
   }

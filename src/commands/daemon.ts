@@ -258,18 +258,21 @@ export async function runDaemon(
   const signal = await stopped;
   log.info(`${signal}: stopping`);
   manager.stopping();
+  // Nobody begins anything new, and the requests that are there get their answers.
   background.stop();
   await stopPulse();
   await Promise.all([control.close(), http?.close(), scrubber.stop(), backups.stop()]);
-  const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   await Promise.all([server.close(), peers?.close()]);
   await accesses?.close();
+  // What is on its way to the storage, or from it, has its time.
+  const timeoutMs = config.shutdownTimeoutSeconds * 1000;
   const transfersEnd = [engine.uploader.stop(timeoutMs), engine.restorer.stop(timeoutMs)];
   right.endWaits(); // uploads that wait for the lease
   await Promise.all(transfersEnd);
   await cluster.stop();
   fresh?.close();
-  manifest.giveUp();
+  manifest.giveUp(); // nobody waits for a disk that stays full
+  // What changes the depot ends before the watcher, which tells of it.
   await engine.identities.stop();
   await engine.renames.stop();
   await Promise.all([engine.evictor.stop(), engine.garbage.stop(), engine.unsettled.stop()]);
@@ -278,6 +281,7 @@ export async function runDaemon(
   watcher?.close();
   await engine.scanner.stop();
   await background.done;
+  // All is recorded: it goes to the disk, the access log and the last figures too.
   const isOnPlatter = await engine.platterSync.stop();
   // What fails here the log said already.
   if (isOnPlatter) await manifest.setRunning(false).catch(() => {});
@@ -287,7 +291,8 @@ export async function runDaemon(
   await engine.accessLog?.close();
   const { dirty } = manifest.counters;
   await manifest.close();
-  await lease?.release(); // nothing is written any more
+  // Nothing is written any more: another daemon may.
+  await lease?.release();
   engine.sliceWork.close();
   await storage.close();
   files.close();

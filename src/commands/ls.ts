@@ -72,7 +72,7 @@ function longLine({ path, place, size, lastAccess }: ListedFile): string {
 export function addQueueCommand(program: Command, terminal: Terminal): void {
   const command = program.command("queue")
     .description("show what waits for upload, oldest first")
-    .option("--limit <n>", "files to show (default: 20)", wholeNumber, 20)
+    .option("--limit <n>", "files to show", wholeNumber, 20)
     .option("--json", "as JSON")
     .addHelpText("before", "Examples:\n  p4-cache queue\n  p4-cache queue --limit 1000 --json\n");
   addDepotOptions(command);

@@ -35,7 +35,7 @@ export function addMigrateCommand(
     .description("copy what only the secondary has to the primary; exit 1 while something is left")
     .option("--dry-run", "only compare, and say what would be copied")
     .option("--bandwidth <rate>", "bytes a second, as 50MB; beside the daemon's own limits")
-    .option("--concurrency <n>", `objects side by side (default: ${AT_ONCE})`, wholeNumber, AT_ONCE)
+    .option("--concurrency <n>", "objects side by side", wholeNumber, AT_ONCE)
     .option("--read-back", "read every copy back, and compare its content")
     .option("--json", "as JSON")
     .addHelpText(

@@ -79,6 +79,7 @@ export function buildProgram(
     .usage("[daemon flags] | <command>")
     .version(`${PROGRAM_NAME} ${VERSION}`, "--version", "print the version")
     .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
     .addHelpText("before", EXAMPLES)
     .enablePositionalOptions();
   addDaemonFlags(program);

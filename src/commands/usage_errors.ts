@@ -71,6 +71,8 @@ export function usageProblem(
   // The value after '=' may be a secret.
   const flag = /unknown option '([^'=]+)/.exec(message)?.[1];
   if (flag !== undefined) {
+    const stray = strayWord(args, command);
+    if (stray !== undefined) return unknownCommand(stray, command);
     const meant = nearest(flag, flagNames(command));
     const hint = meant === null ? `${helpOf(command)} lists all` : `did you mean ${meant}?`;
     return `Cannot use ${flag}: unknown flag; ${hint}`;
@@ -110,6 +112,12 @@ function commandOf(args: readonly string[], program: Command): Command {
     command = command.commands.find((each) => each.name() === word) ?? command;
   }
   return command;
+}
+
+/** A word that stands where only a command can: flags behind it are nothing that we know. */
+function strayWord(args: readonly string[], command: Command): string | undefined {
+  const next = args[args.indexOf(command.name()) + 1];
+  return command.commands.length > 0 && next?.startsWith("-") === false ? next : undefined;
 }
 
 function titleOf(command: Command): string {

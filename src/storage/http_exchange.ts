@@ -20,6 +20,7 @@ import {
 } from "./http_connections.ts";
 import type { WireAnswer } from "./http_wire.ts";
 import { stopped } from "./operation.ts";
+import { requestFailure } from "./request_failure.ts";
 
 /** Longest body that is read whole, bytes: a page of a listing, or two slices. */
 const MAX_BODY_BYTES = 16 * 1024 * 1024;
@@ -363,8 +364,8 @@ function failureOf(
   if (signal.aborted) return stopped(doing, signal);
   if (error instanceof FileFailed) return fileFailure(error.cause, doing);
   if (timedOut) return new StorageError("transient", `Cannot ${doing}: no progress in time`);
-  // The runtime names the URL, whose query can hold a signature. So the error is no cause, either.
-  const why = (error instanceof Error ? error.message : String(error)).replace(/\?[^\s)"']*/g, "");
+  // What the runtime says can hold a signature. So the error is no cause, either.
+  const why = requestFailure(error instanceof Error ? error.message : String(error));
   if (/CertificateRequired/.test(why)) {
     return new StorageError(
       "denied",

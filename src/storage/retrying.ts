@@ -251,7 +251,7 @@ export class RetryingBackend extends DecoratedBackend {
         "transient",
         `Cannot use ${this.label}: it was unreachable just now (${this.#lastFailure}); waiting ` +
           `before it is tried again`,
-        { cause: error, retryAfterMs: this.#options.open.firstMs },
+        { retryAfterMs: this.#options.open.firstMs },
       );
     }
     if ("error" in outcome) throw outcome.error;

@@ -58,6 +58,13 @@ Deno.test("-h is --help, and names what may be chosen", async () => {
   assertStringIncludes(text, "access key id (default: AWS_ACCESS_KEY_ID, then the SDK's");
 });
 
+Deno.test("help prints the help of a command, which tells no default twice", async () => {
+  assertEquals(await run("help", "queue"), await run("queue", "--help"));
+  for (const command of ["queue", "migrate", "verify", "storage", "access", "events"]) {
+    assert(!/\(default: [^)]*\)\s+\(default/.test((await run("help", command)).out), command);
+  }
+});
+
 const WRONG: [string[], string][] = [
   [["--max-cach-gb", "5"], "Cannot use --max-cach-gb: unknown flag; did you mean --max-cache-gb?"],
   [
@@ -72,6 +79,11 @@ const WRONG: [string[], string][] = [
     "Cannot run 'access stale' without --before <when>; 'p4-cache access stale --help' shows how",
   ],
   [["verison"], "Cannot run 'verison': unknown command; did you mean version?"],
+  [
+    ["support", "bundle", "--output", "x"],
+    "Cannot run 'support': unknown command; 'p4-cache --help' lists all",
+  ],
+  [["config", "chekc", "--jsn"], "Cannot run 'chekc': unknown command; did you mean check?"],
   [["config", "chekc"], "Cannot run 'chekc': unknown command; did you mean check?"],
   [["config"], "Cannot run 'config' alone; allowed behind it is check, print, schema or init"],
   [["--depot-path"], "Cannot use --depot-path: its value is missing; it takes <path>"],

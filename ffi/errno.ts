@@ -41,7 +41,22 @@ const NAMES: ReadonlyMap<number, string> = new Map(
   }).map(([name, errno]) => [errno, name]),
 );
 
+/** What an administrator should not have to look up. */
+const WORDS: ReadonlyMap<number, string> = new Map([
+  [EACCES, "permission denied"],
+  [EIO, "input/output error"],
+  [ENOSPC, "no space left on the disk"],
+  [EROFS, "the filesystem is read-only"],
+  [EDQUOT, "over the disk quota"],
+]);
+
 /** The name of an errno, as programs print it; the number where it has none here. */
 export function errnoName(errno: number): string {
   return NAMES.get(errno) ?? `errno ${errno}`;
+}
+
+/** The same with words, where the name alone says little to whoever reads the log. */
+export function errnoText(errno: number): string {
+  const words = WORDS.get(errno);
+  return words === undefined ? errnoName(errno) : `${words} (${errnoName(errno)})`;
 }

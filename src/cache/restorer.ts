@@ -232,7 +232,7 @@ export class Restorer {
     throw new StorageError(first.kind, `${first.message}; ${second.message}`, { cause: first });
   }
 
-  /** Two tries: a full disk is answered with one round of eviction. */
+  /** Two tries: a full disk is answered with one round of eviction, for the whole file. */
   async #fetchAndPlace(
     path: DepotPath,
     parent: number | null,
@@ -260,7 +260,8 @@ export class Restorer {
       return await attempt();
     } catch (error) {
       if (!(error instanceof FileError) || ![ENOSPC, EDQUOT].includes(error.errno)) throw error;
-      await this.#parts.makeRoom(2 * SLICE_BYTES);
+      const { size } = await backend.head(path, this.#parts.fetcher.signal);
+      await this.#parts.makeRoom(size + 2 * SLICE_BYTES);
       return await attempt();
     }
   }

@@ -68,6 +68,7 @@ export class Uploader {
   readonly #versions: VersionUpload;
   #stopping = false;
   #wake: (() => void) | null = null;
+  /** Whether something became dirty since the walk through the queue began: it may be behind us. */
   #woken = false;
   readonly #foundLook = new OnceLater(WALK_MS, () => this.#look());
   #running: Promise<void> | null = null;
@@ -168,9 +169,13 @@ export class Uploader {
   async #run(): Promise<void> {
     const { manifest, log } = this.#parts;
     let after = "";
+    let walkBegun = 0;
     while (!this.#stopping) {
       try {
-        this.#woken = false;
+        if (after === "") {
+          this.#woken = false;
+          walkBegun = performance.now();
+        }
         await this.#held;
         if (after === "") await this.#settle();
         const page = await manifest.dirtyAfter(after);
@@ -186,7 +191,7 @@ export class Uploader {
         }
         await this.#uploadAll(due);
         after = page.at(-1)?.key ?? "";
-        if (page.length === 0) await this.#idle();
+        if (page.length === 0) await this.#idle(performance.now() - walkBegun);
         else if (due.length === 0) await delay(1);
       } catch (error) {
         log.error(`Cannot read the queue of dirty files: ${describeError(error)}`);
@@ -218,8 +223,9 @@ export class Uploader {
     clearTimeout(timer);
   }
 
-  async #idle(): Promise<void> {
-    if (this.#woken || this.#stopping) return delay(GATHER_MS);
+  /** @param walkMs How long the walk took that is over: as long did files gather already. */
+  async #idle(walkMs: number): Promise<void> {
+    if (this.#woken || this.#stopping) return delay(Math.max(0, GATHER_MS - walkMs));
     let timer = 0;
     await new Promise<void>((resolve) => {
       this.#wake = resolve;

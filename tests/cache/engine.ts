@@ -59,6 +59,7 @@ const NO_GAUGES = {
 /** What tests choose. */
 export interface EngineOptions {
   readonly largeConcurrency?: number;
+  readonly pollIntervalMs?: number;
   readonly withSecondary?: boolean;
   readonly deletePolicy?: DeletePolicy;
   readonly deleteGraceSeconds?: number;
@@ -217,7 +218,7 @@ export class Engine {
       maxConcurrency: 4,
       largeConcurrency: options.largeConcurrency ?? 8,
       batchSize: 8,
-      pollIntervalMs: 10,
+      pollIntervalMs: options.pollIntervalMs ?? 10,
     });
     this.pins = new Pins(this.manifest);
     this.unsettled = new Unsettled({

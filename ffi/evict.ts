@@ -4,7 +4,7 @@
  * @module
  */
 
-import { cString, holding, openHelper } from "./library.ts";
+import { type Bytes, cString, holding, openHelper } from "./library.ts";
 import { FileError } from "./file_error.ts";
 
 const SYMBOLS = {
@@ -27,6 +27,8 @@ export interface EvictionCandidate {
   readonly mode: number;
   /** A file of which anything changed since (ctime, ns) may be another version; null: none. */
   readonly doubtedFromNs: bigint | null;
+  /** What its directory is: from another one at that path nothing is taken. Null: not known. */
+  readonly directory: string | null;
 }
 
 /** How it went with one file. */
@@ -42,7 +44,7 @@ export type EvictionOutcome =
   | "failed";
 
 /** Of one packed candidate, before its path. */
-const HEAD_BYTES = 38;
+const HEAD_BYTES = 40;
 
 /** No time is after it. */
 const NEVER_NS = 0x7fff_ffff_ffff_ffffn;
@@ -62,65 +64,87 @@ function outcomes(results: Int32Array): EvictionOutcome[] {
   return Array.from(results, (code) => OUTCOMES[code] ?? "failed");
 }
 
-/** One batch on its way through the protocol: {@link begin}, {@link check}, {@link finish}. */
+type Library = Deno.DynamicLibrary<typeof SYMBOLS>;
+
+function pack(candidates: readonly EvictionCandidate[]): Bytes {
+  let length = 0;
+  for (const { path, directory } of candidates) {
+    length += HEAD_BYTES + path.length + (directory?.length ?? 0);
+  }
+  const packed = new Uint8Array(length);
+  const view = new DataView(packed.buffer);
+  let at = 0;
+  for (const { path, trashId, size, mtimeNs, mode, doubtedFromNs, directory } of candidates) {
+    const identity = directory ?? "";
+    view.setBigUint64(at, BigInt(trashId), true);
+    view.setBigInt64(at + 8, BigInt(size), true);
+    view.setBigInt64(at + 16, mtimeNs, true);
+    view.setUint32(at + 24, mode, true);
+    view.setBigInt64(at + 28, doubtedFromNs ?? NEVER_NS, true);
+    view.setUint16(at + 36, path.length, true);
+    view.setUint16(at + 38, identity.length, true);
+    at += HEAD_BYTES;
+    for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
+    for (let i = 0; i < identity.length; i++) packed[at++] = identity.charCodeAt(i);
+  }
+  return packed;
+}
+
+/** Begins evictions in one depot. */
+export class Evictions {
+  readonly #library: Library = openHelper(SYMBOLS);
+  readonly #root: number;
+
+  /** @param root Descriptor of the depot's directory. */
+  constructor(root: number) {
+    this.#root = root;
+  }
+
+  close(): void {
+    this.#library.close();
+  }
+
+  /**
+   * Leases each file and moves it into the trash directory.
+   * @throws FileError when the trash cannot be opened.
+   */
+  async begin(
+    trashDir: string,
+    candidates: readonly EvictionCandidate[],
+  ): Promise<EvictionBatch> {
+    const packed = pack(candidates);
+    const results = new Int32Array(candidates.length);
+    const out = new BigUint64Array(1);
+    const trash = cString(trashDir);
+    const call = this.#library.symbols.p4evict_begin(
+      this.#root,
+      trash,
+      packed,
+      BigInt(packed.length),
+      new Uint8Array(results.buffer),
+      candidates.length,
+      new Uint8Array(out.buffer),
+    );
+    const rc = await holding(call, trash, packed, results, out);
+    if (rc < 0) throw new FileError(-rc, "open", trashDir);
+    return new EvictionBatch(this.#library, Deno.UnsafePointer.create(out[0]!)!, results);
+  }
+}
+
+/** One batch on its way through the protocol: {@link Evictions.begin}, {@link check}, {@link finish}. */
 export class EvictionBatch {
-  readonly #library;
+  readonly #library: Library;
   readonly #handle: Deno.PointerObject;
   readonly #results: Int32Array<ArrayBuffer>;
 
-  private constructor(
-    library: Deno.DynamicLibrary<typeof SYMBOLS>,
+  constructor(
+    library: Library,
     handle: Deno.PointerObject,
     results: Int32Array<ArrayBuffer>,
   ) {
     this.#library = library;
     this.#handle = handle;
     this.#results = results;
-  }
-
-  /**
-   * Leases each file and moves it into the trash directory.
-   * @param root Descriptor of the depot's directory.
-   */
-  static async begin(
-    root: number,
-    trashDir: string,
-    candidates: readonly EvictionCandidate[],
-  ): Promise<EvictionBatch> {
-    const library = openHelper(SYMBOLS);
-    let length = 0;
-    for (const candidate of candidates) length += HEAD_BYTES + candidate.path.length;
-    const packed = new Uint8Array(length);
-    const view = new DataView(packed.buffer);
-    let at = 0;
-    for (const { path, trashId, size, mtimeNs, mode, doubtedFromNs } of candidates) {
-      view.setBigUint64(at, BigInt(trashId), true);
-      view.setBigInt64(at + 8, BigInt(size), true);
-      view.setBigInt64(at + 16, mtimeNs, true);
-      view.setUint32(at + 24, mode, true);
-      view.setBigInt64(at + 28, doubtedFromNs ?? NEVER_NS, true);
-      view.setUint16(at + 36, path.length, true);
-      at += HEAD_BYTES;
-      for (let i = 0; i < path.length; i++) packed[at++] = path.charCodeAt(i);
-    }
-    const results = new Int32Array(candidates.length);
-    const out = new BigUint64Array(1);
-    const trash = cString(trashDir);
-    const call = library.symbols.p4evict_begin(
-      root,
-      trash,
-      packed,
-      BigInt(length),
-      new Uint8Array(results.buffer),
-      candidates.length,
-      new Uint8Array(out.buffer),
-    );
-    const rc = await holding(call, trash, packed, results, out);
-    if (rc < 0) {
-      library.close();
-      throw new FileError(-rc, "open", trashDir);
-    }
-    return new EvictionBatch(library, Deno.UnsafePointer.create(out[0]!)!, results);
   }
 
   /** Outcome of each candidate so far. */
@@ -147,7 +171,6 @@ export class EvictionBatch {
       new Uint8Array(this.#results.buffer),
     );
     await holding(call, flags, this.#results);
-    this.#library.close();
     return this.outcomes;
   }
 }

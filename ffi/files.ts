@@ -6,7 +6,7 @@
  */
 
 import type { DepotPath } from "../src/depot_path.ts";
-import { EvictionBatch, type EvictionCandidate } from "./evict.ts";
+import { type EvictionBatch, type EvictionCandidate, Evictions } from "./evict.ts";
 import { EAGAIN, EEXIST, ENOENT } from "./errno.ts";
 import { FileError } from "./file_error.ts";
 import { type FileStat, STAT_BYTES, statAt } from "./file_stat.ts";
@@ -63,6 +63,7 @@ export class DepotFiles {
   readonly #stat: Bytes = new Uint8Array(STAT_BYTES);
   readonly #statView = new DataView(this.#stat.buffer);
   readonly #many: ManyFiles;
+  readonly #evictions: Evictions;
   readonly #names: Names[] = [];
   /** Descriptor of the depot's directory, for the other bindings. */
   readonly root: number;
@@ -73,6 +74,7 @@ export class DepotFiles {
     this.root = this.#calls.p4files_open_root(cString(dir));
     if (this.root < 0) throw new FileError(-this.root, "open the depot", dir);
     this.#many = new ManyFiles(this.root, dir);
+    this.#evictions = new Evictions(this.root);
   }
 
   /** Locks `path` (absolute) for this process; false when another process holds it. */
@@ -285,7 +287,7 @@ export class DepotFiles {
     trashDir: string,
     candidates: readonly EvictionCandidate[],
   ): Promise<Pick<EvictionBatch, "check" | "finish">> {
-    return EvictionBatch.begin(this.root, trashDir, candidates);
+    return this.#evictions.begin(trashDir, candidates);
   }
 
   /** Resolves when everything that was written to the depot's filesystem so far is on the platter. */
@@ -310,6 +312,7 @@ export class DepotFiles {
   close(): void {
     this.#calls.p4files_close(this.root);
     this.#many.close();
+    this.#evictions.close();
     for (const names of this.#names) {
       this.closeFile(names.fd);
       names.close();

@@ -9,15 +9,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IN_HEAD = 38 };
+enum { IN_HEAD = 40, MAX_IDENTITY = 256 };
 
 typedef struct {
     int fd;     /* -1 when not taken */
-    int parent; /* its directory, whatever that is called by now; -1 when not taken */
+    int parent; /* its directory, whatever that is called by now, or -errno */
+    int opened; /* the same, where this is the first of a run of files in it, and closes it; else -1 */
     uint64_t id;
     p4_stat version;
     char *path;
 } candidate;
+
+/* A candidate as the caller gives it. */
+typedef struct {
+    uint64_t id;
+    p4_stat version;
+    int64_t doubted_ns;
+    const char *path;
+    const uint8_t *identity; /* of its directory */
+    uint16_t path_len, dir_len, identity_len;
+} wish;
 
 struct p4_evict {
     int root, trash;
@@ -48,16 +59,24 @@ static int32_t put_back(p4_evict *batch, candidate *file) {
     return errno == EEXIST || errno == ENOENT ? P4_EVICT_CONFLICT : -errno;
 }
 
-static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded, int64_t doubted_ns) {
-    p4_stat now;
+/* Opens the file's directory, if the one that is meant is there. */
+static int open_directory(const p4_evict *batch, const candidate *file, const wish *wanted) {
     const char *last;
-    int parent = p4_open_parent(batch->root, file->path, &last);
+    int fd = p4_open_parent(batch->root, file->path, &last);
+    if (fd < 0 || !wanted->identity_len) return fd;
+    uint8_t found[MAX_IDENTITY];
+    int length = p4_identity(fd, found, sizeof found);
+    if (length == wanted->identity_len && !memcmp(found, wanted->identity, (size_t)length)) return fd;
+    close(fd);
+    return -ENOENT;
+}
+
+static int32_t take(p4_evict *batch, candidate *file, const wish *wanted) {
+    p4_stat now;
+    const char *last = last_name(file);
+    int parent = file->parent;
     int fd = parent < 0 ? parent : p4files_open(parent, last, &now);
-    if (fd < 0) {
-        if (parent >= 0) close(parent);
-        return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
-    }
-    file->parent = parent;
+    if (fd < 0) return fd == -ENOENT || fd == -EINVAL || fd == -ELOOP ? P4_EVICT_GONE : fd;
     int32_t result = P4_EVICT_TAKEN;
     int error = 0;
     if (now.nlink != 1)
@@ -68,9 +87,9 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded, i
         p4_fill_stat(fd, &file->version, &error);
         if (error)
             result = error;
-        else if (!same_version(&file->version, uploaded))
+        else if (!same_version(&file->version, &wanted->version))
             result = P4_EVICT_CHANGED;
-        else if (file->version.ctime_ns >= doubted_ns) /* before our rename, which changes it */
+        else if (file->version.ctime_ns >= wanted->doubted_ns) /* before our rename, which changes it */
             result = P4_EVICT_DOUBTFUL;
     }
     if (result == P4_EVICT_TAKEN) {
@@ -88,7 +107,6 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded, i
     }
     if (result != P4_EVICT_TAKEN) {
         close(fd);
-        close(parent);
         return result;
     }
     file->fd = fd;
@@ -96,10 +114,38 @@ static int32_t take(p4_evict *batch, candidate *file, const p4_stat *uploaded, i
 }
 
 static void release(p4_evict *batch) {
-    for (uint32_t i = 0; i < batch->count; i++) free(batch->files[i].path);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        free(batch->files[i].path);
+        if (batch->files[i].opened >= 0) close(batch->files[i].opened);
+    }
     close(batch->trash);
     free(batch->files);
     free(batch);
+}
+
+/* Reads the candidate at `in`; its length, or 0 where there is no whole one. */
+static size_t read_wish(const uint8_t *in, const uint8_t *end, wish *out) {
+    if (end - in < IN_HEAD) return 0;
+    out->version = (p4_stat){0};
+    memcpy(&out->id, in, 8);
+    memcpy(&out->version.size, in + 8, 8);
+    memcpy(&out->version.mtime_ns, in + 16, 8);
+    memcpy(&out->version.mode, in + 24, 4);
+    memcpy(&out->doubted_ns, in + 28, 8);
+    memcpy(&out->path_len, in + 36, 2);
+    memcpy(&out->identity_len, in + 38, 2);
+    size_t length = IN_HEAD + (size_t)out->path_len + out->identity_len;
+    if ((size_t)(end - in) < length) return 0;
+    out->path = (const char *)in + IN_HEAD;
+    out->identity = in + IN_HEAD + out->path_len;
+    const char *slash = memrchr(out->path, '/', out->path_len);
+    out->dir_len = slash ? (uint16_t)(slash - out->path) : 0;
+    return length;
+}
+
+static int same_directory(const wish *a, const wish *b) {
+    return a->dir_len == b->dir_len && !memcmp(a->path, b->path, a->dir_len) &&
+           a->identity_len == b->identity_len && !memcmp(a->identity, b->identity, a->identity_len);
 }
 
 int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
@@ -116,23 +162,22 @@ int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64
         return error;
     }
     const uint8_t *end = in + in_len;
-    while (in < end && batch->count < results_cap) {
+    wish wanted, before = {0};
+    size_t length;
+    while (batch->count < results_cap && (length = read_wish(in, end, &wanted))) {
         candidate *file = &batch->files[batch->count];
-        p4_stat uploaded = {0};
-        int64_t doubted_ns;
-        uint16_t length;
-        if (end - in < IN_HEAD) break;
-        memcpy(&file->id, in, 8);
-        memcpy(&uploaded.size, in + 8, 8);
-        memcpy(&uploaded.mtime_ns, in + 16, 8);
-        memcpy(&uploaded.mode, in + 24, 4);
-        memcpy(&doubted_ns, in + 28, 8);
-        memcpy(&length, in + 36, 2);
-        if (end - in - IN_HEAD < length) break;
-        file->fd = -1;
-        file->path = strndup((const char *)in + IN_HEAD, length);
-        in += IN_HEAD + length;
-        results[batch->count++] = file->path ? take(batch, file, &uploaded, doubted_ns) : -ENOMEM;
+        file->fd = file->opened = -1;
+        file->id = wanted.id;
+        file->path = strndup(wanted.path, wanted.path_len);
+        if (!file->path)
+            file->parent = -ENOMEM;
+        else if (batch->count && same_directory(&wanted, &before))
+            file->parent = file[-1].parent;
+        else
+            file->parent = file->opened = open_directory(batch, file, &wanted);
+        results[batch->count++] = file->path ? take(batch, file, &wanted) : -ENOMEM;
+        before = wanted;
+        in += length;
     }
     *out = batch;
     return (int32_t)batch->count;
@@ -171,7 +216,6 @@ int32_t p4evict_finish(p4_evict *batch, const uint8_t *let_go, int32_t *results)
             results[i] = back ? back : results[i] ? results[i] : P4_EVICT_IN_USE;
         }
         close(file->fd); /* drops the lease: a waiting opener goes on */
-        close(file->parent);
     }
     release(batch);
     return 0;

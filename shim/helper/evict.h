@@ -15,7 +15,8 @@
  *    the grace gives it time, and check sees its break.
  * 4. Nothing is ever placed over an existing name: a file that took the name meanwhile stays, and
  *    the evicted one remains in the trash for the caller to keep as a conflict.
- * 5. A file goes back into the directory it was taken from, though that was renamed since.
+ * 5. A file is taken from the directory that is meant, and goes back into that one, whatever either is
+ *    called by then. Files of one directory in a row are taken through one descriptor of it.
  */
 #ifndef P4_EVICT_H
 #define P4_EVICT_H
@@ -34,10 +35,11 @@ enum {
     P4_EVICT_DOUBTFUL = 7  /* looks like the version, but changed when nobody may have seen it */
 };
 
-/* in: per file u64 trash id, i64 size, i64 mtime ns, u32 permission bits, i64 ns,
- * u16 length, path. A file of which anything changed since those ns (its ctime) may be another version,
- * whatever it looks like (INT64_MAX: none is). results[i]: P4_EVICT_* or
- * -errno. The trash is the directory `trash` of the depot; ids are its file names, in decimal. */
+/* in: per file u64 trash id, i64 size, i64 mtime ns, u32 permission bits, i64 ns, u16 length of the path,
+ * u16 of the identity, path, identity of its directory (p4files_identity; empty: any directory).
+ * A file of which anything changed since those ns (its ctime) may be another version, whatever it looks
+ * like (INT64_MAX: none is). results[i]: P4_EVICT_* or -errno. The trash is the directory `trash` of the
+ * depot; ids are its file names, in decimal. */
 P4_EXPORT int32_t p4evict_begin(int32_t root, const char *trash, const uint8_t *in, uint64_t in_len,
                                 int32_t *results, uint32_t results_cap, p4_evict **out);
 P4_EXPORT int32_t p4evict_check(p4_evict *batch, int32_t *results);

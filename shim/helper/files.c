@@ -276,25 +276,29 @@ int32_t p4files_unlink(int32_t root, const char *path) {
     return error;
 }
 
-int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap) {
+int p4_identity(int fd, uint8_t *out, uint32_t cap) {
     union {
         struct file_handle head;
         uint8_t room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
     } handle = {.head.handle_bytes = MAX_HANDLE_SZ};
     struct statfs fs;
-    int mount, fd = p4_open_beneath(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-    if (fd < 0) return fd;
-    int error = fstatfs(fd, &fs) || name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH)
-                    ? -errno
-                    : 0;
-    close(fd);
-    if (error) return error;
+    int mount;
+    if (fstatfs(fd, &fs) || name_to_handle_at(fd, "", &handle.head, &mount, AT_EMPTY_PATH))
+        return -errno;
     uint32_t length = handle.head.handle_bytes, total = sizeof fs.f_fsid + 4 + length;
     if (total > cap) return -ENOBUFS;
     memcpy(out, &fs.f_fsid, sizeof fs.f_fsid);
     memcpy(out + sizeof fs.f_fsid, &handle.head.handle_type, 4);
     memcpy(out + sizeof fs.f_fsid + 4, handle.head.f_handle, length);
-    return (int32_t)total;
+    return (int)total;
+}
+
+int32_t p4files_identity(int32_t root, const char *path, uint8_t *out, uint32_t cap) {
+    int fd = p4_open_beneath(root, path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (fd < 0) return fd;
+    int length = p4_identity(fd, out, cap);
+    close(fd);
+    return length;
 }
 
 int32_t p4files_sync(int32_t root) { return syncfs(root) ? -errno : 0; }

@@ -78,6 +78,8 @@ P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 int p4_open_beneath(int root, const char *path, int flags);
 int p4_open_parent(int root, const char *path, const char **name);
 void p4_fill_stat(int fd, p4_stat *out, int *error);
+/* p4files_identity of an open directory. */
+int p4_identity(int fd, uint8_t *out, uint32_t cap);
 struct stat;
 void p4_from_stat(const struct stat *st, p4_stat *out);
 #endif

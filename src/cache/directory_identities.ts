@@ -108,14 +108,11 @@ export class DirectoryIdentities {
   /** Looks at the directory of a file that is about to be evicted. */
   find(dir: DepotPath): Found {
     const { files, renamesSeen } = this.#parts;
-    const known = dir === "" ? null : this.#known(dir);
-    const identity = known ?? (dir === "" ? null : files.identity(dir));
-    return {
-      dir,
-      identity,
-      isNew: known === null && identity !== null,
-      renamesSeen: renamesSeen(),
-    };
+    // What is there, not what is known: its event may not have come yet, and the file goes back into the
+    // directory that it is taken from.
+    const identity = dir === "" ? null : files.identity(dir);
+    const isNew = identity !== null && this.#known(dir) === null;
+    return { dir, identity, isNew, renamesSeen: renamesSeen() };
   }
 
   /**

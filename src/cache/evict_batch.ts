@@ -104,6 +104,7 @@ export class EvictBatches {
         checked[i] === "taken" && (!eviction.touched || eviction.isGone) &&
         identities.remember(dir)
       );
+      manifest.preload(files.flatMap(({ path }, i) => letGo[i] ? path : []));
       let evictedFiles = 0, evictedBytes = 0;
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) continue;

@@ -14,6 +14,7 @@
  */
 
 import { counted } from "../counted.ts";
+import type { OrderEntry } from "../manifest/evict_ranks.ts";
 import { CLEAN } from "../manifest/schema.ts";
 import type { FileRecord } from "../manifest/transitions.ts";
 import type { SkipReason } from "../observe/engine_metrics.ts";
@@ -208,13 +209,16 @@ export class Evictor {
       files += missed.files;
     };
     try {
+      let page: readonly OrderEntry[] = [];
       for (let after = "";;) {
         while (isEnough() && onTheirWay.length > 0) await settleFirst();
         if (isEnough()) return;
-        const page = await manifest.coldestAfter(after);
-        manifest.preload(page.map(({ path }) => path));
-        const chosen = this.#choose(page, bytes, files);
+        if (page.length === 0) page = await manifest.coldestAfter(after);
+        const next = page.slice(0, BATCH_FILES);
+        manifest.preload(next.map(({ path }) => path));
+        const chosen = this.#choose(next, bytes, files);
         after = chosen.after;
+        page = page.filter(({ key }) => key > after);
         if (chosen.files.length > 0) {
           bytes -= chosen.files.reduce((sum, { size }) => sum + size, 0);
           files -= chosen.files.length;
@@ -243,7 +247,7 @@ export class Evictor {
 
   /** The next candidates of the page, and the key to go on after ("" at the end). */
   #choose(
-    page: readonly { key: string; path: DepotPath; seconds: number }[],
+    page: readonly OrderEntry[],
     wantedBytes: number,
     wantedFiles: number,
   ): { files: Chosen[]; after: string } {
@@ -292,7 +296,16 @@ export class Evictor {
     activity.evictions.set(path, eviction);
     const { size, mtimeNs, mode } = record.version!;
     const doubtedFromNs = unseen.doubtedFromNs(record.row);
-    return { path, trashId, size, mtimeNs, mode, doubtedFromNs, record, eviction, dir, end };
+    const candidate = {
+      path,
+      trashId,
+      size,
+      mtimeNs,
+      mode,
+      doubtedFromNs,
+      directory: dir.identity,
+    };
+    return { ...candidate, record, eviction, dir, end };
   }
 
   /** Why the file is not even tried; null when it is. */

@@ -350,5 +350,7 @@ export function text(bytes: Uint8Array): string {
 
 /** A key as bytes. */
 export function bytesOf(key: string): Uint8Array {
-  return Uint8Array.from(key, (c) => c.charCodeAt(0));
+  const bytes = new Uint8Array(key.length);
+  for (let i = 0; i < key.length; i++) bytes[i] = key.charCodeAt(i);
+  return bytes;
 }

@@ -10,7 +10,7 @@ import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import type { Engine } from "./engine.ts";
-import { carriedOut, fetch, move, withFiles } from "./renaming.ts";
+import { carriedOut, fetch, move, tellMoved, withFiles } from "./renaming.ts";
 
 const log = getLog("daemon");
 
@@ -87,6 +87,56 @@ for (const isAsked of [false, true]) {
     assertEquals(kept(engine), []);
   });
 }
+
+/** Files of one name in two directories, alike in all but their bytes. */
+async function withTwins(): Promise<Engine> {
+  const engine = await withFiles({ "a/f": "of a", "c/f": "of c" });
+  for (const name of ["a/f", "c/f"]) {
+    Deno.utimeSync(`${engine.dir}/${name}`, 1_700_000_000, 1_700_000_000);
+    engine.intake.changed(name as DepotPath, 4);
+  }
+  await engine.settled();
+  await learned(engine);
+  engine.pins.remove("a/f");
+  return engine;
+}
+
+function swapUnseen(engine: Engine): void {
+  moveUnseen(engine, "a", "t");
+  moveUnseen(engine, "c", "a");
+  moveUnseen(engine, "t", "c");
+}
+
+Deno.test("P1: two directories change places right before the kernel's step: nothing is taken", async () => {
+  await using engine = await withTwins();
+  const begin = engine.files.beginEviction.bind(engine.files);
+  let takenFrom: string[] = [];
+  engine.files.beginEviction = async (trash, candidates) => {
+    engine.files.beginEviction = begin;
+    swapUnseen(engine);
+    const batch = await begin(trash, candidates);
+    takenFrom = candidates.filter(({ path }) => !engine.has(path)).map(({ path }) => path);
+    for (const [from, to] of [["a", "t"], ["c", "a"], ["t", "c"]]) {
+      await tellMoved(engine, from!, to!);
+    }
+    return batch;
+  };
+  await engine.evictor.makeRoom(1);
+  assert(engine.files.beginEviction === begin, "nothing was evicted");
+  assertEquals(takenFrom, []);
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "c/f"), "of a");
+  assertEquals(await fetch(engine, "a/f"), "of c");
+});
+
+Deno.test("P1: two directories have changed places before their events come; then the daemon is killed", async () => {
+  await using engine = await withTwins();
+  swapUnseen(engine);
+  await leaveInTrash(engine, "a/f");
+  await startAnew(engine);
+  assertEquals([engine.read("c/f"), engine.read("a/f")], ["of a", "of c"]);
+  assertEquals(kept(engine), []);
+});
 
 Deno.test("P3: what is removed in the directory that took the name is none of the evicted file's", async () => {
   await using engine = await withFiles({ "a/f": "of a", "c/f": "of c" });

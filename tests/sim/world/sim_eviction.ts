@@ -6,6 +6,7 @@
  */
 
 import type { EvictionBatch, EvictionCandidate, EvictionOutcome } from "../../../ffi/evict.ts";
+import { type DepotPath, directoryOf } from "../../../src/depot_path.ts";
 import { type Directory, type Disk, Errno, type OpenFile, statOf } from "./disk.ts";
 import type { ProcessLife } from "./process.ts";
 import type { Steps } from "./scheduler.ts";
@@ -33,9 +34,15 @@ export function* beginEviction(
   candidates: readonly EvictionCandidate[],
 ): Steps<Pick<EvictionBatch, "check" | "finish">> {
   const batch: Batch = { disk, life, files: [], outcomes: [] };
-  for (const candidate of candidates) {
+  let parent: Directory | null = null;
+  for (const [i, candidate] of candidates.entries()) {
     const open: OpenFile[] = [];
-    const parent = disk.directoryOf(candidate.path);
+    // Files in a row are taken through one descriptor of their directory.
+    if (i === 0 || !isSameDirectory(candidate, candidates[i - 1]!)) {
+      const there = disk.directoryOf(candidate.path);
+      const { directory } = candidate;
+      parent = directory === null || there?.ino.toString() === directory ? there : null;
+    }
     const outcome = parent === null
       ? "gone"
       : yield* take(batch, trashDir, candidate, parent, open);
@@ -58,7 +65,7 @@ export function* beginEviction(
 function* take(
   { disk }: Batch,
   trashDir: string,
-  { path, trashId, doubtedFromNs, ...uploaded }: EvictionCandidate,
+  { path, trashId, doubtedFromNs, directory: _, ...uploaded }: EvictionCandidate,
   parent: Directory,
   open: OpenFile[],
 ): Steps<EvictionOutcome> {
@@ -88,6 +95,11 @@ function* take(
     return putBack(disk, trashPath, parent, path) === "conflict" ? "conflict" : "changed";
   }
   return "taken";
+}
+
+function isSameDirectory(a: EvictionCandidate, b: EvictionCandidate): boolean {
+  return directoryOf(a.path as DepotPath) === directoryOf(b.path as DepotPath) &&
+    a.directory === b.directory;
 }
 
 type VersionFields = Pick<EvictionCandidate, "size" | "mtimeNs" | "mode">;

@@ -10,6 +10,7 @@ import { recordAccesses } from "../../src/cache/accesses.ts";
 import type { EvictPolicy } from "../../src/manifest/rank.ts";
 import { hitRate } from "../bench/eviction_bench.ts";
 import { FILES } from "../bench/eviction_traces.ts";
+import { until } from "../e2e/daemon_process.ts";
 import { Engine } from "./engine.ts";
 
 const HOT = 20, COLD = 60;
@@ -57,6 +58,20 @@ async function hotHitsAfterWalks(evictPolicy: EvictPolicy): Promise<number> {
   }
   return hits;
 }
+
+Deno.test("eviction begins above the low watermark, and stops at 90 % of it", async () => {
+  await using engine = new Engine({ lowWatermarkBytes: 20 * FILE_BYTES });
+  for (const name of cold.slice(0, 20)) engine.write(name, "0123456789");
+  engine.uploader.start();
+  await engine.settled();
+  engine.evictor.notice(); // as much as there may be
+  engine.write(hot[0]!, "0123456789");
+  await engine.settled();
+  engine.evictor.notice();
+  await until("18 are left", () => engine.manifest.counters.total <= 18);
+  await engine.evictor.stop();
+  assertEquals(engine.manifest.counters.total, 18);
+});
 
 Deno.test("lru2: a walk over everything by night leaves the hot set in the cache", async () => {
   assertEquals(await hotHitsAfterWalks("lru2"), HOT);

@@ -56,7 +56,8 @@ async function test(
     throw new Error(`There is no test '${name}' in ${test}, or it was skipped`);
   }
   // A program that does not even begin is no broken promise.
-  const unable = /\(uncaught error\)|Failed to spawn.*|Cannot find lib\w+.*/.exec(text);
+  const unable = /Failed to spawn.*|Cannot find lib\w+.*/.exec(text) ??
+    (/\.\.\. FAILED \(/.test(text) ? null : /\(uncaught error\)/.exec(text));
   if (unable !== null) throw new Error(`Cannot run ${test}: ${unable[0]}`);
   return { ok, text };
 }

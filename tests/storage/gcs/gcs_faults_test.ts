@@ -7,7 +7,7 @@ import { openGcs } from "../../../src/storage/gcs/gcs_open.ts";
 import { fails, paths } from "../conformance.ts";
 import { contentOf, never, someBytes, textPath } from "../contents.ts";
 import { gcsConfig } from "../fake_gcs.ts";
-import { IMPATIENT, PATIENT, withRawServer } from "../fault_server.ts";
+import { httpFaults } from "../http_faults.ts";
 import { objectHeaders, refusal, type Seen, withServer } from "./gcs_faults.ts";
 
 const PATH = textPath("a/b,v");
@@ -18,6 +18,8 @@ const get = (backend: Backend) => backend.getRange(PATH, 0, 10, { signal: never 
 const head = (backend: Backend) => backend.head(PATH, never);
 const list = (backend: Backend) => paths(backend, "");
 const remove = (backend: Backend) => backend.delete(PATH, never);
+
+httpFaults("gcs", "x-goog-generation: 1", (origin, limits) => openGcs(gcsConfig(origin), limits));
 
 Deno.test("gcs: too many requests is throttled, with the time the server asked for", async () => {
   for (const status of [429, 503]) {
@@ -119,40 +121,6 @@ Deno.test("gcs: where a 404 does not say what is missing, the listing does", asy
     await fails("absent", () => get(backend));
   });
 });
-
-Deno.test("gcs: a redirect is not followed", () =>
-  withServer(
-    () => new Response(null, { status: 307, headers: { location: "http://127.0.0.1:1/" } }),
-    async (backend) => void await fails("transient", () => get(backend)),
-  ));
-
-Deno.test("gcs: a body that is cut is transient", () =>
-  withRawServer(
-    "HTTP/1.1 206 Partial Content\r\nx-goog-generation: 1\r\nContent-Range: bytes 0-9/10\r\n" +
-      "Content-Length: 10\r\n\r\nabc",
-    (origin) => openGcs(gcsConfig(origin), PATIENT),
-    async (backend) => void await fails("transient", () => get(backend)),
-  ));
-
-Deno.test("gcs: an answer that never comes is transient", async () => {
-  let release = () => {};
-  const held = new Promise<void>((resolve) => release = resolve);
-  await withServer(
-    async () => (await held, new Response()),
-    async (backend) => {
-      assertStringIncludes((await fails("transient", () => get(backend))).message, "no progress");
-      release();
-    },
-    {},
-    IMPATIENT,
-  );
-});
-
-Deno.test("gcs: a page with status 200 is not taken for an object", () =>
-  withServer(() => new Response("<html>sign in</html>"), async (backend) => {
-    for (const call of [get, put, head]) await fails("corrupt", () => call(backend));
-    await fails("transient", () => list(backend));
-  }));
 
 Deno.test("gcs: a range that is not the one asked for is corrupt", async () => {
   for (const range of ["bytes 1-10/20", "bytes 0-8/20", "bytes 0-9/5", "bytes 0-9/*", "nonsense"]) {

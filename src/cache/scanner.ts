@@ -9,6 +9,9 @@
  * - A file that may have changed when nobody could see it (`unseen_changes.ts`) → dirty, whatever it looks
  *   like.
  *
+ * A walk is read by several threads, each of which tells other directories (`shim/helper/walk.h`). What they
+ * found is taken in one step after another, in any order: each step knows what happened since it was begun.
+ *
  * New files are recorded a step of the walk at a time, by the C library (`found_files.ts`), where nothing
  * else happened since the walk looked at them:
  *
@@ -22,7 +25,7 @@
 import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { FoundFiles } from "../../ffi/found_files.ts";
-import type { Doubt } from "../../ffi/kv.ts";
+import type { Doubt, WalkStep } from "../../ffi/kv.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
 import type { Logger } from "@logtape/logtape";
 import { counted } from "../counted.ts";
@@ -40,6 +43,9 @@ import type { UnseenChanges } from "./unseen_changes.ts";
 
 /** Staged changes above which a walk waits for the manifest (P5). */
 const MAX_PENDING = 100_000;
+
+/** Steps of a walk on their way at once: two are read, each on a thread, while one is taken in. */
+const STEPS_AHEAD = 3;
 
 /** Wait before a reconcile that was asked for begins: a burst of reasons becomes one walk, ms. */
 const RECONCILE_DELAY_MS = 200;
@@ -60,6 +66,14 @@ export interface ScanResult {
   problems: number;
   /** Symbolic links, FIFOs, devices and sockets: left alone. */
   others: number;
+}
+
+/** A step of a walk on its way. */
+interface StepAhead {
+  /** When it was begun, as the scanner tells moments apart. */
+  readonly moment: string;
+  readonly since: ChangeWatch;
+  readonly compared: Promise<WalkStep>;
 }
 
 /** Parts the scanner works on. */
@@ -211,52 +225,63 @@ export class Scanner {
 
   /** @param doubt What is not believed of clean rows. */
   async #walk(start: DepotPath, paced: boolean, doubt: Doubt | null): Promise<ScanResult> {
-    const { files, manifest, isExcluded, intake, log } = this.#parts;
+    const { files, manifest } = this.#parts;
     const result: ScanResult = { files: 0, changed: 0, dropped: 0, problems: 0, others: 0 };
     const walk = files.walk(start);
-    const watches: ChangeWatch[] = [];
-    const next = async () => {
+    const next = (): StepAhead => {
       const moment = this.#moment(), since = manifest.watch();
-      watches.push(since);
-      return { ...await manifest.compareNext(walk, doubt), moment, since };
+      const compared = manifest.compareNext(walk, doubt);
+      compared.catch(() => {}); // thrown when it is its turn
+      return { moment, since, compared };
     };
-    let ahead = next();
+    const ahead = Array.from({ length: paced ? 1 : STEPS_AHEAD }, next);
     try {
-      for (;;) {
+      for (let step = ahead[0]; step !== undefined; step = ahead[0]) {
         const begun = performance.now();
-        const { known, records, found, isLast, moment, since } = await ahead;
-        if (this.#stopped || isLast) break;
-        // The next step is walked while this one is taken in.
-        if (!paced) ahead = next();
-        result.files += known + found.count;
-        const unknown: WalkRecord[] = [];
-        for (const record of records) {
-          if (record.kind === "problem") {
-            result.problems++;
-            log.warning(`Cannot look at ${displayPath(record.path)}: errno ${record.errno}`);
-          }
-          if (record.kind === "other") this.#tellOther(result, record.path);
-          if (record.kind !== "file" || isExcluded(record.path)) continue;
-          result.files++;
-          unknown.push(record);
-        }
-        // What is unknown may have come with a rename whose event is on its way: that goes first.
-        if (unknown.length > 0 || found.count > 0) await intake.barrier();
-        const isTaken = this.#takeInTogether(found, moment, since);
-        if (isTaken) result.changed += found.count;
-        else unknown.push(...found.records().filter(({ path }) => !isExcluded(path)));
-        result.changed += this.#takeIn(unknown, moment);
-        watches.shift()!.end();
+        const compared = await step.compared;
+        if (this.#stopped) break;
+        // Further steps are walked while this one is taken in.
+        if (!paced && !compared.isLast) ahead.push(next());
+        await this.#takeInStep(compared, step, result);
+        ahead.shift();
+        step.since.end();
         await manifest.settleTo(MAX_PENDING);
-        if (paced) await rest(begun);
-        if (paced) ahead = next();
+        if (!paced || compared.isLast) continue;
+        await rest(begun);
+        ahead.push(next());
       }
     } finally {
-      await ahead.catch(() => {});
-      for (const watch of watches) watch.end();
+      await Promise.allSettled(ahead.map(({ compared }) => compared));
+      for (const { since } of ahead) since.end();
       walk.close();
     }
     return result;
+  }
+
+  async #takeInStep(
+    { known, records, found }: WalkStep,
+    { moment, since }: StepAhead,
+    result: ScanResult,
+  ): Promise<void> {
+    const { isExcluded, intake, log } = this.#parts;
+    result.files += known + found.count;
+    const unknown: WalkRecord[] = [];
+    for (const record of records) {
+      if (record.kind === "problem") {
+        result.problems++;
+        log.warning(`Cannot look at ${displayPath(record.path)}: errno ${record.errno}`);
+      }
+      if (record.kind === "other") this.#tellOther(result, record.path);
+      if (record.kind !== "file" || isExcluded(record.path)) continue;
+      result.files++;
+      unknown.push(record);
+    }
+    // What is unknown may have come with a rename whose event is on its way: that goes first.
+    if (unknown.length > 0 || found.count > 0) await intake.barrier();
+    const isTaken = this.#takeInTogether(found, moment, since);
+    if (isTaken) result.changed += found.count;
+    else unknown.push(...found.records().filter(({ path }) => !isExcluded(path)));
+    result.changed += this.#takeIn(unknown, moment);
   }
 
   /**

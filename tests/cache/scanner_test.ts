@@ -4,7 +4,7 @@
  * @module
  */
 
-import { assertEquals } from "deno-std/assert/mod.js";
+import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { packFound } from "../../ffi/found_files.ts";
 import type { WalkStep } from "../../ffi/kv.ts";
 import type { WalkRecord } from "../../ffi/walk.ts";
@@ -102,4 +102,18 @@ Deno.test("a file of which nothing is known is found by the walk's look alone", 
   const { changed } = await engine.scanner.scanAll();
   assertEquals([changed, looks], [1, 0]);
   assertEquals(engine.manifest.get(A)!.row.size, "content".length);
+});
+
+Deno.test("a scan of which a step fails throws, when every other step has ended", async () => {
+  await using engine = new Engine();
+  engine.write("a", "content");
+  const compareNext = engine.manifest.compareNext.bind(engine.manifest);
+  let steps = 0, ended = 0;
+  engine.manifest.compareNext = async (walk, doubt) => {
+    if (++steps === 2) throw new Error("of the second step");
+    await new Promise((resolve) => setTimeout(resolve, steps));
+    return await compareNext(walk, doubt).finally(() => ended++);
+  };
+  await assertRejects(() => engine.scanner.scanAll(), Error, "of the second step");
+  assertEquals(ended, steps - 1);
 });

@@ -1,6 +1,6 @@
 /** The comparison of a walk with the manifest. @module */
 
-import { assertEquals } from "deno-std/assert/mod.js";
+import { assert, assertEquals } from "deno-std/assert/mod.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Doubt, WalkStep } from "../../ffi/kv.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
@@ -130,6 +130,36 @@ Deno.test("a comparison of more files than one step holds tells each once, in or
     walk.close();
     assertEquals(all.length, 1500);
     assertEquals(new Set(all).size, 1500);
+  }));
+
+Deno.test("steps of one walk that are taken at the same time tell each file once, and end together", () =>
+  withDepot(async (files, manifest) => {
+    const written: string[] = [];
+    for (let d = 0; d < 40; d++) {
+      // Some below others: a step without a directory waits for those that others find.
+      const dir = d % 4 === 0 ? `${d}` : `${d - d % 4}/${"d".repeat(d % 4)}`;
+      Deno.mkdirSync(`${files.dir}/${dir}`);
+      for (let i = 0; i < 200; i++) {
+        const name = `${dir}/${"n".repeat(i)}`;
+        if (i > 0) written.push(name);
+        if (i > 0) Deno.writeTextFileSync(`${files.dir}/${name}`, "");
+      }
+    }
+    const walk = files.walk(path(""));
+    const all: string[] = [];
+    const steps: number[] = [];
+    const read = async (reader: number) => {
+      for (;;) {
+        const step = await manifest.compareNext(walk);
+        if (step.isLast) return;
+        steps.push(reader);
+        all.push(...pathsOf(step));
+      }
+    };
+    await Promise.all([read(0), read(1), read(2)]);
+    walk.close();
+    assertEquals(all.sort(), written.sort());
+    assert(new Set(steps).size > 1, "one reader had the whole walk");
   }));
 
 Deno.test("a path is new when there is neither row nor tombstone, nor a change on its way", () =>

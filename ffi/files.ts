@@ -30,6 +30,7 @@ const SYMBOLS = {
   p4files_fstat: { parameters: ["i32", "buffer"], result: "i32" },
   p4files_being_written: { parameters: ["i32"], result: "i32" },
   p4files_create_nameless: { parameters: ["i32", "buffer"], result: "i32" },
+  p4files_set_aside: { parameters: ["i32", "i64"], result: "i32", nonblocking: true },
   p4files_pwrite: {
     parameters: ["i32", "buffer", "u64", "i64"],
     result: "i32",
@@ -154,6 +155,12 @@ export class DepotFiles {
     const fd = this.#calls.p4files_create_nameless(this.root, cString(dir));
     if (fd < 0) throw new FileError(-fd, "create a temporary file in", dir);
     return fd;
+  }
+
+  /** Sets aside disk space for a file that is still to be written; its size stays. */
+  async setAside(fd: number, path: string, bytes: number): Promise<void> {
+    const rc = await this.#calls.p4files_set_aside(fd, BigInt(bytes));
+    if (rc < 0) throw new FileError(-rc, "set space aside for", path);
   }
 
   /** Writes all bytes at the offset. */

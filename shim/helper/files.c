@@ -129,6 +129,12 @@ int32_t p4files_create_nameless(int32_t root, const char *dir) {
     return fd < 0 ? -error : fd;
 }
 
+int32_t p4files_set_aside(int32_t fd, int64_t size) {
+    while (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size))
+        if (errno != EINTR) return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+    return 0;
+}
+
 int32_t p4files_pwrite(int32_t fd, const uint8_t *data, uint64_t length, int64_t offset) {
     uint64_t done = 0;
     while (done < length) {

@@ -119,6 +119,7 @@ export class ObjectFetcher {
     const files = this.#files;
     const fd = files.createNameless(RESTORE_DIR);
     try {
+      await files.setAside(fd, path, info.size);
       const digests = new Array<Uint8Array>(sliceCount(info.size));
       const failed = new AbortController();
       const signal = AbortSignal.any([this.#abort.signal, failed.signal]);

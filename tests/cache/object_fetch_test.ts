@@ -35,3 +35,39 @@ Deno.test("a disk that is full while a slice is received is the disk's error, no
   files.close();
   Deno.removeSync(dir, { recursive: true });
 });
+
+Deno.test("space for a large file is set aside before its slices come, or the disk says that it has none", async () => {
+  const dir = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "fetch" });
+  Deno.mkdirSync(`${dir}/${RESTORE_DIR}`, { recursive: true });
+  const files = new DepotFiles(dir);
+  const threads = new TransferThreads();
+  const backend = new MemoryBackend();
+  const content = someBytes(2 * SLICE_BYTES);
+  await backend.put(PATH, contentOf(content), never);
+  const setAside = files.setAside.bind(files);
+  const inner = backend.getRange.bind(backend);
+  const seen: (number | null)[] = [];
+  files.setAside = async (fd, path, bytes) => {
+    await setAside(fd, path, bytes);
+    const { size, blocks } = Deno.statSync(`/proc/self/fd/${fd}`);
+    seen.push(size, blocks! * 512);
+  };
+  const fetcher = new ObjectFetcher(files, () => 4, threads);
+  const { content: fetched } = await fetcher.fetch(PATH, backend);
+  if (!("fd" in fetched)) throw new Error("it was to be in a file");
+  assertEquals(seen, [0, content.length]);
+  assertEquals(await files.read(fetched.fd, PATH, 0, content.length), content);
+  files.closeFile(fetched.fd);
+
+  const asked: number[] = [];
+  backend.getRange = (path, offset, length, options) => {
+    asked.push(offset);
+    return inner(path, offset, length, options);
+  };
+  files.setAside = (fd, path) => setAside(fd, path, 2 * files.space().totalBytes);
+  const error = await assertRejects(() => fetcher.fetch(PATH, backend), FileError);
+  assertEquals([error.errno, error.path, asked], [28, PATH, [0]]);
+  threads.close();
+  files.close();
+  Deno.removeSync(dir, { recursive: true });
+});

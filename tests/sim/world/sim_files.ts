@@ -185,6 +185,10 @@ export class SimFiles implements Face {
     });
   }
 
+  setAside(): Promise<void> {
+    return Promise.resolve();
+  }
+
   write(fd: number, _path: string, bytes: Uint8Array, offset: number): Promise<void> {
     const inode = this.#descriptors.get(fd) as Inode;
     function* steps(): Steps<void> {

@@ -5,6 +5,7 @@
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
+import type { DirectoryRenames } from "../cache/directory_renames.ts";
 import type { Evictor } from "../cache/evictor.ts";
 import type { OtherHolder, RightState, WriteRight } from "../cluster/write_right.ts";
 import type { FeedState } from "../cluster/feed_follower.ts";
@@ -92,6 +93,8 @@ export interface Status {
     readonly uploading: number;
     readonly restoring: number;
   };
+  /** Renames of directories that are not carried out in the storage yet. */
+  readonly renamesWaiting: number;
   /** Time since the longest waiting file was written; null when none waits. */
   readonly oldestDirtySeconds: number | null;
   readonly cache: {
@@ -127,6 +130,7 @@ export interface StatusParts {
   readonly files: DepotFiles;
   readonly manifest: Manifest;
   readonly evictor: Evictor;
+  readonly renames: DirectoryRenames;
   readonly metrics: Metrics;
   readonly health: Health;
   readonly feed: EventFeed;
@@ -170,6 +174,7 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
       uploading: gauges.uploading,
       restoring: gauges.restorePending,
     },
+    renamesWaiting: parts.renames.pending,
     oldestDirtySeconds: oldest === undefined
       ? null
       : Math.max(0, Math.floor(nowSeconds - oldest.seconds)),

@@ -143,8 +143,20 @@ export function statusText(status: Status): string {
       `(${totals.restoresFailed} failed), ${counted(totals.evictions, "eviction")}`,
     ],
   );
+  if (status.renamesWaiting > 0) {
+    const renames = counted(status.renamesWaiting, "rename");
+    lines.push(["Directories", `${renames} to be carried out in storage`]);
+  }
   for (const { condition, reason, seconds } of status.degraded) {
     lines.push(["Degraded", `${condition} for ${ageText(seconds)}: ${reason}`]);
+  }
+  const latest = status.recent.at(-1);
+  if (latest !== undefined) {
+    const ago = ageText(Math.max(0, (Date.now() - Date.parse(latest.time)) / 1000));
+    lines.push([
+      "Warnings",
+      `${status.recent.length} lately in the log, the last ${ago} ago: ${latest.message}`,
+    ]);
   }
   if (status.drained !== null) lines.push(["Drained", `${status.drained}; 'undrain' ends it`]);
   const width = Math.max(...lines.map(([name]) => name.length)) + 2;

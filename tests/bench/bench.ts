@@ -1,12 +1,13 @@
 /**
- * Every benchmark, and one table of all that have a target: `deno task bench [--files N] [--json FILE]`.
+ * Every benchmark, and one table of all that have a target:
+ * `deno task bench [--dir DIR] [--files N] [--json FILE]`. Depots are made in the directory, which should be on a
+ * filesystem with a journal and 12 GB of room (/var/tmp unless told otherwise).
  * Writes the figures as JSON (build/bench.json unless told otherwise) and the rates of drain and
  * restores as a plot (docs/explanation/rates.svg).
  *
  * @module
  */
 
-import { run } from "../e2e/daemon_process.ts";
 import { type Figures, option, type Rates } from "./measuring.ts";
 import { type Panel, plot } from "./plot.ts";
 import { reached, TARGETS } from "./targets.ts";
@@ -14,8 +15,18 @@ import { reached, TARGETS } from "./targets.ts";
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** Those that measure against targets, and those that only tell. */
-const MEASURED = ["engine_bench", "start_bench", "storm_bench"];
-const TOLD = ["storage_bench", "shim_bench", "eviction_bench", "scale_bench"];
+const MEASURED = [
+  "engine_bench",
+  "start_bench",
+  "storm_bench",
+  "distance_bench",
+  "shim_bench",
+  "scale_bench",
+];
+const TOLD = ["storage_bench", "eviction_bench"];
+
+/** Longest time of one of them, ms: something is wrong then. */
+const PATIENCE_MS = 15 * 60_000;
 
 /** What one storage gave. */
 interface Measured {
@@ -27,13 +38,22 @@ function command(name: string, args: readonly string[]): [string, string[]] {
   return [Deno.execPath(), ["run", "-A", "--no-check", `${ROOT}tests/bench/${name}.ts`, ...args]];
 }
 
-/** Runs the benchmark; returns what it measured by storage. */
+/** Runs the benchmark, which prints as it goes. @throws Error when it fails. */
+async function told(name: string, args: readonly string[]): Promise<void> {
+  const since = ((performance.now() - begun) / 60_000).toFixed(1);
+  console.log(`\n${name}, after ${since} minutes`);
+  const [program, all] = command(name, args);
+  const signal = AbortSignal.timeout(PATIENCE_MS);
+  const child = new Deno.Command(program, { args: all, stdin: "null", signal }).spawn();
+  const { code } = await child.status;
+  if (code !== 0) throw new Error(`Cannot measure ${name}: it ended with ${code}`);
+}
+
+/** The same; returns what it measured by storage. */
 async function measured(name: string, args: readonly string[]): Promise<Record<string, Measured>> {
   const json = await Deno.makeTempFile({ suffix: ".json" });
   try {
-    const [program, all] = command(name, [...args, "--json", json]);
-    const { code, stderr } = await run(program, all);
-    if (code !== 0) throw new Error(`Cannot measure ${name}: ${stderr}`);
+    await told(name, [...args, "--json", json]);
     return JSON.parse(await Deno.readTextFile(json));
   } finally {
     await Deno.remove(json);
@@ -84,25 +104,35 @@ function writeFigures(): void {
   );
 }
 
-const files = option("--files");
+const begun = performance.now();
 const all: Record<string, Measured> = {};
+let failed = false;
+/** The others are measured all the same. */
+function failure(error: unknown): Record<string, Measured> {
+  console.error(error instanceof Error ? error.message : error);
+  failed = true;
+  return {};
+}
+
 for (const name of MEASURED) {
-  console.log(`${name} …`);
-  const args = files !== undefined && name === "engine_bench" ? ["--files", files] : [];
-  for (const [storage, { figures, series }] of Object.entries(await measured(name, args))) {
+  const args = ["--dir", option("--dir") ?? "/var/tmp"];
+  const files = option("--files");
+  if (files !== undefined && name === "engine_bench") args.push("--files", files);
+  for (
+    const [storage, { figures, series }] of Object.entries(
+      await measured(name, args).catch(failure),
+    )
+  ) {
     const before = all[storage] ?? { figures: {}, series: {} };
     all[storage] = {
       figures: { ...before.figures, ...figures },
       series: { ...before.series, ...series },
     };
   }
-  // As far as it is: the whole takes long.
-  console.log(table(all));
-  writeFigures();
+  writeFigures(); // as far as they are: the whole takes long
 }
 Deno.writeTextFileSync(`${ROOT}docs/explanation/rates.svg`, plot(panels(all)));
-for (const name of TOLD) {
-  console.log(`\n${name}`);
-  const [program, args] = command(name, []);
-  await new Deno.Command(program, { args, stdin: "null" }).spawn().status;
-}
+for (const name of TOLD) await told(name, []).catch(failure);
+console.log(`\n${table(all)}`);
+console.log(`\nAll of it took ${((performance.now() - begun) / 60_000).toFixed(1)} minutes`);
+if (failed) Deno.exit(1);

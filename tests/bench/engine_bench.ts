@@ -1,5 +1,6 @@
 /**
- * The speed of the whole, from outside: `deno task bench:engine [--files N] [--json FILE]`.
+ * The speed of the whole, from outside:
+ * `deno task bench:engine [--files N] [--dir DIR] [--json FILE]`.
  *
  * The compiled daemon under real writers and readers, with a local directory and with versitygw, a real
  * S3 server, as storage; all on one machine, so that storage, readers and daemon share its processors.
@@ -7,8 +8,8 @@
  * @module
  */
 
-import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
-import { startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
+import { DaemonProcess } from "../e2e/daemon_process.ts";
+import { BUCKET, startVersitygw, versitygwBinary } from "../storage/versitygw.ts";
 import {
   buildProgram,
   cpuSeconds,
@@ -20,13 +21,17 @@ import {
   peakMib,
   type Rates,
   report,
+  setCredentials,
   statusOf,
+  step,
   timed,
+  workDir,
 } from "./measuring.ts";
 
 const SMALL_BYTES = 4096;
+const MIDDLE_BYTES = 1024 ** 2, MIDDLE_FILES = 400;
 const MEDIUM_BYTES = 64 * 1024 ** 2, MEDIUM_FILES = 6;
-const LARGE_BYTES = 1024 ** 3;
+const LARGE_BYTES = 2 * 1024 ** 3;
 
 /** Processes of the storm of restores. */
 const READERS = 16;
@@ -58,7 +63,7 @@ async function measureSmall({ dir, program, args, files, series }: Place): Promi
     await daemon.stop();
   }
   const least = ["--max-cache-bytes", "4096", "--low-watermark-bytes", "4096"];
-  await using _daemon = await DaemonProcess.start(depot, [...args, ...least]);
+  await using daemon = await DaemonProcess.start(depot, [...args, ...least]);
   const begun = performance.now();
   let evicted = 0;
   while (evicted < files) {
@@ -66,6 +71,7 @@ async function measureSmall({ dir, program, args, files, series }: Place): Promi
     evicted = (await statusOf(depot)).totals.evictions;
   }
   figures["evicted, files/s"] = files * 1000 / (performance.now() - begun);
+  await daemon.stop(); // the next one is another writer, and would wait for the lease of a dead one
   return figures;
 }
 
@@ -83,8 +89,25 @@ async function measureRestores({ dir, program, args, files, series }: Place): Pr
     if (readers > 1) series.restores = rates;
     if (readers === 1) figures["4 KiB restore, p50 µs"] = read.p50;
     if (readers === 1) figures["4 KiB restore, p99 µs"] = read.p99;
-    else figures[`restores by ${readers}, files/s`] = count / read.seconds;
+    if (readers > 1) figures[`restores by ${readers}, files/s`] = count / read.seconds;
+    if (readers > 1) figures[`restores by ${readers}, p99 µs`] = read.p99;
   }
+  return figures;
+}
+
+/** Files that a thread moves each. */
+async function measureMiddle({ dir, program, args }: Place): Promise<Figures> {
+  const depot = makeDir(`${makeDir(`${dir}/middle`)}/depot`);
+  await using daemon = await DaemonProcess.start(depot, args);
+  const cpuBefore = cpuSeconds(daemon), begun = performance.now();
+  await timed(program, ["write", depot, MIDDLE_FILES, MIDDLE_BYTES]);
+  await flush(depot);
+  const seconds = (performance.now() - begun) / 1000, bytes = MIDDLE_FILES * MIDDLE_BYTES;
+  const figures = {
+    "1 MiB up, MB/s": bytes / 1e6 / seconds,
+    "1 MiB up, CPU s/GiB": (cpuSeconds(daemon) - cpuBefore) * 1024 ** 3 / bytes,
+  };
+  await daemon.stop();
   return figures;
 }
 
@@ -113,15 +136,15 @@ async function measureLarge({ dir, program, args }: Place): Promise<Figures> {
     const begun = performance.now();
     await flush(depot);
     while ((await statusOf(depot)).files.total === 0) await flush(depot);
-    figures["1 GiB up, MB/s"] = LARGE_BYTES / 1000 / (performance.now() - begun);
-    figures["1 GiB up, peak MiB"] = peakMib(daemon);
+    figures["2 GiB up, MB/s"] = LARGE_BYTES / 1000 / (performance.now() - begun);
+    figures["2 GiB up, peak MiB"] = peakMib(daemon);
   }
   Deno.removeSync(top, { recursive: true });
   for (const path of [top, depot]) makeDir(path);
   await using daemon = await DaemonProcess.start(depot, [...args, "--read-only"]);
   const read = await timed(program, ["read", depot, 1, LARGE_BYTES], depot);
-  figures["1 GiB down, MB/s"] = LARGE_BYTES / 1e6 / read.seconds;
-  figures["1 GiB down, peak MiB"] = peakMib(daemon);
+  figures["2 GiB down, MB/s"] = LARGE_BYTES / 1e6 / read.seconds;
+  figures["2 GiB down, peak MiB"] = peakMib(daemon);
   return figures;
 }
 
@@ -132,38 +155,43 @@ interface Measured {
 }
 
 async function measure(
+  storage: string,
   program: string,
   args: readonly string[],
   files: number,
 ): Promise<Measured> {
-  using dir = new TempDir();
+  using dir = workDir();
   const series: Record<string, Rates> = {};
   const place = { dir: dir.path, program, args, files, series };
   const figures = {
-    ...await measureSmall(place),
-    ...await measureRestores(place),
-    ...await measureMedium(place),
-    ...await measureLarge(place),
+    ...await step(`${storage}, small files`, measureSmall(place)),
+    ...await step(`${storage}, small files restored`, measureRestores(place)),
+    ...await step(`${storage}, files of 1 MiB`, measureMiddle(place)),
+    ...await step(`${storage}, files of 64 MiB`, measureMedium(place)),
+    ...await step(`${storage}, a file of 2 GiB`, measureLarge(place)),
   };
   return { figures, series };
 }
 
-const files = Number(option("--files") ?? 10_000);
-using dir = new TempDir();
+const files = Number(option("--files") ?? 20_000);
+using dir = workDir();
 const program = await buildProgram(dir.path), store = makeDir(`${dir.path}/store`);
 const all: Record<string, Measured> = {
-  directory: await measure(program, ["--primary-type", "nfs", "--primary-path", store], files),
+  directory: await measure(
+    "directory",
+    program,
+    ["--primary-type", "nfs", "--primary-path", store],
+    files,
+  ),
 };
 const binary = versitygwBinary();
 if (binary === null) {
   console.log("versitygw is not there ('deno task test' builds it): no S3 figures");
 } else {
   const server = await startVersitygw(binary);
-  const { bucket, accessKey, secretKey } = server.config();
-  Deno.env.set("AWS_ACCESS_KEY_ID", accessKey!);
-  Deno.env.set("AWS_SECRET_ACCESS_KEY", secretKey!);
-  const flags = ["--primary-type", "s3", "--primary-bucket", bucket];
-  all.S3 = await measure(program, [...flags, "--primary-endpoint", server.endpoint], files);
+  setCredentials(server.config());
+  const flags = ["--primary-type", "s3", "--primary-bucket", BUCKET];
+  all.S3 = await measure("S3", program, [...flags, "--primary-endpoint", server.endpoint], files);
   await server.end();
 }
 const storages = Object.keys(all);

@@ -6,7 +6,8 @@
 
 import type { Status } from "../../src/admin/status.ts";
 import { askDaemon } from "../../src/commands/control_client.ts";
-import { BINARY, type DaemonProcess, run, SHIM } from "../e2e/daemon_process.ts";
+import type { S3Config } from "../../src/config/config.ts";
+import { BINARY, type DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
 
 /** Clock ticks of a second (sysconf(3), _SC_CLK_TCK on Linux). */
 const TICKS = 100;
@@ -58,6 +59,17 @@ export function makeDir(path: string): string {
   return path;
 }
 
+/** A temporary directory for depots, where `--dir` says: a filesystem with a journal, as depots have. */
+export function workDir(): TempDir {
+  return new TempDir(option("--dir"));
+}
+
+/** Has daemons that are started from now on use what the S3 server asks for. */
+export function setCredentials({ accessKey, secretKey }: S3Config): void {
+  Deno.env.set("AWS_ACCESS_KEY_ID", accessKey!);
+  Deno.env.set("AWS_SECRET_ACCESS_KEY", secretKey!);
+}
+
 /** Builds the writing and reading program; returns its path. */
 export async function buildProgram(dir: string): Promise<string> {
   const program = `${dir}/engine_bench`;
@@ -84,6 +96,14 @@ export async function follow(
   }
   await done;
   return rates;
+}
+
+/** Says what is measured now: a whole benchmark takes minutes. */
+export async function step<T>(name: string, work: Promise<T>): Promise<T> {
+  const begun = performance.now();
+  const result = await work;
+  console.log(`  ${name}: measured in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+  return result;
 }
 
 /** The value after the flag. */

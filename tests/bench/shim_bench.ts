@@ -1,5 +1,5 @@
 /**
- * What the preload library costs: `deno task bench:shim [OTHER_SHIM.so]`.
+ * What the preload library costs: `deno task bench:shim [OTHER_SHIM.so] [--json FILE]`.
  *
  * Each row is measured without a shim, with ours and, where its path is given, with another one, in turns,
  * in one run against one daemon with a local directory as storage. Short calls are compared with the C
@@ -9,6 +9,7 @@
  */
 
 import { DaemonProcess, run, SHIM, TempDir } from "../e2e/daemon_process.ts";
+import { report } from "./measuring.ts";
 
 const TURNS = 7;
 
@@ -26,7 +27,7 @@ interface Row {
   readonly isWhole?: boolean;
 }
 
-const [other] = Deno.args;
+const [other] = Deno.args[0]?.startsWith("--") ? [] : Deno.args;
 using dir = new TempDir();
 const depot = `${dir.path}/depot`, store = `${dir.path}/store`, bench = `${dir.path}/bench`;
 for (const path of [depot, store, `${depot}/main`, `${store}/main`]) Deno.mkdirSync(path);
@@ -48,13 +49,15 @@ function evict(unique: string): string {
   return `${depot}/main/${unique}-`;
 }
 
+const WARM = "open + close, in the depot, one file";
+const REPEATED = "open of a file that was absent just now";
 const START = "start of /bin/true";
 const QUESTION = "a byte to another process and back, p50";
-const MISS = "first open of an absent file, p50";
+const MISS = "first open of an absent file, p50", MISS_99 = "the same, p99";
 
 const ROWS: readonly Row[] = [
   {
-    name: "open + close, in the depot, one file",
+    name: WARM,
     operation: "open",
     path: () => `${depot}/main/warm1`,
     count: 2000,
@@ -89,7 +92,7 @@ const ROWS: readonly Row[] = [
     target: 80,
   },
   {
-    name: "open of a file that was absent just now",
+    name: REPEATED,
     operation: "open",
     path: () => `${depot}/main/none`,
     count: 2000,
@@ -119,7 +122,7 @@ const ROWS: readonly Row[] = [
     isWhole: true,
   },
   {
-    name: "the same, p99",
+    name: MISS_99,
     operation: "each 99",
     path: (unique) => `${depot}/main/absent-99-${unique}-`,
     count: MISSES,
@@ -195,3 +198,11 @@ console.log(`A library that does nothing adds ${nothing!.toFixed(1)} to the star
 // What the machine takes for a question to another process is in each miss, whoever answers.
 const ratio = times.get(MISS)! / times.get(QUESTION)!;
 console.log(`A miss takes ${ratio.toFixed(1)} times what a byte to another process and back takes`);
+const figures = {
+  "shim: warm open + close, adds ns": times.get(WARM)!,
+  "shim: repeated miss, adds ns": times.get(REPEATED)!,
+  "shim: first miss, p50 µs": times.get(MISS)! / 1000,
+  "shim: first miss, p99 µs": times.get(MISS_99)! / 1000,
+  "shim: exec, adds µs": times.get(START)! / 1000,
+};
+report({ directory: { figures, series: {} } });

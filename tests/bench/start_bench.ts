@@ -1,13 +1,16 @@
 /**
- * The start on a depot that nobody knows yet, and what an idle daemon takes:
- * `deno task bench:start [--files N] [--json FILE]`.
+ * The start on a depot that nobody knows yet, how fast all that it has is uploaded, and what an idle
+ * daemon takes that knows it: `deno task bench:start [--files N] [--dir DIR] [--json FILE]`.
  *
  * @module
  */
 
-import { DaemonProcess, TempDir } from "../e2e/daemon_process.ts";
-import { buildProgram, cpuSeconds, type Figures, makeDir, option, report } from "./measuring.ts";
-import { statusOf, timed } from "./measuring.ts";
+import { DaemonProcess } from "../e2e/daemon_process.ts";
+import { buildProgram, cpuSeconds, type Figures, flush, makeDir, option } from "./measuring.ts";
+import { report, statusOf, step, timed, workDir } from "./measuring.ts";
+
+/** From the last upload on: what the load left is collected meanwhile. */
+const SETTLE_SECONDS = 30;
 
 const IDLE_SECONDS = 20;
 
@@ -17,16 +20,13 @@ const FILE_BYTES = 16;
 /** So slow that nothing but the scan goes on. */
 const NO_UPLOADS = ["--upload-bandwidth", "1KB"];
 
-async function measureScan(dir: string, store: string, files: number): Promise<Figures> {
-  const depot = makeDir(`${dir}/depot`);
-  await timed(await buildProgram(dir), ["write", depot, files, FILE_BYTES]);
+const seconds = (time: number) => new Promise((resolve) => setTimeout(resolve, time * 1000));
+
+async function measureScan(depot: string, args: readonly string[], files: number) {
   const begun = performance.now();
-  const flags = ["--primary-type", "nfs", "--primary-path", store, ...NO_UPLOADS];
-  await using daemon = await DaemonProcess.start(depot, flags);
+  await using daemon = await DaemonProcess.start(depot, [...args, ...NO_UPLOADS]);
   const answersMs = performance.now() - begun;
-  while ((await statusOf(depot)).files.total < files) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  while ((await statusOf(depot)).files.total < files) await seconds(0.01);
   return {
     [`${files} found by the scan, s`]: (performance.now() - begun) / 1000,
     "start until it answers, s": answersMs / 1000,
@@ -34,26 +34,33 @@ async function measureScan(dir: string, store: string, files: number): Promise<F
   };
 }
 
-async function measureIdle(dir: string, store: string): Promise<Figures> {
-  const depot = makeDir(`${dir}/idle`);
-  const flags = ["--primary-type", "nfs", "--primary-path", store, "--stats-interval", "0"];
-  const metrics = ["--metrics-file", `${dir}/m.prom`, "--metrics-interval", "1"];
-  await using daemon = await DaemonProcess.start(depot, [...flags, ...metrics]);
-  await new Promise((resolve) => setTimeout(resolve, 5000));
-  const before = cpuSeconds(daemon);
-  await new Promise((resolve) => setTimeout(resolve, IDLE_SECONDS * 1000));
-  const status = Deno.readTextFileSync(`/proc/${daemon.pid}/status`);
-  return {
-    "idle, % CPU": (cpuSeconds(daemon) - before) * 100 / IDLE_SECONDS,
-    "idle, MiB": Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024,
+/** Of what an earlier daemon found, and then with nothing to do. */
+async function measureDrain(depot: string, args: readonly string[], files: number) {
+  const quiet = ["--stats-interval", "0", "--metrics-file", `${depot}.prom`];
+  const begun = performance.now();
+  await using daemon = await DaemonProcess.start(depot, [...args, ...quiet]);
+  while ((await statusOf(depot)).files.clean < files) await flush(depot);
+  const figures: Figures = {
+    [`${files} found, up, files/s`]: files * 1000 / (performance.now() - begun),
+    [`${files} found, up, CPU µs each`]: cpuSeconds(daemon) * 1e6 / files,
   };
+  await seconds(SETTLE_SECONDS);
+  const before = cpuSeconds(daemon);
+  await seconds(IDLE_SECONDS);
+  const status = Deno.readTextFileSync(`/proc/${daemon.pid}/status`);
+  figures[`idle with ${files}, % CPU`] = (cpuSeconds(daemon) - before) * 100 / IDLE_SECONDS;
+  figures[`idle with ${files}, MiB`] = Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024;
+  return figures;
 }
 
-using dir = new TempDir();
-const store = makeDir(`${dir.path}/store`);
-const figures = {
-  ...await measureScan(dir.path, store, Number(option("--files") ?? 200_000)),
-  ...await measureIdle(dir.path, store),
+using dir = workDir();
+const files = Number(option("--files") ?? 200_000);
+const depot = makeDir(`${dir.path}/depot`);
+await timed(await buildProgram(dir.path), ["write", depot, files, FILE_BYTES]);
+const args = ["--primary-type", "nfs", "--primary-path", makeDir(`${dir.path}/store`)];
+const figures: Figures = {
+  ...await step(`${files} files found`, measureScan(depot, args, files)),
+  ...await step("uploaded, and idle", measureDrain(depot, args, files)),
 };
 for (const [name, value] of Object.entries(figures)) {
   console.log(name.padEnd(40) + value.toFixed(3).padStart(10));

@@ -131,7 +131,7 @@ for (const name of MEASURED) {
   }
   writeFigures(); // as far as they are: the whole takes long
 }
-Deno.writeTextFileSync(`${ROOT}docs/explanation/rates.svg`, plot(panels(all)));
+if (!failed) Deno.writeTextFileSync(`${ROOT}docs/explanation/rates.svg`, plot(panels(all)));
 for (const name of TOLD) await told(name, []).catch(failure);
 console.log(`\n${table(all)}`);
 console.log(`\nAll of it took ${((performance.now() - begun) / 60_000).toFixed(1)} minutes`);

@@ -6,7 +6,7 @@
  */
 
 import { isLocal, type ListenAddress } from "../config/listen_address.ts";
-import { EnvironmentError } from "../errors.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import { describeError } from "../observe/logging.ts";
 import { bindSocket, removeSocket } from "./socket_file.ts";
 
@@ -69,7 +69,7 @@ export class HttpServer {
       return new HttpServer(server, `http://${name}:${server.addr.port}/`);
     } catch (error) {
       throw new EnvironmentError(
-        `Cannot serve HTTP on ${host}:${port}: ${describeError(error)}; choose another http_listen`,
+        `Cannot serve HTTP on ${host}:${port}: ${reasonOf(error)}; choose another http_listen`,
       );
     }
   }

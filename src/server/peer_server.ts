@@ -11,8 +11,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { type DepotPath, pathProblem } from "../depot_path.ts";
 import type { ListenAddress } from "../config/listen_address.ts";
-import { EnvironmentError } from "../errors.ts";
-import { describeError } from "../observe/logging.ts";
+import { EnvironmentError, reasonOf } from "../errors.ts";
 import {
   type ListedObject,
   type ObjectInfo,
@@ -107,7 +106,7 @@ export class PeerServer {
       this.#server = Deno.serve(options, (request) => this.#answer(request));
     } catch (error) {
       throw new EnvironmentError(
-        `Cannot serve peers on ${hostname}:${port}: ${describeError(error)}; choose another ` +
+        `Cannot serve peers on ${hostname}:${port}: ${reasonOf(error)}; choose another ` +
           "peer_listen, or correct peer_cert_path and peer_key_path",
       );
     }

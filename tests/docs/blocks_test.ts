@@ -130,6 +130,8 @@ until p4-cache access get main/src/a.c,v; do sleep 0.2; done
 interface Block {
   readonly document: string;
   readonly script: string;
+  /** Lines that the document shows as the answer. */
+  readonly answers: readonly string[];
 }
 
 function documents(dir: string): string[] {
@@ -144,15 +146,17 @@ function blocksOf(document: string): Block[] {
   return [...text.matchAll(/^( *)```(?:sh|bash)\n([\s\S]*?)^ *```/gm)].flatMap(
     ([, indent, block]) => {
       const lines = block!.split("\n").map((line) => line.slice(indent!.length));
-      return alternatives(typed(lines).join("\n")).map((script) => ({ document, script }));
+      const { commands, answers } = typed(lines);
+      return alternatives(commands.join("\n")).map((script) => ({ document, script, answers }));
     },
   );
 }
 
-/** What is typed where a block shows answers too. */
-function typed(lines: readonly string[]): readonly string[] {
-  const commands = lines.filter((line) => line.startsWith("$ "));
-  return commands.length === 0 ? lines : commands.map((line) => line.slice(2));
+/** What is typed where a block shows answers too, and those. */
+function typed(lines: readonly string[]) {
+  const commands = lines.filter((line) => line.startsWith("$ ")).map((line) => line.slice(2));
+  if (commands.length === 0) return { commands: lines, answers: [] };
+  return { commands, answers: lines.filter((line) => line !== "" && !line.startsWith("$ ")) };
 }
 
 /** "Or": both ways of one thing, each on its own; a copy of the manifest wants an empty directory. */
@@ -196,11 +200,12 @@ for (const group of new Set(DOCUMENTS.map(groupOf))) {
       starts: STARTS.test(script),
     }));
     const endings = await runSteps(dir.path, release, before, steps);
-    const failed = endings.flatMap(({ code, output }, i) =>
-      code === 0
-        ? []
-        : [`${blocks[i]!.document}, exit code ${code}:\n${blocks[i]!.script}\n${output}`]
-    );
+    const failed = endings.flatMap(({ code, output }, i) => {
+      const { document, script, answers } = blocks[i]!;
+      const missing = answers.filter((line) => !output.split("\n").includes(line));
+      if (code === 0 && missing.length === 0) return [];
+      return [`${document}, exit code ${code}:\n${script}\n${output}\nNot printed: ${missing}`];
+    });
     assertEquals(failed, []);
   });
 }

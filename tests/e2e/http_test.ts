@@ -112,6 +112,9 @@ Deno.test({
     using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const http_listen = `127.0.0.1:${taken.addr.port}`;
     const error = await start(dir.path, { http_listen }).then(() => "", (error) => String(error));
-    assertStringIncludes(error, "The daemon ended");
+    assertStringIncludes(
+      error,
+      `Cannot serve HTTP on ${http_listen}: Address already in use; choose another http_listen`,
+    );
   },
 });

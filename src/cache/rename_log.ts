@@ -231,6 +231,7 @@ export function leftBy({ atSeconds, order }: Rename): Tombstone {
   return { deletedAtSeconds: atSeconds, collected: false, order };
 }
 
+/** The rename in words, for the log. */
 export function describe({ from, to }: Rename): string {
   return `the rename of ${displayPath(from)} to ${displayPath(to)}`;
 }

@@ -1,9 +1,9 @@
 /**
  * Every benchmark, and one table of all that have a target:
- * `deno task bench [--dir DIR] [--files N] [--json FILE]`. Depots are made in the directory, which should be on a
- * filesystem with a journal and 12 GB of room (/var/tmp unless told otherwise).
- * Writes the figures as JSON (build/bench.json unless told otherwise) and the rates of drain and
- * restores as a plot (docs/explanation/rates.svg).
+ * `deno task bench [--dir DIR] [--files N] [--json FILE]`. Depots are made in the directory (/var/tmp unless
+ * told otherwise), which should be on a filesystem with a journal and 8 GB of room; those that need no journal
+ * take up to 17 GB of /var/tmp. Writes the figures as JSON (build/bench.json unless told otherwise) and the
+ * rates of drain and restores as a plot (docs/explanation/rates.svg).
  *
  * @module
  */

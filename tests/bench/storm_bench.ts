@@ -1,5 +1,5 @@
 /**
- * Whether one kind of work keeps another waiting: `deno task bench:storm [--large-mib N] [--dir DIR] [--json FILE]`.
+ * Whether one kind of work keeps another waiting: `deno task bench:storm [--large-mib N] [--json FILE]`.
  *
  * - clients that ask for missing files while large ones are restored;
  * - small files that are written while a very large one is on its way up.
@@ -10,8 +10,8 @@
 import { delay } from "deno-std/async/delay.js";
 import { askDaemon } from "../../src/commands/control_client.ts";
 import type { FileEvent } from "../../src/observe/event_feed.ts";
-import { DaemonProcess, until } from "../e2e/daemon_process.ts";
-import { type Figures, makeDir, option, report, step, workDir } from "./measuring.ts";
+import { DaemonProcess, TempDir, until } from "../e2e/daemon_process.ts";
+import { type Figures, makeDir, option, report, step } from "./measuring.ts";
 
 const CLIENTS = 100, LARGE_FILES = 16;
 
@@ -98,7 +98,7 @@ async function ageOfSmall(dir: string, withLarge: boolean): Promise<number> {
   return quantile(agesMs, 0.99);
 }
 
-using dir = workDir();
+using dir = new TempDir(); // the restored files take 16 GiB
 const largeBytes = Number(option("--large-mib") ?? 1024) * 1024 ** 2;
 const misses = await step("misses among restores", measureMisses(dir.path, largeBytes));
 const alone = await step("small files alone", ageOfSmall(dir.path, false));

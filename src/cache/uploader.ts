@@ -15,6 +15,7 @@ import { CLEAN } from "../manifest/schema.ts";
 import { describeError } from "../observe/logging.ts";
 import type { PartBudget } from "../storage/part_budget.ts";
 import type { DepotPath } from "../depot_path.ts";
+import { GATHER_MS, gatherBurst } from "./burst.ts";
 import type { DirectoryRenames } from "./directory_renames.ts";
 import { PutOffFiles } from "./put_off_files.ts";
 import { FreshFiles } from "./fresh_files.ts";
@@ -33,9 +34,6 @@ const READ_RETRY_MS = 500;
 
 /** Look at the queue this often though nothing is said to be dirty, ms. */
 const QUIET_MS = 10_000;
-
-/** Wait after the first of many files, so that they are taken together, ms. */
-const GATHER_MS = 20;
 
 /** Wait after the first of the files that a walk finds, ms: it is soon done without their uploads. */
 const WALK_MS = 1000;
@@ -70,6 +68,8 @@ export class Uploader {
   #wake: (() => void) | null = null;
   /** Whether something became dirty since the walk through the queue began: it may be behind us. */
   #woken = false;
+  /** Files that were said to be dirty. */
+  #noticed = 0;
   readonly #foundLook = new OnceLater(WALK_MS, () => this.#look());
   #running: Promise<void> | null = null;
   /** Resolves when uploads may begin. */
@@ -123,6 +123,7 @@ export class Uploader {
   /** A file became dirty: looks at the queue now, at this file too when it had been put off. */
   notice(path: DepotPath): void {
     this.#putOff.forget(path);
+    this.#noticed++;
     this.#fresh.note(path, this.#parts.manifest.counters.dirty);
     this.#look();
   }
@@ -235,7 +236,8 @@ export class Uploader {
     });
     clearTimeout(timer);
     this.#wake = null;
-    if (!this.#stopping) await delay(GATHER_MS);
+    if (this.#stopping) return;
+    await gatherBurst(() => this.#stopping ? 0 : this.#noticed, delay);
   }
 
   #isDue(path: DepotPath): boolean {

@@ -8,10 +8,9 @@
  */
 
 import { delay } from "deno-std/async/delay.js";
-import { askDaemon } from "../../src/commands/control_client.ts";
-import type { FileEvent } from "../../src/observe/event_feed.ts";
+import { statSync } from "node:fs";
 import { DaemonProcess, TempDir, until } from "../e2e/daemon_process.ts";
-import { type Figures, makeDir, option, report, step } from "./measuring.ts";
+import { type Figures, makeDir, option, report, statusOf, step } from "./measuring.ts";
 
 const CLIENTS = 100, LARGE_FILES = 16;
 
@@ -65,7 +64,8 @@ async function measureMisses(dir: string, largeBytes: number): Promise<Figures> 
 /** 99th percentile of the time from the write of a small file until it is uploaded, ms. */
 async function ageOfSmall(dir: string, withLarge: boolean): Promise<number> {
   const store = makeDir(`${dir}/${withLarge}`), depot = makeDir(`${store}/depot`);
-  const flags = ["--primary-type", "nfs", "--primary-path", makeDir(`${store}/objects`)];
+  const objects = makeDir(`${store}/objects`);
+  const flags = ["--primary-type", "nfs", "--primary-path", objects];
   // The link is what the large file could take for itself; without a limit a disk would fill up.
   const daemon = await DaemonProcess.start(depot, [...flags, "--upload-bandwidth", "200MB"]);
   await using _ = daemon;
@@ -75,26 +75,18 @@ async function ageOfSmall(dir: string, withLarge: boolean): Promise<number> {
     Deno.openSync(`${depot}/large`, { write: true }).close();
     await until(
       "the large file is on its way",
-      async () =>
-        (await askDaemon<{ files: { uploading: number } }>(depot, "status")).files.uploading > 0,
+      async () => (await statusOf(depot)).files.uploading > 0,
     );
   }
-  const writtenMs = new Map<string, number>(), agesMs: number[] = [];
-  const { promise, resolve } = Promise.withResolvers<void>();
-  void askDaemon(depot, "events", { follow: true, last: 0 }, (value) => {
-    for (const { kind, path, time } of (value as { events: FileEvent[] }).events) {
-      const written = writtenMs.get(path);
-      if (kind !== "uploaded" || written === undefined) continue;
-      agesMs.push(Date.parse(time) - written);
-      if (agesMs.length === SMALL_FILES) resolve();
-    }
-  }).catch(() => {}); // ends with the daemon
+  const writtenMs: number[] = [];
   for (let i = 0; i < SMALL_FILES; i++) {
-    writtenMs.set(`small${i}`, Date.now());
+    writtenMs.push(Date.now());
     Deno.writeFileSync(`${depot}/small${i}`, new Uint8Array(SMALL_BYTES));
     if (i % AT_ONCE === AT_ONCE - 1) await delay(PAUSE_MS);
   }
-  await promise;
+  while ((await statusOf(depot)).files.clean < SMALL_FILES) await delay(PAUSE_MS);
+  // An object's ctime is when it took its name.
+  const agesMs = writtenMs.map((ms, i) => statSync(`${objects}/small${i}`).ctimeMs - ms);
   return quantile(agesMs, 0.99);
 }
 

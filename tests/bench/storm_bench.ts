@@ -84,7 +84,7 @@ async function ageOfSmall(dir: string, withLarge: boolean): Promise<number> {
     Deno.writeFileSync(`${depot}/small${i}`, new Uint8Array(SMALL_BYTES));
     if (i % AT_ONCE === AT_ONCE - 1) await delay(PAUSE_MS);
   }
-  while ((await statusOf(depot)).files.clean < SMALL_FILES) await delay(PAUSE_MS);
+  while ((await statusOf(depot)).totals.uploadsOk < SMALL_FILES) await delay(PAUSE_MS);
   // An object's ctime is when it took its name.
   const agesMs = writtenMs.map((ms, i) => statSync(`${objects}/small${i}`).ctimeMs - ms);
   return quantile(agesMs, 0.99);

@@ -38,8 +38,11 @@ import { conflictName, CONFLICTS_DIR, TRASH_DIR } from "./trash.ts";
 /** Least time between lease and second look: what an opener needs from lookup to lease check, ms. */
 const GRACE_MS = 2;
 
-/** Longest wait for a commit while files are in the trash, ms: whoever opens one waits too. */
-const COMMIT_MS = 5000;
+/** Longest wait for a commit, ms: whoever opens a file in the trash, or needs its room, waits too. */
+export const COMMIT_MS = 5000;
+
+/** What is thrown after that. */
+export const UNWRITABLE = "the manifest cannot be written";
 
 /** Parts it works on. */
 export interface EvictBatchesParts {
@@ -94,7 +97,13 @@ export class EvictBatches {
         await intake.barrier();
         for (const { dir } of files) identities.remember(dir);
       }
-      await manifest.commit();
+      if (!await manifest.commitWithin(COMMIT_MS)) {
+        for (const { trashId, eviction } of files) {
+          manifest.trash.remove(trashId);
+          eviction.trashId = null;
+        }
+        throw new Error(UNWRITABLE);
+      }
       const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
       await Promise.all([intake.barrier(), delay(GRACE_MS)]);
       const checked = await batch.check();
@@ -114,7 +123,7 @@ export class EvictBatches {
         evictedFiles++;
         evictedBytes += file.size;
       }
-      if (evictedFiles > 0 && !await this.#isDurable()) {
+      if (evictedFiles > 0 && !await manifest.commitWithin(COMMIT_MS)) {
         this.#takeBack(files, letGo);
         evictedFiles = evictedBytes = 0;
       }
@@ -137,15 +146,6 @@ export class EvictBatches {
         file.end();
       }
     }
-  }
-
-  /** Commits what was decided; false when that takes so long that openers must not wait for it. */
-  async #isDurable(): Promise<boolean> {
-    let timer = 0;
-    const late = new Promise<false>((resolve) => timer = setTimeout(resolve, COMMIT_MS, false));
-    const done = await Promise.race([this.#parts.manifest.commit().then(() => true), late]);
-    clearTimeout(timer);
-    return done;
   }
 
   /**

@@ -23,7 +23,14 @@ import { describeError } from "../observe/logging.ts";
 import type { Eviction } from "./activity.ts";
 import { type DepotPath, directoryOf } from "../depot_path.ts";
 import type { DirectoryIdentities, Found } from "./directory_identities.ts";
-import { type Amount, type Chosen, EvictBatches, type EvictBatchesParts } from "./evict_batch.ts";
+import {
+  type Amount,
+  type Chosen,
+  COMMIT_MS,
+  EvictBatches,
+  type EvictBatchesParts,
+  UNWRITABLE,
+} from "./evict_batch.ts";
 import type { Pins } from "./pins.ts";
 import type { Reserve } from "./reserve.ts";
 import type { UnseenChanges } from "./unseen_changes.ts";
@@ -106,7 +113,10 @@ export class Evictor {
     if (goal !== null) this.#begin(goal);
   }
 
-  /** Evicts `bytes` more, whatever the watermark says, as far as that is possible. */
+  /**
+   * Evicts `bytes` more, whatever the watermark says, as far as that is possible. Ends soon where the
+   * manifest cannot be written.
+   */
   async makeRoom(bytes: number): Promise<void> {
     await this.#running;
     this.#begin({ bytes, files: 1, condition: "disk_low" });
@@ -198,7 +208,8 @@ export class Evictor {
 
   async #evictFor(goal: Goal): Promise<void> {
     const { manifest, health } = this.#parts;
-    await manifest.commit(); // the order below is read from what is committed
+    // The order below is read from what is committed.
+    if (!await manifest.commitWithin(COMMIT_MS)) throw new Error(UNWRITABLE);
     // What is still wanted beside what is on its way, and what comes short of that.
     let { bytes, files } = goal;
     const onTheirWay: Promise<Amount>[] = [];

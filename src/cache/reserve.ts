@@ -1,18 +1,20 @@
 /**
- * Disk space set aside for the manifest. On a full disk LMDB may be unable to write the very record that
- * an eviction needs before it may free anything; then the reserve is given up, and taken again when
- * there is room.
+ * Disk space set aside for the manifest, behind the end of its data file: on a full disk the very record
+ * must still be written that an eviction needs before it may free anything. Nobody else can take it, and LMDB
+ * grows into it without knowing.
+ *
+ * Where a commit fails for want of room in spite of it, it is given back: a filesystem that writes each
+ * block to a new place (btrfs) cannot use it otherwise.
  *
  * @module
  */
 
 import type { DepotFiles } from "../../ffi/files.ts";
+import { keepRoom } from "../../ffi/room.ts";
+import { pathFromText } from "../depot_path.ts";
 
 /** Share of the filesystem, and its bounds. */
 const SHARE = 1 / 1000, LEAST_BYTES = 1024 ** 2, MOST_BYTES = 64 * 1024 ** 2;
-
-/** Written at once: fresh memory for all of it would take longer than the writing. */
-const PIECE_BYTES = 1024 ** 2;
 
 /** Free space, in reserves, at which it is taken again. */
 const ROOM = 3;
@@ -22,21 +24,20 @@ export class Reserve {
   readonly #path: string;
   readonly #files: Pick<DepotFiles, "space">;
   readonly #bytes: number;
-  #isHeld = false;
+  /** Where the space ends, as an offset in the data file; 0: none was set aside. */
+  #end = 0;
 
-  /** @param path Absolute; on the depot's filesystem. One that an earlier daemon left is taken over. */
+  /** @param path Absolute: the manifest's data file, which need not be there yet. */
   constructor(path: string, files: Pick<DepotFiles, "space">) {
     this.#path = path;
     this.#files = files;
     const share = Math.round(files.space().totalBytes * SHARE);
     this.#bytes = Math.min(MOST_BYTES, Math.max(LEAST_BYTES, share));
-    this.#isHeld = hasRoom(path, this.#bytes);
-    if (!this.#isHeld) remove(path);
-    this.hold();
   }
 
+  /** Whether at least half of it is there. */
   get isHeld(): boolean {
-    return this.#isHeld;
+    return this.#end > 0 && this.#end - sizeOf(this.#path) >= this.#bytes / 2;
   }
 
   /** Free space that is needed to take it again, bytes. */
@@ -46,44 +47,33 @@ export class Reserve {
 
   /** Takes it, where there is room; says whether it is held then. */
   hold(): boolean {
-    if (this.#isHeld) return true;
+    if (this.isHeld) return true;
     if (this.#files.space().freeBytes < this.neededBytes) return false;
     try {
-      fill(this.#path, this.#bytes);
-      this.#isHeld = true;
+      this.#end = keepRoom(pathFromText(this.#path), this.#bytes) + this.#bytes;
+      return true;
     } catch {
-      remove(this.#path); // no room after all, or read-only: tried again at the next look
+      return false; // no room after all, or read-only: tried again at the next look
     }
-    return this.#isHeld;
   }
 
-  /** Gives it up. */
+  /** Gives it up. Call while nothing is being committed. */
   release(): void {
-    if (this.#isHeld) remove(this.#path);
-    this.#isHeld = false;
+    if (this.#end === 0) return;
+    this.#end = 0;
+    try {
+      keepRoom(pathFromText(this.#path), 0);
+    } catch {
+      // A filesystem that takes no writes, which others report.
+    }
   }
 }
 
-/** Written: a hole takes no room, and what fallocate(2) took XFS does not always give back at once. */
-function fill(path: string, bytes: number): void {
-  using file = Deno.openSync(path, { write: true, create: true, truncate: true });
-  const piece = new Uint8Array(PIECE_BYTES);
-  for (let left = bytes; left > 0;) left -= file.writeSync(piece.subarray(0, left));
-}
-
-function hasRoom(path: string, bytes: number): boolean {
+/** Endless for a file that cannot be looked at. */
+function sizeOf(path: string): number {
   try {
-    const { size, blocks } = Deno.statSync(path);
-    return size === bytes && blocks !== null && blocks * 512 >= bytes;
+    return Deno.statSync(path).size;
   } catch {
-    return false;
-  }
-}
-
-function remove(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch {
-    // None there; or a filesystem that takes no writes, which others report.
+    return Infinity;
   }
 }

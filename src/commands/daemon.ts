@@ -97,12 +97,13 @@ export async function runDaemon(
     log.info(`The state had schema ${settled.from}, this program works with ${settled.to}`);
   }
   const health = new Health(getLog("health"));
-  const reserve = new Reserve(`${state.path}/reserve`, files);
+  const reserve = new Reserve(`${state.manifest}/data.mdb`, files);
   const manifest = openManifest(state.manifest, storageKeys(config.primary), (error) => {
     if (error === null) return health.clear("manifest_unwritable");
     health.raise("manifest_unwritable", describeError(error));
     if (isDiskFull(error)) reserve.release();
   }, config.evictPolicy);
+  reserve.hold();
   for (const warning of config.warnings) log.warning(warning);
   checkSecretFiles(config, env, log);
   warnOfUnverified(config, log);

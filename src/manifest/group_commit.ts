@@ -255,6 +255,15 @@ export class GroupCommit<Row> {
     return this.#committing?.done.promise ?? Promise.resolve();
   }
 
+  /** As {@link commit}; false when that takes longer than so many ms. It goes on then. */
+  async commitWithin(ms: number): Promise<boolean> {
+    let timer = 0;
+    const late = new Promise<false>((resolve) => timer = setTimeout(resolve, ms, false));
+    const isDone = await Promise.race([this.commit().then(() => true), late]);
+    clearTimeout(timer);
+    return isDone;
+  }
+
   #wake(): void {
     this.#loop ??= this.#commitLoop();
     if (this.#staged.batch.count >= MANY) this.#hurry?.();

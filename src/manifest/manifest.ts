@@ -351,6 +351,11 @@ export class Manifest {
     return this.#commits.commit();
   }
 
+  /** As {@link commit}; false when that takes longer than so many ms. It goes on then. */
+  commitWithin(ms: number): Promise<boolean> {
+    return this.#commits.commitWithin(ms);
+  }
+
   /** Resolves when everything staged so far is durable; nothing is hurried for that. */
   durable(): Promise<void> {
     return this.#commits.durable();

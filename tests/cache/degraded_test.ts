@@ -58,6 +58,7 @@ Deno.test("what was given up for the manifest is for no restore, until the manif
   await engine.evictor.makeRoom(100);
   assert(!engine.has("a"));
   engine.health.raise("manifest_unwritable", "a test");
+  await engine.manifest.commit();
   engine.reserve.release();
   assertEquals((await engine.restorer.fetch("a")).kind, "error");
   assert(!engine.has("a"));

@@ -131,12 +131,13 @@ export class Engine {
       if (this.#ownsDir) Deno.removeSync(this.dir, { recursive: true });
       throw error;
     }
-    this.reserve = new Reserve(`${this.dir}/.p4cache/reserve`, this.files);
+    this.reserve = new Reserve(`${this.dir}/.p4cache/manifest/data.mdb`, this.files);
     this.manifest = openManifest(`${this.dir}/.p4cache/manifest`, (path) => path, (error) => {
       if (error === null) this.health.clear("manifest_unwritable");
       else this.health.raise("manifest_unwritable", String(error));
       if (isDiskFull(error)) this.reserve.release();
     }, options.evictPolicy ?? "lru2");
+    this.reserve.hold();
     const log = getLog("daemon");
     this.metrics = new Metrics({ depot: this.dir, mode: "readwrite" }, () => NO_GAUGES);
     const engineMetrics = new EngineMetrics(this.metrics.registry, this.health, () => ({

@@ -86,18 +86,42 @@ for (const type of SMALL_DISKS) {
     await using disk = await SmallDisk.make(type);
     await using engine = await withUploads(disk, 40, 0.25 * MIB);
     assert(engine.reserve.isHeld);
+    const raised: string[] = [];
+    const { health } = engine, raise = health.raise.bind(health);
+    health.raise = (name, ...rest) => {
+      raised.push(name);
+      raise(name, ...rest);
+    };
     await disk.fill(0);
-    // Records that need new pages.
-    for (let i = 0; i < 3000; i++) engine.intake.changed(`d/${i}` as never, 1);
-    await engine.manifest.commit();
+    // Records that need new pages, more than half of what is set aside.
+    for (let i = 0; i < 5000; i++) engine.intake.changed(`d/${i}` as never, 1);
+    assert(await engine.manifest.commitWithin(20_000));
     assert(!engine.reserve.isHeld);
-    assert(!engine.health.isRaised("manifest_unwritable"));
-    engine.evictor.notice();
+    assertEquals(raised, []);
     await until("room was made and the reserve taken again", () => {
       engine.evictor.notice();
       return engine.reserve.isHeld;
     });
     assert(present(engine) < 40);
+  });
+
+  Deno.test(`${type}: where the manifest has no room at all, a restore is answered, and all goes on later`, async () => {
+    await using disk = await SmallDisk.make(type);
+    await using engine = await withUploads(disk, 40, 0.25 * MIB);
+    await engine.evictor.makeRoom(MIB);
+    const [gone] = Array.from({ length: 40 }, (_, i) => i).filter((i) => !engine.has(`f${i}`));
+    await engine.manifest.commit();
+    engine.reserve.release();
+    await disk.fill(0);
+    for (let i = 0; i < 5000; i++) engine.intake.changed(`d/${i}` as never, 1);
+    await until("it says so", () => engine.health.isRaised("manifest_unwritable"));
+    assertEquals((await engine.restorer.fetch(`f${gone}`)).kind, "error");
+    await engine.evictor.makeRoom(MIB);
+    disk.empty();
+    await until("it is over", () => !engine.health.isRaised("manifest_unwritable"));
+    assertEquals((await engine.restorer.fetch(`f${gone}`)).kind, "ok");
+    await engine.evictor.makeRoom(MIB);
+    assertEquals([...Deno.readDirSync(`${engine.dir}/.p4cache/trash`)], []);
   });
 }
 

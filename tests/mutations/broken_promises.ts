@@ -572,6 +572,16 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     '      if (this.#parts.isRoomTaken()) throw new FileError(ENOSPC, "place", displayPath(path));\n',
     "",
   ], ["cache/degraded_test.ts", "what was given up for the manifest is for no restore"]),
+  broken("operating", "nothing is set aside for the manifest on a full disk", [
+    "src/cache/reserve.ts",
+    "this.#end = keepRoom(pathFromText(this.#path), this.#bytes) + this.#bytes;",
+    "this.#end = 2 ** 50;",
+  ], ["disk/full_disk_test.ts", "the manifest goes on from its reserve when the disk is full"]),
+  broken("operating", "a restore waits for a manifest that cannot be written", [
+    "src/cache/evictor.ts",
+    "if (!await manifest.commitWithin(COMMIT_MS)) throw new Error(UNWRITABLE);",
+    "await manifest.commit();",
+  ], ["disk/full_disk_test.ts", "where the manifest has no room at all, a restore is answered"]),
   broken("operating", "a pinned file is evicted", [
     "src/cache/evictor.ts",
     '    if (pins.isPinned(path)) return "pinned";',

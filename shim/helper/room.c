@@ -1,17 +1,12 @@
 /* room: see room.h. */
 #include "room.h"
 
+#include "files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-/* From the beginning: what the file has as a hole is set aside too. */
-static int set_aside(int fd, int64_t bytes) {
-    while (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes))
-        if (errno != EINTR) return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
-    return 0;
-}
 
 int32_t p4room_keep(const char *path, int64_t bytes, int64_t *size) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -19,7 +14,8 @@ int32_t p4room_keep(const char *path, int64_t bytes, int64_t *size) {
     struct stat st;
     int error = 0;
     if (fstat(fd, &st)) error = -errno;
-    else if (bytes > 0) error = set_aside(fd, st.st_size + bytes);
+    /* From the beginning: what the file has as a hole is set aside too. */
+    else if (bytes > 0) error = p4files_set_aside(fd, st.st_size + bytes);
     /* To the size that it has: what lies behind goes. */
     else if (ftruncate(fd, st.st_size)) error = -errno;
     if (!error) *size = st.st_size;

@@ -13,9 +13,13 @@ export type Entries = Map<string, string>;
 /** Database name (empty: the unnamed one) → entries. */
 export type Databases = Map<string, Entries>;
 
-/** Writes a new environment with mdb_load(1), in place of the one that is there. */
+/**
+ * Writes a new environment with mdb_load(1), in place of the one that is there. Its last transaction is a
+ * later one, as if a program had gone on in the old one.
+ */
 export async function writeEnvironment(dir: string, databases: Databases): Promise<void> {
   Deno.mkdirSync(dir, { recursive: true });
+  const before = await lastTransaction(dir);
   for (const name of ["data.mdb", "lock.mdb"]) {
     await Deno.remove(`${dir}/${name}`).catch(() => {}); // there may be none
   }
@@ -31,11 +35,19 @@ export async function writeEnvironment(dir: string, databases: Databases): Promi
   const file = await Deno.makeTempFile();
   try {
     await Deno.writeTextFile(file, text);
-    const { code, stderr } = await run("mdb_load", ["-f", file, dir]);
-    assertEquals([code, stderr], [0, ""]);
+    do {
+      const { code, stderr } = await run("mdb_load", ["-f", file, dir]);
+      assertEquals([code, stderr], [0, ""]);
+    } while (await lastTransaction(dir) <= before);
   } finally {
     await Deno.remove(file);
   }
+}
+
+/** Number of the environment's last transaction; 0 where none is there. */
+async function lastTransaction(dir: string): Promise<number> {
+  const { stdout } = await run("mdb_stat", ["-e", dir]);
+  return Number(/Last transaction ID: (\d+)/.exec(stdout)?.[1] ?? 0);
 }
 
 /** Reads an environment with mdb_dump(1). @param named Whether it has named databases. */

@@ -218,10 +218,7 @@ export class Uploader {
   async #settle(): Promise<void> {
     const { manifest, pollIntervalMs } = this.#parts;
     if (manifest.pending === 0) return;
-    let timer = 0;
-    const late = new Promise((resolve) => timer = setTimeout(resolve, pollIntervalMs));
-    await Promise.race([manifest.commit().catch(() => {}), late]);
-    clearTimeout(timer);
+    await manifest.commitWithin(pollIntervalMs).catch(() => {});
   }
 
   /** @param walkMs How long the walk took that is over: as long did files gather already. */

@@ -259,9 +259,11 @@ export class GroupCommit<Row> {
   async commitWithin(ms: number): Promise<boolean> {
     let timer = 0;
     const late = new Promise<false>((resolve) => timer = setTimeout(resolve, ms, false));
-    const isDone = await Promise.race([this.commit().then(() => true), late]);
-    clearTimeout(timer);
-    return isDone;
+    try {
+      return await Promise.race([this.commit().then(() => true), late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   #wake(): void {

@@ -197,13 +197,27 @@ export async function readStatus(parts: StatusParts): Promise<Status> {
   };
 }
 
-function activityStatus({ rates, busy, feed, manifest }: StatusParts): ActivityStatus {
+/** What holds up every upload. */
+const HOLDING_UPLOADS: readonly ConditionName[] = ["backend_down", "lease_waiting", "fenced"];
+
+/** Time until everything is uploaded, s; null where nobody can say. */
+export function drainSeconds(
+  { rates, health, manifest }: Pick<StatusParts, "health" | "manifest"> & {
+    readonly rates: Pick<RateMeter, "drainSeconds">;
+  },
+): number | null {
   const { dirty, dirtyBytes } = manifest.counters;
+  const isHeldUp = dirty > 0 && HOLDING_UPLOADS.some((name) => health.isRaised(name));
+  return isHeldUp ? null : rates.drainSeconds(dirty, dirtyBytes);
+}
+
+function activityStatus(parts: StatusParts): ActivityStatus {
+  const { rates, busy, feed } = parts;
   return {
     rates: rates.rates(),
     recently: rates.recently(),
     hitRatio: rates.hitRatio(),
-    drainSeconds: rates.drainSeconds(dirty, dirtyBytes),
+    drainSeconds: drainSeconds(parts),
     busiest: busy.top(BUSIEST),
     slowest: feed.slowest("restored", SLOWEST),
   };

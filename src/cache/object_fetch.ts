@@ -16,7 +16,12 @@ import {
 } from "../storage/backend.ts";
 import { contentDigest, sliceCount, sliceDigest } from "../storage/content_digest.ts";
 import { PartBudget } from "../storage/part_budget.ts";
-import type { FileRange, FileSink, SliceWork } from "../storage/file_transfer.ts";
+import {
+  type FileRange,
+  type FileSink,
+  sinkInto,
+  type SliceWork,
+} from "../storage/file_transfer.ts";
 import { type DepotPath, displayPath, STATE_DIR } from "../depot_path.ts";
 import { Semaphore } from "./semaphore.ts";
 
@@ -182,10 +187,7 @@ export class ObjectFetcher {
   /** Where the bytes may go without passing through here. */
   #into(rest: FileRange, digestFrom: number): { readonly into?: FileSink } {
     const { files } = this.#work;
-    if (files === null) return {};
-    return {
-      into: { receive: (order, signal) => files.receive(order, { ...rest, digestFrom }, signal) },
-    };
+    return files === null ? {} : { into: sinkInto(files, { ...rest, digestFrom }) };
   }
 }
 

@@ -8,6 +8,7 @@ import { FileError } from "../../ffi/file_error.ts";
 import { SLICE_BYTES } from "../storage/backend.ts";
 import { sliceCount } from "../storage/content_digest.ts";
 import {
+  CopyFailed,
   type FileBody,
   FileFailed,
   type FileTransfers,
@@ -73,6 +74,15 @@ export class ThreadedVersion {
         } catch (error) {
           if (!(error instanceof FileFailed)) throw error;
           throw new FileFailed(error.message, { cause: this.#fileError(error) });
+        }
+      },
+      copyTo: async (fd) => {
+        try {
+          const into = { fd, offset, length, digestFrom: offset };
+          return (await this.#transfers.copy(range, into)).digest;
+        } catch (error) {
+          if (!(error instanceof CopyFailed) || error.end === "to") throw error;
+          throw new CopyFailed("from", { cause: this.#fileError(error) });
         }
       },
     };

@@ -17,7 +17,7 @@ import { Maintenance } from "../admin/maintenance.ts";
 import { httpPages } from "../admin/pages.ts";
 import { adminRoutes } from "../admin/routes.ts";
 import { Scrubber } from "../admin/scrubber.ts";
-import { readStatus, type StatusParts } from "../admin/status.ts";
+import { drainSeconds, readStatus, type StatusParts } from "../admin/status.ts";
 import { BackupSchedule } from "../backup/backup_schedule.ts";
 import { recordAccesses } from "../cache/accesses.ts";
 import { pathFromText } from "../depot_path.ts";
@@ -307,11 +307,10 @@ export async function runDaemon(
 
 function daemonReadings({ config, rates }: StatusParts, engine: Engine): DaemonReadings {
   const { manifest, accessLog, health } = engine;
-  const { dirty, dirtyBytes } = manifest.counters;
   return {
     state: stateOf(health.conditions, config, Date.now()),
     hitRatio: rates.hitRatio(),
-    drainSeconds: rates.drainSeconds(dirty, dirtyBytes),
+    drainSeconds: drainSeconds({ rates, health, manifest }),
     databases: {
       manifest: manifest.usage(),
       ...(accessLog === null ? {} : { access: accessLog.usage() }),

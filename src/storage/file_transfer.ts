@@ -24,12 +24,16 @@ export interface FileRange {
   readonly length: number;
 }
 
-/** A range of one version of a file. */
-export interface VersionRange extends FileRange {
+/** One version of an open file. */
+export interface OpenVersion {
+  readonly fd: number;
   /** Of the whole file, bytes. */
   readonly size: number;
   readonly mtimeNs: bigint;
 }
+
+/** A range of one version of a file. */
+export interface VersionRange extends FileRange, OpenVersion {}
 
 /** Where in a file what is received goes. */
 export interface ReceivedRange extends FileRange {
@@ -61,6 +65,16 @@ export class FileFailed extends Error {
   override readonly name = "FileFailed";
 }
 
+/** Of a copy between two files: the one that is read, or the one that is written. */
+export type CopyEnd = "from" | "to";
+
+/** The file at that end of a copy is the cause. */
+export class CopyFailed extends FileFailed {
+  constructor(readonly end: CopyEnd, options: { cause: unknown }) {
+    super(`the file that is ${end === "from" ? "copied" : "copied to"} fails`, options);
+  }
+}
+
 /** The file is not the version that was named. */
 export class OtherVersion extends Error {
   override readonly name = "OtherVersion";
@@ -81,6 +95,14 @@ export interface FileTransfers {
    * @throws FileFailed, or as `HttpConnections.send`
    */
   receive(order: WireOrder, into: ReceivedRange, signal: AbortSignal): Promise<ReceivedAnswer>;
+  /**
+   * Copies the range of one file to where it goes in another, on threads that wait for nothing else: either
+   * may be on a mount whose server does not answer. Its last bytes are only written when the first file is
+   * still that version.
+   * @param from As long as `into`.
+   * @throws CopyFailed; OtherVersion is its cause when the first file changed
+   */
+  copy(from: VersionRange, into: ReceivedRange): Promise<Written>;
 }
 
 /** A range of a file as the body of a request. */
@@ -88,13 +110,27 @@ export interface FileBody {
   readonly length: number;
   /** @throws FileFailed, or as `HttpConnections.send` */
   send(order: WireOrder, signal: AbortSignal): Promise<WireAnswer>;
+  /** Copies it to the same place of an open file; gives its SHA-256. @throws CopyFailed */
+  copyTo(fd: number): Promise<Uint8Array>;
   /** The bytes, for ways that {@link FileTransfers} cannot go. */
   read(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
-/** Takes the body of an answer into a file. */
+/** Takes a range of an object into a file. */
 export interface FileSink {
+  /** The body of an answer. @throws as {@link FileTransfers.receive} */
   receive(order: WireOrder, signal: AbortSignal): Promise<ReceivedAnswer>;
+  /** The same range of an object that is an open file. @throws CopyFailed */
+  copy(object: OpenVersion): Promise<Written>;
+}
+
+/** Takes what goes to that range. */
+export function sinkInto(files: FileTransfers, into: ReceivedRange): FileSink {
+  const { offset, length } = into;
+  return {
+    receive: (order, signal) => files.receive(order, into, signal),
+    copy: (object) => files.copy({ ...object, offset, length }, into),
+  };
 }
 
 /** Whatever hashes slices, and moves them where it can. */

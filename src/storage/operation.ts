@@ -24,8 +24,7 @@ export function stopped(doing: string, signal: AbortSignal): StorageError {
 /**
  * Reads a part of the content.
  * @param doing For the error's text: `store a/b in s3://bucket`.
- * @throws StorageError permanent, with the reader's error as its cause: this content can never be
- * stored, only a new version of it.
+ * @throws StorageError as {@link unreadable}
  */
 export async function readContent(
   content: Content,
@@ -38,16 +37,20 @@ export async function readContent(
     const reading = content.read(offset, length);
     bytes = reading instanceof Uint8Array ? reading : await reading;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    throw new StorageError("permanent", `Cannot ${doing}: its content cannot be read: ${why}`, {
-      cause: error,
-    });
+    throw unreadable(doing, error);
   }
   if (bytes.length === length) return bytes;
   throw new StorageError(
     "permanent",
     `Cannot ${doing}: ${bytes.length} bytes were read of ${length} at ${offset}`,
   );
+}
+
+/** The error of a put whose content cannot be read: it can never be stored, only a new version of it. */
+export function unreadable(doing: string, cause: unknown): StorageError {
+  const why = cause instanceof Error ? cause.message : String(cause);
+  const message = `Cannot ${doing}: its content cannot be read: ${why}`;
+  return new StorageError("permanent", message, { cause });
 }
 
 /**

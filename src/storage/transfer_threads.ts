@@ -3,6 +3,8 @@
  * takes milliseconds, and while some are always ready the runtime looks for requests only now and then:
  * a miss waited for seconds. TLS, too, is worked out on the thread that has the connection.
  *
+ * What goes between two files has threads of its own: a mount whose server is gone holds up those only.
+ *
  * A thread gets descriptors and requests, never the bytes: they go from the disk to the server, and
  * back, through a piece of memory that stays in the processor's cache. Threads are there while there is
  * work, and a little longer.
@@ -14,6 +16,7 @@ import { FileError } from "../../ffi/file_error.ts";
 import { helperPath } from "../../ffi/library.ts";
 import { sliceDigest } from "./content_digest.ts";
 import {
+  CopyFailed,
   FileFailed,
   type FileTransfers,
   type Hashed,
@@ -23,6 +26,7 @@ import {
   type SliceWork,
   type VersionRange,
   type WireOrder,
+  type Written,
 } from "./file_transfer.ts";
 import { CannotConnect, NoProgress } from "./http_connections.ts";
 import type { WireAnswer } from "./http_wire.ts";
@@ -31,7 +35,7 @@ import type { FromThread, Job, JobFailure, ToThread } from "./transfer_worker.ts
 /** Smaller ones are hashed sooner than sent to another thread. */
 const THREADED_BYTES = 2 * 1024 * 1024;
 
-/** Threads at most: more than these are limited by the disk or the line. */
+/** Threads of each kind at most: more than these are limited by the disk or the line. */
 const MAX_THREADS = 4;
 
 /** How long a thread waits for the next job, ms. */
@@ -52,26 +56,26 @@ interface Thread {
 /** See the module. */
 export class TransferThreads implements SliceWork, FileTransfers {
   readonly files: FileTransfers = this;
-  readonly #threads = new Set<Thread>();
-  #nextId = 0;
-  #idleTimer = 0;
+  /** Read the depot, and talk to servers. */
+  readonly #threads = new Threads();
+  readonly #copying = new Threads();
 
   async digest(bytes: Uint8Array<ArrayBuffer>): Promise<Hashed> {
     // Only a whole buffer can be moved: others may look at the rest of it.
     const isWhole = bytes.length === bytes.buffer.byteLength;
     if (bytes.length < THREADED_BYTES || !isWhole) return await INLINE_WORK.digest(bytes);
     const { buffer } = bytes;
-    const answer = await this.#do({ kind: "hash", buffer }, null, [buffer]);
+    const answer = await this.#threads.do({ kind: "hash", buffer }, null, [buffer]);
     const hashed = answer as { digest: Uint8Array; buffer: ArrayBuffer };
     return { digest: hashed.digest, bytes: new Uint8Array(hashed.buffer) };
   }
 
   async digestOf(range: VersionRange): Promise<Uint8Array> {
-    return await this.#do({ kind: "digestOf", range }) as Uint8Array;
+    return await this.#threads.do({ kind: "digestOf", range }) as Uint8Array;
   }
 
   async send(order: WireOrder, range: VersionRange, signal: AbortSignal): Promise<WireAnswer> {
-    return await this.#do({ kind: "send", order, range }, signal) as WireAnswer;
+    return await this.#threads.do({ kind: "send", order, range }, signal) as WireAnswer;
   }
 
   async receive(
@@ -79,8 +83,24 @@ export class TransferThreads implements SliceWork, FileTransfers {
     into: ReceivedRange,
     signal: AbortSignal,
   ): Promise<ReceivedAnswer> {
-    return await this.#do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
+    return await this.#threads.do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
   }
+
+  async copy(from: VersionRange, into: ReceivedRange): Promise<Written> {
+    return await this.#copying.do({ kind: "copy", from, into }) as Written;
+  }
+
+  close(): void {
+    this.#threads.close();
+    this.#copying.close();
+  }
+}
+
+/** Threads that are started as they are needed, up to one a processor. */
+class Threads {
+  readonly #threads = new Set<Thread>();
+  #nextId = 0;
+  #idleTimer = 0;
 
   /**
    * Ends the threads that have nothing to do; they are started again when they are needed. One that has
@@ -92,7 +112,7 @@ export class TransferThreads implements SliceWork, FileTransfers {
     for (const thread of this.#threads) if (thread.waiting.size === 0) this.#end(thread);
   }
 
-  async #do(job: Job, signal: AbortSignal | null = null, moved: ArrayBuffer[] = []) {
+  async do(job: Job, signal: AbortSignal | null = null, moved: ArrayBuffer[] = []) {
     clearTimeout(this.#idleTimer);
     const thread = this.#choose();
     const id = this.#nextId++;
@@ -159,7 +179,15 @@ export class TransferThreads implements SliceWork, FileTransfers {
 }
 
 /** The error that the thread had. */
-function errorOf({ kind, message, errno }: JobFailure): Error {
+function errorOf({ kind, message, errno, end }: JobFailure): Error {
+  if (end !== null) {
+    const cause = kind === "otherVersion"
+      ? new OtherVersion()
+      : kind === "file"
+      ? new FileError(errno, "use", "an open file")
+      : new Error(message);
+    return new CopyFailed(end, { cause });
+  }
   if (kind === "noProgress") return new NoProgress(message);
   if (kind === "cannotConnect") return new CannotConnect(message);
   if (kind === "otherVersion") {

@@ -10,11 +10,14 @@ import { FileError } from "../../ffi/file_error.ts";
 import { FileRanges } from "../../ffi/file_ranges.ts";
 import { sliceDigest } from "./content_digest.ts";
 import {
+  type CopyEnd,
+  CopyFailed,
   FileFailed,
   OtherVersion,
   type ReceivedRange,
   type VersionRange,
   type WireOrder,
+  type Written,
 } from "./file_transfer.ts";
 import {
   BodyFailed,
@@ -39,7 +42,8 @@ export type Job =
   | { readonly kind: "hash"; readonly buffer: ArrayBuffer }
   | { readonly kind: "digestOf"; readonly range: VersionRange }
   | { readonly kind: "send"; readonly order: WireOrder; readonly range: VersionRange }
-  | { readonly kind: "receive"; readonly order: WireOrder; readonly into: ReceivedRange };
+  | { readonly kind: "receive"; readonly order: WireOrder; readonly into: ReceivedRange }
+  | { readonly kind: "copy"; readonly from: VersionRange; readonly into: ReceivedRange };
 
 /** Why a job failed, as it crosses from thread to thread. */
 export interface JobFailure {
@@ -47,6 +51,8 @@ export interface JobFailure {
   readonly message: string;
   /** Of "file". */
   readonly errno: number;
+  /** Of a copy. */
+  readonly end: CopyEnd | null;
 }
 
 /** What a thread answers. */
@@ -91,6 +97,7 @@ class Jobs {
     }
     if (job.kind === "digestOf") return { result: await this.#digestOf(job.range) };
     if (job.kind === "send") return { result: await this.#send(job.order, job.range, signal) };
+    if (job.kind === "copy") return { result: await this.#copy(job.from, job.into) };
     return { result: await this.#receive(job.order, job.into, signal) };
   }
 
@@ -173,6 +180,28 @@ class Jobs {
     });
   }
 
+  #copy(from: VersionRange, into: ReceivedRange): Promise<Written> {
+    return this.#rooms.lend((room) => {
+      const hash = createHash("sha256");
+      let end: CopyEnd = "to";
+      try {
+        this.#hashBefore(hash, into, room);
+        let at = into.offset;
+        end = "from";
+        for (const piece of this.#pieces(from, room)) {
+          hash.update(piece);
+          end = "to";
+          this.#files.write(into.fd, piece, at);
+          at += piece.length;
+          end = "from";
+        }
+      } catch (cause) {
+        throw new CopyFailed(end, { cause });
+      }
+      return { length: into.length, digest: Uint8Array.from(hash.digest()) };
+    });
+  }
+
   #hashBefore(
     hash: ReturnType<typeof createHash>,
     { fd, offset, digestFrom }: ReceivedRange,
@@ -209,7 +238,12 @@ function failureOf(error: unknown): JobFailure {
     : cause instanceof CannotConnect
     ? "cannotConnect"
     : "other";
-  return { kind, message, errno: cause instanceof FileError ? cause.errno : 0 };
+  return {
+    kind,
+    message,
+    errno: cause instanceof FileError ? cause.errno : 0,
+    end: error instanceof CopyFailed ? error.end : null,
+  };
 }
 
 const scope = globalThis as unknown as WorkerScope;

@@ -12,6 +12,7 @@ import { EDQUOT, EIO, ENOSPC, EROFS } from "../../ffi/errno.ts";
 import { KvError } from "../../ffi/kv.ts";
 import { isDiskFull } from "../../src/manifest/open_manifest.ts";
 import type { Watcher, WatchRecord } from "../../ffi/watch.ts";
+import { drainSeconds } from "../../src/admin/status.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { Engine } from "./engine.ts";
 
@@ -37,6 +38,9 @@ for (const kind of ["transient", "denied"] as const) {
     const text = await engine.metricsText();
     assert(/p4cache_dirty_bytes\{[^}]*\} 30000\n/.test(text), text);
     assert(/p4cache_degraded\{condition="backend_down"[^}]*\} 1\n/.test(text), text);
+    const { health, manifest } = engine;
+    const whenDone = () => drainSeconds({ rates: { drainSeconds: () => 7 }, health, manifest });
+    assertEquals(whenDone(), null);
     // Full or not: what is only here stays, and is served.
     await engine.evictor.makeRoom(1_000_000);
     for (let i = 0; i < 300; i++) assert(engine.has(`f${i}`));
@@ -44,6 +48,7 @@ for (const kind of ["transient", "denied"] as const) {
     isDown = false;
     await engine.settled();
     await until("it is over", () => !engine.health.isRaised("backend_down"));
+    assertEquals(whenDone(), 7);
   });
 }
 

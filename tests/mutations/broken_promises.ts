@@ -237,11 +237,27 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "storage/transfer_threads_test.ts",
     "P1: of a file that is another version at the end, no server gets a whole body",
   ]),
+  broken("P1", "a directory keeps other bytes than those that were hashed", [
+    "src/storage/nfs/nfs_backend.ts",
+    "    if (hex(digest) === hex(content.sliceDigests[slice]!)) return;",
+    "    if (digest.length === 32) return;",
+  ], [
+    "storage/nfs_test.ts",
+    "P1, nfs: what is copied there is the version that was hashed, or it is not stored",
+  ]),
   broken("P2", "a thread ends in the middle of its work", [
     "src/storage/transfer_threads.ts",
     "    for (const thread of this.#threads) if (thread.waiting.size === 0) this.#end(thread);",
     "    for (const thread of this.#threads) this.#end(thread);",
   ], ["storage/transfer_threads_test.ts", "P2: what is under way ends before its thread does"]),
+  broken("P2", "a range of any version of an object in a directory is taken", [
+    "src/storage/nfs/nfs_backend.ts",
+    "        assertWanted(info);\n        if (offset + length > info.size) return null;",
+    "        if (offset + length > info.size) return null;",
+  ], [
+    "storage/nfs_test.ts",
+    "nfs: a range goes into its file without passing through memory, of the wanted version only",
+  ]),
   broken("P2", "a restore takes the place of what was written meanwhile", [
     "src/cache/restorer.ts",
     "    if (placed === null) {",

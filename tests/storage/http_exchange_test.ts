@@ -13,6 +13,7 @@ import { never } from "./contents.ts";
 const ERRAND = { limits: DEFAULT_LIMITS, doing: "move a file", signal: never };
 const ENOSPC = 28;
 const full = new FileFailed("no room", { cause: new FileError(ENOSPC, "write", "an open file") });
+const notThisWay = new Error("not this way");
 
 /** A server that gives back what it is sent. */
 async function withServer(
@@ -30,10 +31,14 @@ async function withServer(
 
 Deno.test("a file that cannot be read or written fails for good, with the file's error as its cause", async () => {
   await withServer(async (url, client) => {
-    const into: FileSink = { receive: () => Promise.reject(full) };
+    const into: FileSink = {
+      receive: () => Promise.reject(full),
+      copy: () => Promise.reject(notThisWay),
+    };
     const body: FileBody = {
       length: 1,
       send: () => Promise.reject(full),
+      copyTo: () => Promise.reject(notThisWay),
       read: () => Promise.reject(full.cause),
     };
     const headers: [string, string][] = [];
@@ -53,10 +58,14 @@ Deno.test("the platform's way reads a file's body, and gives what it receives", 
   await withServer(async (url, client) => {
     const body: FileBody = {
       length: 3,
-      send: () => Promise.reject(new Error("not this way")),
+      send: () => Promise.reject(notThisWay),
+      copyTo: () => Promise.reject(notThisWay),
       read: () => Promise.resolve(Uint8Array.from([97, 98, 99])),
     };
-    const into: FileSink = { receive: () => Promise.reject(new Error("not this way")) };
+    const into: FileSink = {
+      receive: () => Promise.reject(notThisWay),
+      copy: () => Promise.reject(notThisWay),
+    };
     const request = { method: "PUT", headers: [], body, into, client: client(false) };
     const answer = await exchange(url, request, ERRAND);
     assertEquals([await answer.text(), answer.written], ["abc", null]);

@@ -125,6 +125,7 @@ Deno.test("limited: what is sent from its file is counted as what is read", asyn
   const body = (offset: number, length: number): FileBody => ({
     length,
     send: () => Promise.reject(new Error("not called")),
+    copyTo: () => Promise.reject(new Error("not called")),
     read: () => Promise.resolve(content.read(offset, length)),
   });
   await new LimitedBackend(keeping, limits).put(PATH, { ...content, body }, never);

@@ -1,10 +1,15 @@
 /** The directory backend: the contract, and what only a directory can do wrong. @module */
 
-import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
-import { StorageError } from "../../src/storage/backend.ts";
+import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { FileError } from "../../ffi/file_error.ts";
+import { ThreadedVersion } from "../../src/cache/threaded_version.ts";
+import { type Content, SLICE_BYTES, StorageError } from "../../src/storage/backend.ts";
+import { sinkInto } from "../../src/storage/file_transfer.ts";
 import { NfsBackend } from "../../src/storage/nfs/nfs_backend.ts";
+import { TransferThreads } from "../../src/storage/transfer_threads.ts";
 import { conformance, fails } from "./conformance.ts";
 import { contentOf, never, someBytes, textPath } from "./contents.ts";
+import { OpenFile } from "./open_file.ts";
 
 const TEMP_DIR = ".p4cache-tmp";
 
@@ -102,6 +107,65 @@ Deno.test("nfs: an object that is replaced again and again is read whole, one ve
     }
     isDone = true;
     await writing;
+  }));
+
+/** Content of an open file that threads copy; `bytes` are those that were hashed. */
+function copiedContent(file: OpenFile, bytes: Uint8Array<ArrayBuffer>, threads: TransferThreads) {
+  const changed = new Error("changed");
+  const version = new ThreadedVersion(threads, file.version(), "file", () => changed);
+  const content: Content = {
+    ...contentOf(bytes),
+    body: (offset, length) =>
+      version.body(offset, length, () => Promise.reject(new Error("not this way"))),
+  };
+  return { content, changed };
+}
+
+Deno.test("nfs: a range goes into its file without passing through memory, of the wanted version only", () =>
+  withArchive(async (backend, dir) => {
+    const path = textPath("a"), bytes = someBytes(SLICE_BYTES + 7);
+    const { etag } = await backend.put(path, contentOf(bytes), never);
+    using copy = new OpenFile(new Uint8Array(bytes.length));
+    const threads = new TransferThreads();
+    const get = (fd: number, offset: number, length: number) => {
+      const into = sinkInto(threads, { fd, offset, length, digestFrom: offset });
+      return backend.getRange(path, offset, length, { ifMatch: etag, into, signal: never });
+    };
+    const whole = await get(copy.fd, 0, bytes.length);
+    assertEquals([whole.written?.length, whole.bytes.length], [bytes.length, 0]);
+    assertEquals(copy.read(), bytes);
+    const beyond = await get(copy.fd, SLICE_BYTES, 100);
+    assertEquals([beyond.written, beyond.bytes], [undefined, bytes.subarray(SLICE_BYTES)]);
+    const unwritable = await fails("permanent", () => get(copy.readOnlyFd(), 0, bytes.length));
+    assert(unwritable.options.cause instanceof FileError);
+    await Deno.utime(`${dir}/a`, 1, 1);
+    await fails("corrupt", () => get(copy.fd, 0, bytes.length));
+    await Deno.remove(`${dir}/a`);
+    await fails("absent", () => get(copy.fd, 0, bytes.length));
+    threads.close();
+  }));
+
+Deno.test("P1, nfs: what is copied there is the version that was hashed, or it is not stored", () =>
+  withArchive(async (backend, dir) => {
+    const path = textPath("a"), bytes = someBytes(2 * SLICE_BYTES + 7);
+    using file = new OpenFile(bytes);
+    const threads = new TransferThreads();
+    const { content, changed } = copiedContent(file, bytes, threads);
+    await backend.put(path, content, never);
+    assertEquals(await Deno.readFile(`${dir}/a`), bytes);
+    // Other bytes of the same size and time: only the hash tells.
+    const others = bytes.slice();
+    others[SLICE_BYTES + 1]! ^= 1;
+    await fails(
+      "corrupt",
+      () => backend.put(path, copiedContent(file, others, threads).content, never),
+    );
+    file.write(new Uint8Array(1), 0);
+    const error = await fails("permanent", () => backend.put(path, content, never));
+    assertEquals(error.options.cause, changed);
+    assertEquals(await Deno.readFile(`${dir}/a`), bytes);
+    assertEquals(entries(`${dir}/${TEMP_DIR}`), []);
+    threads.close();
   }));
 
 Deno.test("nfs: symbolic links lead nowhere", () =>

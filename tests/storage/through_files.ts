@@ -14,7 +14,7 @@ import {
   SLICE_BYTES,
 } from "../../src/storage/backend.ts";
 import { hex } from "../../src/storage/content_digest.ts";
-import type { FileSink } from "../../src/storage/file_transfer.ts";
+import { sinkInto } from "../../src/storage/file_transfer.ts";
 import { TransferThreads } from "../../src/storage/transfer_threads.ts";
 import { contentOf, never, someBytes, textPath } from "./contents.ts";
 import { OpenFile } from "./open_file.ts";
@@ -36,10 +36,7 @@ export async function throughFiles(backend: Backend, size: number): Promise<void
   using copy = new OpenFile(new Uint8Array(size));
   for (let offset = 0; offset < size; offset += SLICE_BYTES) {
     const length = Math.min(SLICE_BYTES, size - offset);
-    const into: FileSink = {
-      receive: (order, signal) =>
-        threads.receive(order, { fd: copy.fd, offset, length, digestFrom: offset }, signal),
-    };
+    const into = sinkInto(threads, { fd: copy.fd, offset, length, digestFrom: offset });
     const part = await backend.getRange(path, offset, length, {
       ifMatch: etag,
       into,

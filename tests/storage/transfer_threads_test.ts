@@ -4,7 +4,12 @@ import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
 import { FileError } from "../../ffi/file_error.ts";
 import { SLICE_BYTES } from "../../src/storage/backend.ts";
 import { hex, sliceDigest } from "../../src/storage/content_digest.ts";
-import { FileFailed, OtherVersion, type WireOrder } from "../../src/storage/file_transfer.ts";
+import {
+  CopyFailed,
+  FileFailed,
+  OtherVersion,
+  type WireOrder,
+} from "../../src/storage/file_transfer.ts";
 import { TransferThreads } from "../../src/storage/transfer_threads.ts";
 import { never, someBytes } from "./contents.ts";
 import { OpenFile } from "./open_file.ts";
@@ -171,6 +176,42 @@ Deno.test("a file that cannot be written is told as that, not as the server's fa
   assertEquals((cause as FileError).errno, EBADF);
   threads.close();
   await server.end();
+});
+
+Deno.test("a range of a file is copied to its place in another, and the digest covers what is before it", async () => {
+  const bytes = someBytes(SLICE_BYTES + 5);
+  using from = new OpenFile(bytes);
+  using to = new OpenFile(new Uint8Array(2 * SLICE_BYTES));
+  to.write(bytes.subarray(0, 1000), 0);
+  const threads = new TransferThreads();
+  const range = { ...from.version(), offset: 1000, length: SLICE_BYTES - 1000 };
+  const into = { fd: to.fd, offset: 1000, length: SLICE_BYTES - 1000, digestFrom: 0 };
+  const { length, digest } = await threads.copy(range, into);
+  const slice = bytes.subarray(0, SLICE_BYTES);
+  assertEquals([length, hex(digest)], [SLICE_BYTES - 1000, hex(sliceDigest(slice))]);
+  const after = to.read();
+  assertEquals(hex(sliceDigest(after.subarray(0, SLICE_BYTES))), hex(sliceDigest(slice)));
+  assert(after.subarray(SLICE_BYTES).every((byte) => byte === 0));
+  threads.close();
+});
+
+Deno.test("P2: of a file that is another version at the end, no whole range is copied; each end's failure is its own", async () => {
+  using from = new OpenFile(someBytes(1_000_000));
+  using to = new OpenFile(new Uint8Array(1_000_000));
+  const threads = new TransferThreads();
+  const failure = async (mtimeNs: bigint, fd: number) => {
+    const range = { ...from.version(), offset: 0, length: 1_000_000, mtimeNs };
+    const into = { fd, offset: 0, length: 1_000_000, digestFrom: 0 };
+    return await assertRejects(() => threads.copy(range, into), CopyFailed);
+  };
+  const { mtimeNs } = from.version();
+  const changed = await failure(mtimeNs - 1n, to.fd);
+  assert(changed.end === "from" && changed.cause instanceof OtherVersion);
+  assert(to.read().subarray(-1000).every((byte) => byte === 0));
+  const unwritable = await failure(mtimeNs, to.readOnlyFd());
+  const EBADF = 9;
+  assert(unwritable.end === "to" && (unwritable.cause as FileError).errno === EBADF);
+  threads.close();
 });
 
 Deno.test("a call that is stopped has ended: nothing is written any more", async () => {

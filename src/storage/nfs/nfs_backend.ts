@@ -26,17 +26,24 @@ import {
   type ListedObject,
   nullIfAbsent,
   type ObjectInfo,
+  type ObjectPart,
   type PutCondition,
   type RangeOptions,
   SLICE_BYTES,
   StorageError,
 } from "../backend.ts";
-import { readContent, stopped } from "../operation.ts";
+import { hex } from "../content_digest.ts";
+import { CopyFailed, type FileSink, OtherVersion } from "../file_transfer.ts";
+import { readContent, stopped, unreadable } from "../operation.ts";
+import { sideBySide } from "../side_by_side.ts";
 import { storageError } from "./nfs_errors.ts";
 import { STALE_MS, sweepUnfinished } from "./sweep.ts";
 
 /** Objects up to this size are stored with one call off the event loop. */
 const SMALL_BYTES = 1024 * 1024;
+
+/** Slices of one object that are stored at once, where they do not come to memory. */
+const SLICES_AT_ONCE = 4;
 
 /** Bytes that one call copies within the archive; it cannot be stopped meanwhile. */
 const COPY_BYTES = 64 * 1024 * 1024;
@@ -105,12 +112,15 @@ export class NfsBackend implements Backend {
       return { etag: this.#checked(path, content, stored) };
     }
     const stored = await this.#writing(path, temp, async (fd) => {
-      for (let offset = 0; offset < content.size; offset += SLICE_BYTES) {
-        if (signal.aborted) throw stopped(doing, signal);
-        const length = Math.min(SLICE_BYTES, content.size - offset);
-        const bytes = await readContent(content, offset, length, doing);
-        await this.#runStoring(path, () => this.#files.write(fd, path, bytes, offset));
-      }
+      const slices = Math.ceil(content.size / SLICE_BYTES);
+      const width = content.body === undefined ? 1 : SLICES_AT_ONCE;
+      await sideBySide(
+        slices,
+        width,
+        doing,
+        signal,
+        (slice) => this.#storeSlice(path, fd, content, slice, doing),
+      );
       await this.#assertMatches(path, condition?.ifMatch, doing, signal);
       return await this.#runStoring(
         path,
@@ -161,11 +171,16 @@ export class NfsBackend implements Backend {
     path: DepotPath,
     offset: number,
     length: number,
-    { ifMatch, signal }: RangeOptions,
-  ): Promise<{ info: ObjectInfo; bytes: Uint8Array<ArrayBuffer> }> {
+    { ifMatch, into, signal }: RangeOptions,
+  ): Promise<ObjectPart> {
     const assertWanted = (found: ObjectInfo) => {
       if (ifMatch !== undefined && ifMatch !== found.etag) throw this.#changed(path);
     };
+    if (into !== undefined) {
+      this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
+      const part = await this.#copyRange(path, offset, length, into, assertWanted);
+      if (part !== null) return part;
+    }
     for (let info = await this.head(path, signal);;) {
       assertWanted(info);
       const rest = Math.max(0, Math.min(length, info.size - offset));
@@ -184,6 +199,35 @@ export class NfsBackend implements Backend {
       // Cut short while it was read; or a larger version came since the look, which is read then.
       if (etag === info.etag) throw this.#changed(path);
     }
+  }
+
+  /** The whole range into the file; null where the object ends before. */
+  async #copyRange(
+    path: DepotPath,
+    offset: number,
+    length: number,
+    into: FileSink,
+    assertWanted: (found: ObjectInfo) => void,
+  ): Promise<ObjectPart | null> {
+    return await this.#run(path, async () => {
+      const { file, fd } = await this.#files.open(this.#root, path, offset, length);
+      try {
+        const info = infoOf(file);
+        assertWanted(info);
+        if (offset + length > info.size) return null;
+        const written = await into.copy({ fd, size: file.size, mtimeNs: file.mtimeNs });
+        return { info, bytes: new Uint8Array(0), written };
+      } catch (error) {
+        if (!(error instanceof CopyFailed)) throw error;
+        if (error.end === "from") {
+          throw error.cause instanceof OtherVersion ? this.#changed(path) : error.cause;
+        }
+        const message = `Cannot keep what ${this.label} gave: ${error.cause}`;
+        throw new StorageError("permanent", message, { cause: error.cause });
+      } finally {
+        await this.#files.closeFile(fd);
+      }
+    });
   }
 
   async head(path: DepotPath, signal: AbortSignal): Promise<ObjectInfo> {
@@ -270,6 +314,33 @@ export class NfsBackend implements Backend {
       // Best effort: the error that brought us here is the one to report.
       if (!published) await this.#files.discard(this.#root, temp).catch(() => {});
     }
+  }
+
+  /** Stores one slice; where it is copied, only the bytes that were hashed for it. */
+  async #storeSlice(
+    path: DepotPath,
+    fd: number,
+    content: Content,
+    slice: number,
+    doing: string,
+  ): Promise<void> {
+    const offset = slice * SLICE_BYTES;
+    const length = Math.min(SLICE_BYTES, content.size - offset);
+    const body = await content.body?.(offset, length);
+    if (body === undefined) {
+      const bytes = await readContent(content, offset, length, doing);
+      return await this.#runStoring(path, () => this.#files.write(fd, path, bytes, offset));
+    }
+    const digest = await this.#runStoring(path, async () => {
+      try {
+        return await body.copyTo(fd);
+      } catch (error) {
+        if (!(error instanceof CopyFailed)) throw error;
+        throw error.end === "from" ? unreadable(doing, error.cause) : error.cause;
+      }
+    });
+    if (hex(digest) === hex(content.sliceDigests[slice]!)) return;
+    throw new StorageError("corrupt", `Cannot ${doing}: its bytes changed after they were hashed`);
   }
 
   async #assertMatches(

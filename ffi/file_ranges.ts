@@ -11,6 +11,7 @@ import { type Bytes, openHelper } from "./library.ts";
 const SYMBOLS = {
   p4files_pread: { parameters: ["i32", "buffer", "u64", "i64"], result: "i64" },
   p4files_pwrite: { parameters: ["i32", "buffer", "u64", "i64"], result: "i32" },
+  p4files_will_read: { parameters: ["i32", "u64", "i64"], result: "void" },
   p4files_fstat: { parameters: ["i32", "buffer"], result: "i32" },
 } as const;
 
@@ -31,6 +32,11 @@ export class FileRanges {
     const n = Number(this.#calls.p4files_pread(fd, out, BigInt(out.length), BigInt(offset)));
     if (n < 0) throw new FileError(-n, "read", "an open file");
     return n;
+  }
+
+  /** The kernel may begin to read that range. */
+  willRead(fd: number, offset: number, length: number): void {
+    this.#calls.p4files_will_read(fd, BigInt(length), BigInt(offset));
   }
 
   /** Writes all bytes at the offset. @throws FileError */

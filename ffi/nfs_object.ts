@@ -36,11 +36,7 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
-  p4nfs_open: {
-    parameters: ["i32", "buffer", "u64", "i64", "buffer"],
-    result: "i32",
-    nonblocking: true,
-  },
+  p4nfs_open: { parameters: ["i32", "buffer", "buffer"], result: "i32", nonblocking: true },
   p4nfs_read: {
     parameters: ["i32", "buffer", "buffer", "u64", "i64", "buffer"],
     result: "i64",
@@ -276,19 +272,10 @@ export class ObjectFiles {
     return { file: unpackInfo(out), bytes: data.subarray(0, n) };
   }
 
-  /**
-   * Opens the file at the path, of which `length` bytes at `offset` will be read soon.
-   * @throws FileError
-   */
-  async open(
-    root: number,
-    path: string,
-    offset: number,
-    length: number,
-  ): Promise<{ file: StoredFile; fd: number }> {
+  /** Opens the file at the path. @throws FileError */
+  async open(root: number, path: string): Promise<{ file: StoredFile; fd: number }> {
     const name = cString(path), out = new Uint8Array(INFO_BYTES);
-    const call = this.#calls.p4nfs_open(root, name, BigInt(length), BigInt(offset), out);
-    const fd = await holding(call, name, out);
+    const fd = await holding(this.#calls.p4nfs_open(root, name, out), name, out);
     if (fd < 0) throw new FileError(-fd, "open", path);
     return { file: unpackInfo(out), fd };
   }

@@ -114,6 +114,11 @@ int64_t p4files_pread(int32_t fd, uint8_t *out, uint64_t length, int64_t offset)
     return (int64_t)done;
 }
 
+void p4files_will_read(int32_t fd, uint64_t length, int64_t offset) {
+    /* Only advice: an error means that it is not taken. */
+    (void)posix_fadvise(fd, offset, (off_t)length, POSIX_FADV_WILLNEED);
+}
+
 int32_t p4files_being_written(int32_t fd) {
     if (fcntl(fd, F_SETLEASE, F_RDLCK)) return errno == EAGAIN;
     fcntl(fd, F_SETLEASE, F_UNLCK);

@@ -38,6 +38,8 @@ P4_EXPORT int32_t p4files_stat(int32_t root, const char *path, p4_stat *out);
 /* Opens a regular file for reading and says what it is. -EINVAL for another type. */
 P4_EXPORT int32_t p4files_open(int32_t root, const char *path, p4_stat *out);
 P4_EXPORT int64_t p4files_pread(int32_t fd, uint8_t *out, uint64_t length, int64_t offset);
+/* That range of the file will be read soon: the kernel may begin. */
+P4_EXPORT void p4files_will_read(int32_t fd, uint64_t length, int64_t offset);
 P4_EXPORT int32_t p4files_fstat(int32_t fd, p4_stat *out);
 /* 1 when some process has the file open for writing (a read lease is refused), else 0. */
 P4_EXPORT int32_t p4files_being_written(int32_t fd);

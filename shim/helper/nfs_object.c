@@ -194,12 +194,8 @@ int32_t p4nfs_stat(int32_t root, const char *dir, const char *path, p4nfs_info *
     return 0;
 }
 
-int32_t p4nfs_open(int32_t root, const char *path, uint64_t length, int64_t offset,
-                   p4nfs_info *out) {
-    int fd = open_object(root, path, out);
-    /* Only advice: its errors mean that it is not taken. */
-    if (fd >= 0) (void)posix_fadvise(fd, offset, (off_t)length, POSIX_FADV_WILLNEED);
-    return fd;
+int32_t p4nfs_open(int32_t root, const char *path, p4nfs_info *out) {
+    return open_object(root, path, out);
 }
 
 /* Whether the open object still is what `info` says; -EAGAIN when not. */

@@ -64,10 +64,8 @@ P4_EXPORT int32_t p4nfs_stat(int32_t root, const char *dir, const char *path, p4
  * when that differs. Returns the bytes read, fewer only at the end of the file. */
 P4_EXPORT int64_t p4nfs_read(int32_t root, const char *path, uint8_t *data, uint64_t length,
                              int64_t offset, p4nfs_info *out);
-/* Opens the object, and has the kernel begin to read that range of it: over a network, whoever reads piece
- * after piece would wait a round trip for each. `out` describes it. */
-P4_EXPORT int32_t p4nfs_open(int32_t root, const char *path, uint64_t length, int64_t offset,
-                             p4nfs_info *out);
+/* Opens the object, and describes it. */
+P4_EXPORT int32_t p4nfs_open(int32_t root, const char *path, p4nfs_info *out);
 P4_EXPORT int32_t p4nfs_remove(int32_t root, const char *path);
 
 /* Opens the directory `path` ("." for the root) for p4nfs_list. */

@@ -92,6 +92,8 @@ static void take_by_handle(const p4_event_reader *reader, const struct fanotify_
     const struct file_handle *dir = NULL, *target = NULL, *from = NULL, *to = NULL;
     const char *name = NULL;
     int ours = event->pid == reader->self;
+    /* Of what we do with files ourselves nobody is told; an eviction is three events. */
+    if (ours && !(event->mask & FAN_ONDIR)) return;
     const uint8_t *at = (const uint8_t *)event + event->metadata_len;
     const uint8_t *end = (const uint8_t *)event + event->event_len;
     while (at + sizeof(struct fanotify_event_info_header) <= end) {

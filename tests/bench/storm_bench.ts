@@ -84,9 +84,14 @@ async function ageOfSmall(dir: string, withLarge: boolean): Promise<number> {
     Deno.writeFileSync(`${depot}/small${i}`, new Uint8Array(SMALL_BYTES));
     if (i % AT_ONCE === AT_ONCE - 1) await delay(PAUSE_MS);
   }
-  while ((await statusOf(depot)).totals.uploadsOk < SMALL_FILES) await delay(PAUSE_MS);
   // An object's ctime is when it took its name.
-  const agesMs = writtenMs.map((ms, i) => statSync(`${objects}/small${i}`).ctimeMs - ms);
+  const agesMs: number[] = [];
+  for (const [i, ms] of writtenMs.entries()) {
+    const stored = () => statSync(`${objects}/small${i}`, { throwIfNoEntry: false });
+    let object = stored();
+    for (; object === undefined; object = stored()) await delay(PAUSE_MS);
+    agesMs.push(object.ctimeMs - ms);
+  }
   return quantile(agesMs, 0.99);
 }
 

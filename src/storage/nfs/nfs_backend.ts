@@ -210,7 +210,7 @@ export class NfsBackend implements Backend {
     assertWanted: (found: ObjectInfo) => void,
   ): Promise<ObjectPart | null> {
     return await this.#run(path, async () => {
-      const { file, fd } = await this.#files.open(this.#root, path, offset, length);
+      const { file, fd } = await this.#files.open(this.#root, path);
       try {
         const info = infoOf(file);
         assertWanted(info);

@@ -135,6 +135,17 @@ int32_t p4files_create_nameless(int32_t root, const char *dir) {
 }
 
 int32_t p4files_set_aside(int32_t fd, int64_t size) {
+    struct stat st;
+    struct statvfs fs;
+    if (fstat(fd, &st) || fstatvfs(fd, &fs)) return -errno;
+    uint64_t has = (uint64_t)st.st_blocks * 512, needs = (uint64_t)size > has ? (uint64_t)size - has : 0;
+    /* ext4 gives what there is before it says that it is too little: others would have none meanwhile. */
+    uint64_t free_blocks = geteuid() ? fs.f_bavail : fs.f_bfree;
+    if (needs > free_blocks * fs.f_frsize) return -ENOSPC;
+    return p4_allocate(fd, size);
+}
+
+int p4_allocate(int fd, int64_t size) {
     while (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size))
         if (errno != EINTR) return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
     return 0;

@@ -47,8 +47,8 @@ P4_EXPORT int32_t p4files_being_written(int32_t fd);
 /* A nameless file in the directory `dir` of the depot, for p4files_place. */
 P4_EXPORT int32_t p4files_create_nameless(int32_t root, const char *dir);
 /* Sets aside the blocks for so many bytes of a file that is still to be written: its writes need not
- * look for them (half of their time on ext4), and a disk without room says so now. The file's size
- * stays. Filesystems that cannot do so are left alone. */
+ * look for them (half of their time on ext4), and a disk without room says so now, and keeps what it
+ * has. The file's size stays. Filesystems that cannot do so are left alone. */
 P4_EXPORT int32_t p4files_set_aside(int32_t fd, int64_t size);
 P4_EXPORT int32_t p4files_pwrite(int32_t fd, const uint8_t *data, uint64_t length, int64_t offset);
 /* The directory that `path` is in, for p4files_place: kept open, it is the same one when renamed. */
@@ -84,6 +84,8 @@ P4_EXPORT int32_t p4files_statfs(int32_t root, uint64_t out[4]);
 int p4_open_beneath(int root, const char *path, int flags);
 int p4_open_parent(int root, const char *path, const char **name);
 void p4_fill_stat(int fd, p4_stat *out, int *error);
+/* p4files_set_aside, of all that the disk has if need be. */
+int p4_allocate(int fd, int64_t size);
 /* p4files_identity of an open directory. */
 int p4_identity(int fd, uint8_t *out, uint32_t cap);
 struct stat;

@@ -36,7 +36,7 @@ Deno.test("a disk that is full while a slice is received is the disk's error, no
   Deno.removeSync(dir, { recursive: true });
 });
 
-Deno.test("space for a large file is set aside before its slices come, or the disk says that it has none", async () => {
+Deno.test("space for a large file is set aside before its slices come, or the disk says that it has none, and keeps what it has", async () => {
   const dir = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "fetch" });
   Deno.mkdirSync(`${dir}/${RESTORE_DIR}`, { recursive: true });
   const files = new DepotFiles(dir);
@@ -64,9 +64,18 @@ Deno.test("space for a large file is set aside before its slices come, or the di
     asked.push(offset);
     return inner(path, offset, length, options);
   };
-  files.setAside = (fd, path) => setAside(fd, path, 2 * files.space().totalBytes);
+  let takenBlocks: number | null = null;
+  files.setAside = async (fd, path) => {
+    try {
+      await setAside(fd, path, 2 * files.space().totalBytes);
+    } finally {
+      takenBlocks = Deno.statSync(`/proc/self/fd/${fd}`).blocks;
+    }
+  };
   const error = await assertRejects(() => fetcher.fetch(PATH, backend), FileError);
   assertEquals([error.errno, error.path, asked], [28, PATH, [0]]);
+  // Not all that there is until it is not enough: p4d would find the disk full meanwhile.
+  assertEquals(takenBlocks, 0);
   threads.close();
   files.close();
   Deno.removeSync(dir, { recursive: true });

@@ -9,7 +9,8 @@
  *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
  *   4. lease whole, version same, no event came → let go; else put back
  *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
- *   6. unlink, or put back over nothing; leases dropped
+ *   6. barrier: what p4d has replaced or removed since goes, too
+ *      unlink, or put back over nothing; leases dropped
  *   7. trash entries of the others removed
  *
  * Batches overlap. Nothing is shared between two of them but the manifest and the barrier: a path is in
@@ -127,7 +128,12 @@ export class EvictBatches {
         this.#takeBack(files, letGo);
         evictedFiles = evictedBytes = 0;
       }
-      const outcomes = await batch.finish(letGo);
+      // What p4d replaced or removed while the commit was waited for is not put back, either.
+      if (letGo.includes(false)) await intake.barrier();
+      const isObsolete = files.map((file, i) =>
+        !letGo[i] && checked[i] === "taken" && isNoMore(file)
+      );
+      const outcomes = await batch.finish(files.map((_, i) => letGo[i]! || isObsolete[i]!));
       settled = true;
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) this.#kept(file, checked[i]!, outcomes[i]!);
@@ -220,4 +226,12 @@ export class EvictBatches {
     const other = now === path ? null : files.stat(path);
     if (other !== null) intake.changed(path, other.size);
   }
+}
+
+/**
+ * Whether the file would be no more without us: p4d renamed another one to its path, whatever became of
+ * that, or removed what was there last.
+ */
+function isNoMore({ path, eviction }: Chosen): boolean {
+  return eviction.path === path && (eviction.isReplaced || eviction.isGone);
 }

@@ -56,3 +56,28 @@ Deno.test("a file that p4d replaces by a rename during its eviction is no more, 
 Deno.test("P1: where a new file was made, the one that its maker did not find is kept aside", async () => {
   assertEquals(await conflictsOf(false), ["old"]);
 });
+
+Deno.test("P3: what p4d replaces and then removes during an eviction does not come back, however late it is removed", async () => {
+  await using engine = new Engine();
+  for (const name of ["a", "b"]) engine.write(name, "old");
+  engine.uploader.start();
+  await engine.settled();
+  const { files, manifest } = engine;
+  const beginEviction = files.beginEviction.bind(files);
+  files.beginEviction = async (trash, candidates) => {
+    const batch = await beginEviction(trash, candidates);
+    Deno.writeTextFileSync(`${engine.dir}/new`, "newer");
+    Deno.renameSync(`${engine.dir}/new`, `${engine.dir}/a`);
+    engine.intake.changed("a" as DepotPath, 5, true);
+    const commitWithin = manifest.commitWithin.bind(manifest);
+    // That of the record of "b", which is let go: by now it is decided that "a" is not.
+    manifest.commitWithin = async (ms) => {
+      Deno.removeSync(`${engine.dir}/a`);
+      return await commitWithin(ms);
+    };
+    return batch;
+  };
+  await engine.evictor.makeRoom(10_000);
+  assertEquals([engine.has("a"), engine.has("b")], [false, false]);
+  assertEquals([...Deno.readDirSync(`${engine.dir}/.p4cache/trash`)], []);
+});

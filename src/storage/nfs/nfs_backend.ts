@@ -5,14 +5,10 @@
  * digest is in the extended attribute `user.p4cache.digest` where the file system has such
  * attributes (NFS: Linux 5.9 and RFC 8276 on both ends), else it is unknown to later readers.
  *
- * A file is only called absent when the directory that was opened is still the one at the configured
- * path (promise P3): an archive that was unmounted, or mounted over later, must not look empty.
- *
  * @module
  */
 
 import { FileError } from "../../../ffi/file_error.ts";
-import { ENOENT, ESTALE } from "../../../ffi/errno.ts";
 import {
   ObjectFiles,
   type StoredEntry,
@@ -36,7 +32,7 @@ import { hex } from "../content_digest.ts";
 import { CopyFailed, type FileSink, OtherVersion } from "../file_transfer.ts";
 import { readContent, stopped, unreadable } from "../operation.ts";
 import { sideBySide } from "../side_by_side.ts";
-import { storageError } from "./nfs_errors.ts";
+import { ArchiveRoot } from "./archive_root.ts";
 import { STALE_MS, sweepUnfinished } from "./sweep.ts";
 
 /** Objects up to this size are stored with one call off the event loop. */
@@ -51,19 +47,23 @@ const COPY_BYTES = 64 * 1024 * 1024;
 /** See the module. */
 export class NfsBackend implements Backend {
   readonly label: string;
-  readonly #files = new ObjectFiles();
-  readonly #dir: string;
-  #root = -1;
-  readonly #retired: number[] = [];
+  readonly #files: ObjectFiles;
+  readonly #root: ArchiveRoot;
   #lastTemp = 0;
   readonly #tempStem = `${Deno.pid}-${crypto.randomUUID()}`;
   readonly #staleMs: number;
   #swept: Promise<void> | null = null;
 
-  private constructor(path: string, staleMs: number) {
+  private constructor(
+    label: string,
+    files: ObjectFiles,
+    root: ArchiveRoot,
+    staleMs: number,
+  ) {
+    this.label = label;
+    this.#files = files;
+    this.#root = root;
     this.#staleMs = staleMs;
-    this.label = `nfs:${path}`;
-    this.#dir = pathFromBytes(new TextEncoder().encode(path));
   }
 
   /**
@@ -73,17 +73,18 @@ export class NfsBackend implements Backend {
    * @throws StorageError
    */
   static async open(path: string, staleMs = STALE_MS): Promise<NfsBackend> {
-    const backend = new NfsBackend(path, staleMs);
+    const label = `nfs:${path}`, dir = pathFromBytes(new TextEncoder().encode(path));
+    const files = new ObjectFiles();
     try {
-      backend.#root = await backend.#files.openRoot(backend.#dir);
+      const root = await ArchiveRoot.open(files, dir, label);
+      return new NfsBackend(label, files, root, staleMs);
     } catch (error) {
-      backend.#files.close();
+      files.close();
       const why = error instanceof FileError ? error.message : String(error);
       throw new StorageError("denied", `${why}; it must be an existing directory`, {
         cause: error,
       });
     }
-    return backend;
   }
 
   /**
@@ -105,26 +106,21 @@ export class NfsBackend implements Backend {
     const attributes = { mtimeNs: content.mtimeNs, mode: content.mode, digest: content.digest };
     if (content.size <= SMALL_BYTES) {
       const bytes = await readContent(content, 0, content.size, doing);
-      const stored = await this.#runStoring(
+      const stored = await this.#root.runStoring(
         path,
-        () => this.#files.putSmall(this.#root, temp, path, exclusive, bytes, attributes),
+        () => this.#files.putSmall(this.#root.fd, temp, path, exclusive, bytes, attributes),
       );
       return { etag: this.#checked(path, content, stored) };
     }
     const stored = await this.#writing(path, temp, async (fd) => {
       const slices = Math.ceil(content.size / SLICE_BYTES);
       const width = content.body === undefined ? 1 : SLICES_AT_ONCE;
-      await sideBySide(
-        slices,
-        width,
-        doing,
-        signal,
-        (slice) => this.#storeSlice(path, fd, content, slice, doing),
-      );
+      const store = (slice: number) => this.#storeSlice(path, fd, content, slice, doing);
+      await sideBySide(slices, width, doing, signal, store);
       await this.#assertMatches(path, condition?.ifMatch, doing, signal);
-      return await this.#runStoring(
+      return await this.#root.runStoring(
         path,
-        () => this.#files.publish(this.#root, fd, temp, path, exclusive, attributes),
+        () => this.#files.publish(this.#root.fd, fd, temp, path, exclusive, attributes),
       );
     });
     return { etag: this.#checked(path, content, stored) };
@@ -139,17 +135,17 @@ export class NfsBackend implements Backend {
       let file: StoredFile, offset = 0;
       do {
         if (signal.aborted) throw stopped(doing, signal);
-        file = await this.#run(
+        file = await this.#root.run(
           from,
-          () => this.#files.copyRange(this.#root, from, fd, offset, COPY_BYTES),
+          () => this.#files.copyRange(this.#root.fd, from, fd, offset, COPY_BYTES),
         );
         if (etagOf(file) !== before.etag) throw this.#changed(from);
         offset += COPY_BYTES;
       } while (offset < file.size);
       const attributes = { mtimeNs: file.mtimeNs, mode: file.mode & 0o7777, digest: file.digest };
-      return await this.#runStoring(
+      return await this.#root.runStoring(
         to,
-        () => this.#files.publish(this.#root, fd, temp, to, false, attributes),
+        () => this.#files.publish(this.#root.fd, fd, temp, to, false, attributes),
       );
     });
     if (stored.size !== before.size) throw this.#changed(from);
@@ -186,9 +182,9 @@ export class NfsBackend implements Backend {
       const rest = Math.max(0, Math.min(length, info.size - offset));
       if (rest === 0) return { info, bytes: new Uint8Array(0) };
       this.#check(path, `read ${displayPath(path)} in ${this.label}`, signal);
-      const { file, bytes } = await this.#run(
+      const { file, bytes } = await this.#root.run(
         path,
-        () => this.#files.read(this.#root, path, offset, rest),
+        () => this.#files.read(this.#root.fd, path, offset, rest),
       );
       const etag = info.etag;
       info = infoOf(file);
@@ -209,8 +205,8 @@ export class NfsBackend implements Backend {
     into: FileSink,
     assertWanted: (found: ObjectInfo) => void,
   ): Promise<ObjectPart | null> {
-    return await this.#run(path, async () => {
-      const { file, fd } = await this.#files.open(this.#root, path);
+    return await this.#root.run(path, async () => {
+      const { file, fd } = await this.#files.open(this.#root.fd, path);
       try {
         const info = infoOf(file);
         assertWanted(info);
@@ -234,14 +230,17 @@ export class NfsBackend implements Backend {
     const doing = `read ${displayPath(path)} in ${this.label}`;
     this.#check(path, doing, signal);
     // One call says both, that it is absent and that the archive is there: a miss waits for it.
-    const file = await this.#run(path, () => this.#files.stat(this.#root, this.#dir, path));
+    const file = await this.#root.run(
+      path,
+      () => this.#files.stat(this.#root.fd, this.#root.dir, path),
+    );
     if (file === null) throw new StorageError("absent", `Cannot ${doing}: it is not there`);
     return infoOf(file);
   }
 
   async delete(path: DepotPath, signal: AbortSignal): Promise<void> {
     this.#check(path, `remove ${displayPath(path)} in ${this.label}`, signal);
-    await nullIfAbsent(this.#run(path, () => this.#files.remove(this.#root, path)));
+    await nullIfAbsent(this.#root.run(path, () => this.#files.remove(this.#root.fd, path)));
   }
 
   /** Holds the entries of the directories on the way down to the current one, no more. */
@@ -251,7 +250,7 @@ export class NfsBackend implements Backend {
 
   async close(): Promise<void> {
     await this.#swept;
-    for (const root of [this.#root, ...this.#retired]) await this.#files.closeFile(root);
+    await this.#root.close();
     this.#files.close();
   }
 
@@ -283,7 +282,7 @@ export class NfsBackend implements Backend {
   async #entries(dir: string, signal: AbortSignal): Promise<StoredEntry[]> {
     if (signal.aborted) throw stopped(`list ${this.label}`, signal);
     try {
-      return await this.#run(dir, () => this.#files.list(this.#root, dir));
+      return await this.#root.run(dir, () => this.#files.list(this.#root.fd, dir));
     } catch (error) {
       // Removed since its name was read.
       if (dir !== "" && error instanceof StorageError && error.kind === "absent") return [];
@@ -293,7 +292,7 @@ export class NfsBackend implements Backend {
 
   #nextTemp(): string {
     // Not before: a secondary is only read.
-    this.#swept ??= sweepUnfinished(this.#files, this.#root, this.#staleMs);
+    this.#swept ??= sweepUnfinished(this.#files, this.#root.fd, this.#staleMs);
     return `${this.#tempStem}-${++this.#lastTemp}`;
   }
 
@@ -303,7 +302,7 @@ export class NfsBackend implements Backend {
     temp: string,
     write: (fd: number) => Promise<StoredFile>,
   ): Promise<StoredFile> {
-    const fd = await this.#runStoring(path, () => this.#files.create(this.#root, temp));
+    const fd = await this.#root.runStoring(path, () => this.#files.create(this.#root.fd, temp));
     let published = false;
     try {
       const stored = await write(fd);
@@ -312,7 +311,7 @@ export class NfsBackend implements Backend {
     } finally {
       await this.#files.closeFile(fd);
       // Best effort: the error that brought us here is the one to report.
-      if (!published) await this.#files.discard(this.#root, temp).catch(() => {});
+      if (!published) await this.#files.discard(this.#root.fd, temp).catch(() => {});
     }
   }
 
@@ -329,9 +328,9 @@ export class NfsBackend implements Backend {
     const body = await content.body?.(offset, length);
     if (body === undefined) {
       const bytes = await readContent(content, offset, length, doing);
-      return await this.#runStoring(path, () => this.#files.write(fd, path, bytes, offset));
+      return await this.#root.runStoring(path, () => this.#files.write(fd, path, bytes, offset));
     }
-    const digest = await this.#runStoring(path, async () => {
+    const digest = await this.#root.runStoring(path, async () => {
       try {
         return await body.copyTo(fd);
       } catch (error) {
@@ -361,80 +360,6 @@ export class NfsBackend implements Backend {
       `Cannot store ${
         displayPath(path)
       } in ${this.label}: ${stored.size} bytes arrived of ${content.size}`,
-    );
-  }
-
-  /** {@link #run} for storing, where nothing is absent: a name may be taken, or a race was lost. */
-  async #runStoring<T>(path: string, call: () => Promise<T>): Promise<T> {
-    try {
-      return await this.#run(path, call);
-    } catch (error) {
-      if (!(error instanceof StorageError) || error.kind !== "absent") throw error;
-      const raced = error.cause instanceof FileError && error.cause.errno === ENOENT;
-      throw new StorageError(raced ? "transient" : "permanent", error.message, {
-        cause: error.cause,
-      });
-    }
-  }
-
-  /** Runs one call; turns its errno into a kind. Absent only after the root is proven (P3). */
-  async #run<T>(path: string, call: () => Promise<T>): Promise<T> {
-    try {
-      return await call();
-    } catch (error) {
-      if (!(error instanceof FileError)) throw error;
-      if (error.errno !== ENOENT && error.errno !== ESTALE) throw this.#failure(path, error);
-      const reopened = await this.#proveRoot();
-      if (!reopened) throw this.#failure(path, error);
-    }
-    try {
-      return await call();
-    } catch (error) {
-      throw error instanceof FileError ? this.#failure(path, error) : error;
-    }
-  }
-
-  #failure(path: string, error: FileError): StorageError {
-    return storageError(error, `reach ${displayPath(path)} in ${this.label}`);
-  }
-
-  /**
-   * Makes sure that the archive directory is the one at its path.
-   * @returns Whether another one, which also holds objects, was opened in its place.
-   * @throws StorageError when the archive is not there.
-   */
-  async #proveRoot(): Promise<boolean> {
-    try {
-      if (await this.#files.isSameRoot(this.#root, this.#dir)) return false;
-    } catch (error) {
-      if (!(error instanceof FileError)) throw error;
-      // A stale root may be there again under the same name.
-      if (error.errno !== ESTALE) {
-        throw new StorageError("transient", `${error.message}; mount or create it again`, {
-          cause: error,
-        });
-      }
-    }
-    const root = await this.#reopen();
-    // Other calls may be using it still.
-    this.#retired.push(this.#root);
-    this.#root = root;
-    return true;
-  }
-
-  async #reopen(): Promise<number> {
-    let root: number;
-    try {
-      root = await this.#files.openRoot(this.#dir);
-    } catch (error) {
-      throw new StorageError("transient", `${error}; mount or create it again`, { cause: error });
-    }
-    if (await this.#files.hasMarker(root)) return root;
-    await this.#files.closeFile(root);
-    throw new StorageError(
-      "denied",
-      `Cannot use ${this.label}: it is not the directory that was opened at start, and holds no ` +
-        `${TEMP_DIR}; mount the archive again, or restart to use the directory that is there now`,
     );
   }
 

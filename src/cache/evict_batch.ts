@@ -9,8 +9,7 @@
  *   3. barrier: every event before the leases has been taken in; grace ≥ 1 ms
  *   4. lease whole, version same, no event came → let go; else put back
  *   5. records and trash entries of those let go removed, durable  crash: no entry → unlinked at start
- *   6. barrier: what p4d has replaced or removed since goes, too
- *      unlink, or put back over nothing; leases dropped
+ *   6. unlink, also what p4d has replaced; or put back over nothing; leases dropped
  *   7. trash entries of the others removed
  *
  * Batches overlap. Nothing is shared between two of them but the manifest and the barrier: a path is in
@@ -128,8 +127,7 @@ export class EvictBatches {
         this.#takeBack(files, letGo);
         evictedFiles = evictedBytes = 0;
       }
-      // What p4d replaced or removed while the commit was waited for is not put back, either.
-      if (letGo.includes(false)) await intake.barrier();
+      // What p4d has replaced is not put back, whatever became of its successor meanwhile.
       const isObsolete = files.map((file, i) =>
         !letGo[i] && checked[i] === "taken" && isNoMore(file)
       );

@@ -10,6 +10,7 @@
 
 import { connect } from "node:tls";
 import { createServer, isIP, type Server, type Socket } from "node:net";
+import { delay } from "deno-std/async/delay.js";
 
 /** A way to one server. */
 export interface Bridge {
@@ -51,8 +52,9 @@ export async function openUnverifiedBridge(origin: URL): Promise<Bridge> {
     socketPath,
     async close() {
       for (const socket of open) socket.destroy();
-      // Its callback never comes on Deno 2.4 once sockets were destroyed.
+      // On Deno 2.4 its callback never comes once a socket was open, and by a timer without one.
       server.close();
+      await delay(0);
       await Deno.remove(dir, { recursive: true });
     },
   };

@@ -70,8 +70,8 @@ export interface Found {
   readonly dir: DepotPath;
   /** Null: the depot itself, or the filesystem does not say. */
   readonly identity: string | null;
-  /** Whether that is still to be noted. */
-  readonly isNew: boolean;
+  /** Whether nothing is to be noted of it. */
+  readonly isKnown: boolean;
   readonly renamesSeen: number;
 }
 
@@ -111,18 +111,27 @@ export class DirectoryIdentities {
     // What is there, not what is known: its event may not have come yet, and the file goes back into the
     // directory that it is taken from.
     const identity = dir === "" ? null : files.identity(dir);
-    const isNew = identity !== null && this.#known(dir) === null;
-    return { dir, identity, isNew, renamesSeen: renamesSeen() };
+    const isKnown = identity === null || this.#known(dir) === identity;
+    return { dir, identity, isKnown, renamesSeen: renamesSeen() };
   }
 
   /**
    * Notes it with that eviction's commit, when every event before {@link find} has been taken in.
    * @returns Whether it is known; else the file must stay.
    */
-  remember({ dir, identity, isNew, renamesSeen }: Found): boolean {
+  remember({ dir, identity, isKnown, renamesSeen }: Found): boolean {
     if (renamesSeen !== this.#parts.renamesSeen()) return false;
-    if (isNew) this.#note(dir, identity!);
+    if (isKnown || this.#known(dir) === identity) return true;
+    // One of the two was renamed unseen: a comparison takes that in.
+    if (this.#known(dir) !== null || this.#isElsewhere(identity!)) return false;
+    this.#note(dir, identity!);
     return true;
+  }
+
+  /** Whether the directory is known under a path where it no longer is. */
+  #isElsewhere(identity: string): boolean {
+    const path = this.pathOf(identity);
+    return path !== null && this.#parts.files.identity(path) !== identity;
   }
 
   /** Where the directory is, up to the renames that were taken in; null: not known. */

@@ -93,15 +93,12 @@ export class EvictBatches {
     let settled = false;
     try {
       // A file that a crash leaves in the trash must find its directory, renamed meanwhile or not.
-      if (files.some(({ dir }) => dir.isNew)) {
+      if (files.some(({ dir }) => !dir.isKnown)) {
         await intake.barrier();
-        for (const { dir } of files) identities.remember(dir);
+        if (!files.every(({ dir }) => identities.remember(dir))) return this.#leave(files);
       }
       if (!await manifest.commitWithin(COMMIT_MS)) {
-        for (const { trashId, eviction } of files) {
-          manifest.trash.remove(trashId);
-          eviction.trashId = null;
-        }
+        this.#leave(files);
         throw new Error(UNWRITABLE);
       }
       const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
@@ -141,8 +138,7 @@ export class EvictBatches {
         else feed.note("evicted", file.path, { bytes: file.size });
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
-      const bytes = files.reduce((sum, { size }) => sum + size, 0);
-      return { files: files.length - evictedFiles, bytes: bytes - evictedBytes };
+      return { files: files.length - evictedFiles, bytes: bytesOf(files) - evictedBytes };
     } finally {
       for (const file of files) {
         activity.endEviction(file.eviction);
@@ -150,6 +146,15 @@ export class EvictBatches {
         file.end();
       }
     }
+  }
+
+  /** None of them is taken. */
+  #leave(files: readonly Chosen[]): Amount {
+    for (const { trashId, eviction } of files) {
+      this.#parts.manifest.trash.remove(trashId);
+      eviction.trashId = null;
+    }
+    return { files: files.length, bytes: bytesOf(files) };
   }
 
   /**
@@ -224,6 +229,10 @@ export class EvictBatches {
     const other = now === path ? null : files.stat(path);
     if (other !== null) intake.changed(path, other.size);
   }
+}
+
+function bytesOf(files: readonly Chosen[]): number {
+  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 /**

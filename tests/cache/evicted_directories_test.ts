@@ -138,6 +138,44 @@ Deno.test("P1: two directories have changed places before their events come; the
   assertEquals(kept(engine), []);
 });
 
+Deno.test("P1: of a directory that is not known nothing is taken while directories are renamed", async () => {
+  await using engine = await withFiles({ "d/f": "of d", "x/f": "of x" });
+  engine.pins.remove("d/f");
+  const { intake, files } = engine;
+  const barrier = intake.barrier.bind(intake), begin = files.beginEviction.bind(files);
+  let takes = 0;
+  intake.barrier = async () => {
+    intake.barrier = barrier;
+    await move(engine, "x", "y");
+    await barrier();
+  };
+  files.beginEviction = (...args) => {
+    takes++;
+    return begin(...args);
+  };
+  await engine.evictor.makeRoom(1);
+  assertEquals([takes, engine.has("d/f")], [0, true]);
+  // Nothing came between this time.
+  await engine.evictor.makeRoom(1);
+  assertEquals([takes, engine.has("d/f")], [1, false]);
+  assertEquals(await fetch(engine, "d/f"), "of d");
+});
+
+Deno.test("P3: a file of a directory that was renamed unseen stays until that is taken in", async () => {
+  await using engine = await withFiles({ "a/cold": "of a" });
+  await learned(engine);
+  moveUnseen(engine, "a", "d");
+  engine.write("d/new", "new");
+  await engine.settled();
+  await engine.evictor.makeRoom(1);
+  assert(engine.has("d/new"), "its directory would count as a new one");
+  await engine.identities.compare();
+  assertEquals(await fetch(engine, "d/cold"), "of a");
+  await carriedOut(engine);
+  await engine.evictor.makeRoom(1_000);
+  assert(!engine.has("d/new"));
+});
+
 Deno.test("P3: what is removed in the directory that took the name is none of the evicted file's", async () => {
   await using engine = await withFiles({ "a/f": "of a", "c/f": "of c" });
   await learned(engine);

@@ -123,6 +123,14 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "cache/evicted_directories_test.ts",
     "P1: two directories have changed places before their events come; then the daemon is killed",
   ]),
+  broken("P1", "a file is taken whose directory could not be noted", [
+    "src/cache/evict_batch.ts",
+    "if (!files.every(({ dir }) => identities.remember(dir))) return this.#leave(files);",
+    "for (const { dir } of files) identities.remember(dir);",
+  ], [
+    "cache/evicted_directories_test.ts",
+    "P1: of a directory that is not known nothing is taken while directories are renamed",
+  ]),
   broken("P1", "an eviction does not move along with its directory", [
     "src/cache/directory_renames.ts",
     "      activity.moveEviction(eviction, newPath(rename, eviction.path));\n",
@@ -288,6 +296,14 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ], [
     "cache/evicted_directories_test.ts",
     "P2: asked for before the search has ended, a file is the one of its directory",
+  ]),
+  broken("P3", "an eviction notes a directory anew that was renamed unseen", [
+    "src/cache/directory_identities.ts",
+    "    if (this.#known(dir) !== null || this.#isElsewhere(identity!)) return false;\n",
+    "",
+  ], [
+    "cache/evicted_directories_test.ts",
+    "P3: a file of a directory that was renamed unseen stays until that is taken in",
   ]),
   broken("P3", "a directory that was renamed unseen counts as a new one", [
     "src/cache/directory_identities.ts",

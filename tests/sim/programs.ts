@@ -139,7 +139,8 @@ export class Program {
     this.#calls.write(file, () => bytes);
     yield null;
     // Of other names no event tells: see docs, "taken for granted".
-    if (file.inode.nlink === 1) disk.setTime(file.entry, mtimeNs);
+    const isOnlyName = file.inode.nlink === 1 && disk.find(path) === file.entry;
+    if (isOnlyName) disk.setTime(file.entry, mtimeNs);
     yield null;
     this.#close(file);
   }

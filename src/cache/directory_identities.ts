@@ -25,6 +25,7 @@ import {
   pathFromBytes,
   pathToBytes,
 } from "../depot_path.ts";
+import { RenameSearch } from "./rename_search.ts";
 import { areInTheWay, type Moved, ownMoves } from "./unseen_moves.ts";
 
 /** The manifest's database of what each directory is. */
@@ -81,6 +82,7 @@ export class DirectoryIdentities {
   /** Identity to path, and path to identity. */
   readonly #paths: Table;
   readonly #identities: Table;
+  readonly #search: RenameSearch;
   #comparing: Promise<void> | null = null;
   #learning: Promise<void> = Promise.resolve();
   #places = 0;
@@ -92,6 +94,7 @@ export class DirectoryIdentities {
     this.#parts = parts;
     this.#paths = parts.manifest.table("directory_paths");
     this.#identities = parts.manifest.table(IDENTITIES);
+    this.#search = new RenameSearch(parts.manifest);
   }
 
   /** Ends what is in progress, and waits for that. */
@@ -178,6 +181,16 @@ export class DirectoryIdentities {
     return `p4cache-renamed-${Date.now()}-${this.#places++}` as DepotPath;
   }
 
+  /** Whether it is not known yet where every directory is. */
+  get isComparing(): boolean {
+    return this.#comparing !== null;
+  }
+
+  /** A file came to the path, and is about to be recorded. */
+  comes(path: DepotPath): void {
+    if (this.isComparing) this.#search.takesBack(path);
+  }
+
   /** A directory was renamed: what is known moves with it. */
   async moved(from: DepotPath, to: DepotPath): Promise<void> {
     for (const [path, identity] of await this.#below(from)) {
@@ -216,8 +229,13 @@ export class DirectoryIdentities {
    */
   compare(bringBack: (() => Promise<void>) | null = null): Promise<void> {
     if (bringBack !== null) this.#bringing++;
+    this.#search.begin();
     const compared = Promise.all([this.#comparing]).then(() => this.#compare())
-      .then(() => bringBack?.())
+      .then(() => {
+        // Else what was lost since is searched for next.
+        if (this.#comparing === compared && !this.#stopped) this.#search.end();
+        return bringBack?.();
+      })
       .finally(() => {
         if (bringBack !== null) this.#bringing--;
         if (this.#comparing === compared) this.#comparing = null;

@@ -40,8 +40,9 @@
  *      taken for an earlier one's: that those have nothing at the name is noted first, durably.
  *  10. A crash: renames and notes are in the manifest; a copy that was made is found and not made again.
  *      Records of files that have not moved with their directory yet do so at the next start.
- *  11. An upload of D during the copy waits, and comes after it. One that was on its way to S when the
- *      rename came is of a file on disk, whose record moved: nothing is taken along from S then.
+ *  11. An upload of D during the copy waits, and comes after it; the copy waits for one that has begun, and
+ *      for a removal. One that was on its way to S when the rename came is of a file on disk, whose record
+ *      moved: nothing is taken along from S then.
  *  12. D's directory was another one, which went unseen: what is known of its evicted files goes aside, and
  *      what was on disk is noted as gone, both before this rename: nothing of that is newer than it.
  *  13. `mv b e; mv e b`, the second unseen: a stored file of b is on disk at S, and takes nothing to D.
@@ -64,6 +65,9 @@ const AT_ONCE = 8;
 
 /** Wait before a rename that could not be carried out is gone on with, ms. */
 const RETRY_MS = 5_000;
+
+/** Wait before it is looked again whether a name is free, ms. */
+const BUSY_MS = 20;
 
 /** A failure that lasts is told this often, ms. */
 const REPEAT_MS = 60_000;
@@ -147,12 +151,15 @@ export class DirectoryRenames {
     return this.#log.isAway(path);
   }
 
-  /** Takes in a rename that happened; the files on disk are tracked under their new paths then. */
-  begin(from: DepotPath, to: DepotPath): Promise<void> {
-    return this.#begun = this.#begin(from, to);
+  /**
+   * Takes in a rename that happened; the files on disk are tracked under their new paths then.
+   * @param isFound Nobody told of it: it was found by a search.
+   */
+  begin(from: DepotPath, to: DepotPath, isFound = false): Promise<void> {
+    return this.#begun = this.#begin(from, to, isFound);
   }
 
-  async #begin(from: DepotPath, to: DepotPath): Promise<void> {
+  async #begin(from: DepotPath, to: DepotPath, isFound: boolean): Promise<void> {
     const { manifest, activity, nowSeconds } = this.#parts;
     this.#count++;
     const rename = this.#log.add(from, to, nowSeconds());
@@ -163,7 +170,7 @@ export class DirectoryRenames {
       const { trashId, path, directory } = eviction;
       if (trashId !== null) manifest.trash.move(trashId, path, directory);
     }
-    await this.#log.record(rename);
+    await this.#log.record(rename, isFound);
     await this.#track(rename);
     await moveRecords(this.#parts, this.#log, rename);
   }
@@ -283,7 +290,13 @@ export class DirectoryRenames {
       if (line !== null) log.warning(`${line}: ${displayPath(to)} cannot be a cached file`);
       return false;
     }
-    while (this.#isTaken(rename, to)) {
+    for (;;) {
+      if (!this.#isTaken(rename, to)) {
+        if (!this.#isBusy(to)) break;
+        await pause(BUSY_MS, this.#abort.signal);
+        this.#abort.signal.throwIfAborted();
+        continue;
+      }
       const seen = this.#count;
       if (!this.#isGone(rename, to)) {
         await this.#parts.upToDate();
@@ -308,6 +321,12 @@ export class DirectoryRenames {
       activity.objects.delete(to);
       onDirty(to);
     }
+  }
+
+  /** Whether something that began before the rename still puts or removes the object of the new path. */
+  #isBusy(to: DepotPath): boolean {
+    const { activity } = this.#parts;
+    return activity.uploads.has(to) || activity.objects.has(to);
   }
 
   /** Whether a newer file came to the new path, or went from it. */

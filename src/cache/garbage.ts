@@ -13,7 +13,8 @@
  *      unsettled, and its file is not evicted before its object was looked at.
  *   5. An upload of the deleted file is still in flight, or its outcome is unknown: the removal waits,
  *      or it could come before the upload's object.
- *   6. Its directory was renamed, and objects are still being copied from it: removals wait.
+ *   6. Its directory was renamed, and objects are still being copied from it, or that may be found yet:
+ *      removals wait.
  *   7. A crash after the removal and before its record: it is removed again.
  *
  * @module
@@ -56,7 +57,7 @@ export interface GarbageParts {
   readonly nowSeconds: () => number;
   readonly policy: DeletePolicy;
   readonly graceSeconds: number;
-  /** Whether objects of renamed directories are still being copied. */
+  /** Whether objects of renamed directories are still being copied, or may have to be. */
   readonly isCopying: () => boolean;
   /** Called when an upload may have waited for a removal. */
   readonly onFreed: (path: DepotPath) => void;

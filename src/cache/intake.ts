@@ -39,7 +39,7 @@ export interface IntakeParts {
   readonly activity: Activity;
   readonly renames: DirectoryRenames;
   readonly moved: MovedFiles;
-  readonly identities: Pick<DirectoryIdentities, "displaced" | "gone">;
+  readonly identities: Pick<DirectoryIdentities, "comes" | "displaced" | "gone">;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -86,10 +86,11 @@ export class Intake {
    * @param isReplaced Whether another file was renamed to the path.
    */
   changed(path: DepotPath, size: number, isReplaced = false): void {
-    const { manifest, activity, moved, isExcluded, onDirty, nowSeconds } = this.#parts;
+    const { manifest, activity, moved, identities, isExcluded, onDirty, nowSeconds } = this.#parts;
     if (isExcluded(path)) return;
     activity.touch(path, false, isReplaced);
     moved.forget(path);
+    identities.comes(path);
     manifest.set(path, seen(manifest.get(path), size, nowSeconds()));
     onDirty(path);
   }
@@ -151,17 +152,18 @@ export class Intake {
 
   /**
    * A directory was renamed within the depot, with all below. Renames are taken in one after another.
-   * @param isStill Asked when it is its turn: whether what is known of it still holds.
+   * @param isStill Of one that was found by a search. Asked when it is its turn: whether what is known of
+   * it still holds.
    * @returns Whether it was taken in.
    */
   renamed(
     from: DepotPath,
     to: DepotPath,
-    isStill: () => boolean = () => true,
+    isStill: (() => boolean) | null = null,
   ): Promise<boolean> {
     const { renames, identities, log } = this.#parts;
     const taken = this.#renaming.then(async () => {
-      if (!isStill()) return false;
+      if (isStill?.() === false) return false;
       const place = await identities.displaced(to);
       if (place === null) {
         // What went from there unseen did so before this rename, and is no newer file at the new path.
@@ -173,9 +175,9 @@ export class Intake {
           } is another directory than it was: what is stored of the one before goes to ` +
             `${place}/, unless that is found again`,
         );
-        await renames.begin(to, place);
+        await renames.begin(to, place, isStill !== null);
       }
-      await renames.begin(from, to);
+      await renames.begin(from, to, isStill !== null);
       renames.start();
       return true;
     });

@@ -15,6 +15,7 @@ import { recount } from "../manifest/recount.ts";
 import { type Boot, PowerCut } from "./power_cut.ts";
 import { decodeMarks, MARKS_DIR } from "./restore_marks.ts";
 import { noteUnknownPast } from "./stored_before.ts";
+import { RenameSearch } from "./rename_search.ts";
 import { emptyTrash } from "./trash.ts";
 import { noteCutOff } from "./unsettled.ts";
 
@@ -51,6 +52,8 @@ export async function recover(
   }
   await noteUnknownPast(manifest, BigInt(Date.now()) * 1_000_000n);
   await manifest.settleOrder();
+  // Else the search for renames ends that.
+  if (!findsRenames) new RenameSearch(manifest).end();
   const left = await emptyTrash(files, manifest, trashNames, log, findsRenames);
   await new PowerCut({ files, manifest, log }).settle(boot, decodeMarks(markNames));
   await files.names(MARKS_DIR).remove(markNames);

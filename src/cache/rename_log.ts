@@ -19,6 +19,7 @@ import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import type { Tombstone } from "../manifest/schema.ts";
 import { type DepotPath, displayPath, pathToBytes } from "../depot_path.ts";
+import { RenameSearch } from "./rename_search.ts";
 
 /** Digits of a rename's number in its key: byte order is their order. */
 const KEY_DIGITS = 16;
@@ -44,12 +45,14 @@ export interface Rename {
 export class RenameLog {
   readonly #manifest: Manifest;
   readonly #table: Table;
+  readonly #search: RenameSearch;
   /** In their order. */
   #pending: readonly Rename[] = [];
 
   constructor(manifest: Manifest) {
     this.#manifest = manifest;
     this.#table = manifest.table("renames");
+    this.#search = new RenameSearch(manifest);
   }
 
   /** Reads what an earlier daemon left, before anything else runs. */
@@ -99,8 +102,9 @@ export class RenameLog {
   /**
    * Makes it durable, after what had been deleted below its old name: a new file there takes the tombstone
    * back, and the rename must still know.
+   * @param isFound Nobody told of it: what was deleted while it was searched was deleted after it.
    */
-  async record(rename: Rename): Promise<void> {
+  async record(rename: Rename, isFound: boolean): Promise<void> {
     const manifest = this.#manifest;
     await manifest.commit();
     for (let after = rename.from;;) {
@@ -108,12 +112,18 @@ export class RenameLog {
       for (const { path } of page) {
         if (!path.startsWith(rename.from)) break;
         // As it is now: an object may have come to the path since the page was read.
-        const order = manifest.tombstone(path)?.order;
-        if (order !== undefined && !this.#isNoted(rename, path)) this.note(rename, path, order);
+        const tombstone = manifest.tombstone(path);
+        if (tombstone === null) continue;
+        if (isFound && this.#search.isSince(tombstone.order)) {
+          manifest.setTombstone(path, { ...tombstone, order: manifest.nextNumber() });
+        } else if (!this.#isNoted(rename, path)) this.note(rename, path, tombstone.order);
       }
       if (manifest.pending > MAX_PENDING) await manifest.commit();
       if (page.length === 0 || !page.at(-1)!.path.startsWith(rename.from)) break;
       after = page.at(-1)!.path;
+    }
+    for await (const { path, order } of this.#search.takenBackBelow(rename.from)) {
+      if (!this.#isNoted(rename, path)) this.note(rename, path, order);
     }
     this.#table.set(
       rename.key,

@@ -228,7 +228,7 @@ export function buildEngine(
     log: getLog("gc"),
     policy: config.deletePolicy,
     graceSeconds: config.deleteGraceSeconds,
-    isCopying: () => renames.pending > 0 || moved.size > 0,
+    isCopying: () => renames.pending > 0 || moved.size > 0 || identities.isComparing,
     onFreed: (path) => uploader.notice(path),
     onRemoved: () => engineMetrics.objectRemoved(),
   });

@@ -17,6 +17,7 @@
  *     pins         path or directory + "/"   empty: never evicted
  *     unsettled    path                      u64 s: a request whose outcome nobody knows (unsettled.ts)
  *     renames      number, decimal           old directory, NUL, new one (directory_renames.ts)
+ *     rename_search  path                    number of a tombstone (rename_search.ts)
  *     moved        path                      version, NUL-terminated old path: copied, not uploaded
  *     unsynced_0, unsynced_1  path           perhaps not on the platter: empty, or a version (unsynced.ts)
  *     restored     "since"                   u64 s: put back from a backup (restored_mark.ts)
@@ -62,6 +63,7 @@ export const DATABASES: readonly string[] = [
   "pins",
   "unsettled",
   "renames",
+  "rename_search",
   "moved",
   "directory_paths",
   "directory_identities",

@@ -10,7 +10,6 @@
 
 import { connect } from "node:tls";
 import { createServer, isIP, type Server, type Socket } from "node:net";
-import { delay } from "deno-std/async/delay.js";
 
 /** A way to one server. */
 export interface Bridge {
@@ -54,7 +53,7 @@ export async function openUnverifiedBridge(origin: URL): Promise<Bridge> {
       for (const socket of open) socket.destroy();
       // On Deno 2.4 its callback never comes once a socket was open, and by a timer without one.
       server.close();
-      await delay(0);
+      await new Promise((resolve) => setTimeout(resolve));
       await Deno.remove(dir, { recursive: true });
     },
   };

@@ -74,6 +74,39 @@ Deno.test("P1: after the rename was carried out the new file under the old name 
   assertEquals(await fetch(engine, "a/cold"), "new");
 });
 
+for (const what of ["removal", "put"] as const) {
+  Deno.test(`P1: a ${what} that has begun at the new path does not come over the copy`, async () => {
+    const options = { deletePolicy: "tombstone", deleteGraceSeconds: 100 } as const;
+    await using engine = await withFiles({ "a/cold": "of a", "b/cold": "of b" }, options);
+    const begun = Promise.withResolvers<void>(), goesOn = Promise.withResolvers<void>();
+    const operation = what === "removal" ? "delete" : "put";
+    engine.primary.fault = async (each, path, afterEffect) => {
+      if (each !== operation || path !== "b/cold" || afterEffect) return;
+      begun.resolve();
+      await goesOn.promise;
+    };
+    if (what === "put") {
+      engine.write("b/cold", "another");
+      await begun.promise;
+    }
+    Deno.removeSync(`${engine.dir}/b`, { recursive: true });
+    engine.intake.gone("b/cold" as DepotPath, true);
+    await engine.intake.treeGone("b" as DepotPath);
+    engine.laterSeconds = 101;
+    const collected = engine.garbage.collect();
+    if (what === "removal") await begun.promise;
+    await move(engine, "a", "b");
+    const asked = fetch(engine, "b/cold");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const meanwhile = engine.stored("b/cold");
+    goesOn.resolve();
+    assertEquals([await asked, meanwhile], ["of a", "of b"]);
+    await collected;
+    await carriedOut(engine);
+    assertEquals(engine.stored("b/cold"), "of a");
+  });
+}
+
 Deno.test("directories that change places keep their evicted files", async () => {
   await using engine = await withFiles({
     "live/cold": "live",

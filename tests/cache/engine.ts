@@ -96,6 +96,7 @@ export class Engine {
   readonly renames: DirectoryRenames;
   /** Another one on the same manifest, as the next daemon has it. */
   readonly newRenames: () => DirectoryRenames;
+  readonly newIdentities: () => DirectoryIdentities;
   readonly moved: MovedFiles;
   /** Objects that a directory rename copied. */
   copies = 0;
@@ -180,12 +181,14 @@ export class Engine {
         onCopied: () => this.copies++,
       });
     this.renames = this.newRenames();
-    this.identities = new DirectoryIdentities({
-      upToDate: () => this.intake.barrier(),
-      renamesSeen: () => this.renames.count,
-      ...shared,
-      onRenamed: (from, to, isStill) => this.intake.renamed(from, to, isStill),
-    });
+    this.newIdentities = () =>
+      new DirectoryIdentities({
+        upToDate: () => this.intake.barrier(),
+        renamesSeen: () => this.renames.count,
+        ...shared,
+        onRenamed: (from, to, isStill) => this.intake.renamed(from, to, isStill),
+      });
+    this.identities = this.newIdentities();
     const moving = { renames: this.renames, moved: this.moved, identities: this.identities };
     this.intake = new Intake({
       ...shared,
@@ -234,7 +237,8 @@ export class Engine {
       mayWrite: () => this.mayWrite,
       policy: options.deletePolicy ?? "keep",
       graceSeconds: options.deleteGraceSeconds ?? 0,
-      isCopying: () => this.renames.pending > 0 || this.moved.size > 0,
+      isCopying: () =>
+        this.renames.pending > 0 || this.moved.size > 0 || this.identities.isComparing,
       onFreed: (path) => this.uploader.notice(path),
       onRemoved: () => {},
     });

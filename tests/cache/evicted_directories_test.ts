@@ -324,6 +324,53 @@ for (const isRemoved of [false, true]) {
   });
 }
 
+Deno.test("P3: a new file where one was deleted, before a rename of its directory is found: that takes the other's object", async () => {
+  await using engine = await withFiles({ "d/cold": "deleted", "a/cold": "of a" });
+  await learned(engine);
+  Deno.removeSync(`${engine.dir}/d`);
+  engine.intake.gone("d/cold" as DepotPath, true);
+  await engine.intake.treeGone("d" as DepotPath);
+  const goesOn = Promise.withResolvers<void>();
+  engine.primary.fault = (operation) => operation === "list" ? goesOn.promise : undefined;
+  await move(engine, "a", "d");
+  moveUnseen(engine, "d", "e");
+  Deno.mkdirSync(`${engine.dir}/d`);
+  const walk = engine.files.walkDirectories.bind(engine.files);
+  engine.files.walkDirectories = () => {
+    engine.files.walkDirectories = walk;
+    engine.write("d/cold", "new");
+    return walk();
+  };
+  engine.uploader.hold(engine.identities.compare());
+  await engine.identities.settled();
+  goesOn.resolve();
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "e/cold"), "of a");
+  assertEquals([engine.read("d/cold"), engine.stored("d/cold")], ["new", "new"]);
+  assertEquals(await engine.manifest.table("rename_search").after(""), []);
+});
+
+Deno.test("P1: what is deleted under the old name before a rename is found is not what was renamed", async () => {
+  await using engine = await withFiles({ "b/cold": "of b" });
+  await learned(engine);
+  moveUnseen(engine, "b", "e");
+  // The first search ends with its daemon.
+  engine.identities.compare().catch(() => {});
+  await engine.identities.stop();
+  Deno.mkdirSync(`${engine.dir}/b`);
+  engine.write("b/cold", "new");
+  Deno.removeSync(`${engine.dir}/b/cold`);
+  engine.intake.gone("b/cold" as DepotPath, true);
+  assert(engine.manifest.isTombstoned("b/cold"));
+  const next = engine.newIdentities();
+  engine.uploader.hold(next.compare());
+  await next.settled();
+  await carriedOut(engine);
+  assertEquals(await fetch(engine, "e/cold"), "of b");
+  assertEquals(await fetch(engine, "b/cold"), "notFound");
+  await next.stop();
+});
+
 Deno.test("P3: asked for before the search has ended, a file comes back from the trash to where it is", async () => {
   await using engine = await withFiles({ "a/f": "of a" });
   await learned(engine);

@@ -1,0 +1,84 @@
+/**
+ * What happens while it is searched which directories were renamed unseen, as far as the renames that are
+ * found must know it: durable until the search is through, however many starts that takes.
+ *
+ * Such a rename is found after it happened. By then another directory may have its old name, with files
+ * that came and went there since. Meanwhile nothing is uploaded, so no object below the old name is one of
+ * those. Two things would hide that:
+ *   - a file that is deleted now leaves a tombstone, from before the rename as it seems: deletions since the
+ *     search began count as later ones;
+ *   - a file that comes now takes the tombstone of a deleted one back, whose object the rename would take
+ *     for one that it has to move: what the tombstone said is kept.
+ *
+ *     rename_search   path   number of the tombstone that was taken back
+ *                     NUL    number before all deletions since the search began
+ *
+ * @module
+ */
+
+import type { Table } from "../manifest/group_commit.ts";
+import type { Manifest } from "../manifest/manifest.ts";
+import { pathToBytes } from "../depot_path.ts";
+
+/** In place of a path: no path has it. */
+const BEGAN = "\0";
+
+/** See the module's description. */
+export class RenameSearch {
+  readonly #manifest: Manifest;
+  readonly #table: Table;
+
+  constructor(manifest: Manifest) {
+    this.#manifest = manifest;
+    this.#table = manifest.table("rename_search");
+  }
+
+  /** A search begins, or an earlier one, which was not through, goes on. */
+  begin(): void {
+    if (this.#began === null) this.#note(BEGAN, this.#manifest.nextNumber());
+  }
+
+  /** The search is through. */
+  end(): void {
+    this.#table.clear();
+    this.#table.set(BEGAN, null); // seen before that is committed
+  }
+
+  /** A file is about to be recorded at the path. */
+  takesBack(path: string): void {
+    const tombstone = this.#manifest.tombstone(path);
+    if (tombstone !== null && this.#table.get(path) === null) this.#note(path, tombstone.order);
+  }
+
+  /** Whether what has that number happened since the search began. */
+  isSince(order: number): boolean {
+    return this.#began !== null && order > this.#began;
+  }
+
+  /** Tombstones from before the search that were taken back below the directory, which ends with "/". */
+  async *takenBackBelow(dir: string): AsyncGenerator<{ path: string; order: number }> {
+    for (let after = dir;;) {
+      const page = await this.#table.after(after);
+      for (const { key, value } of page) {
+        if (!key.startsWith(dir)) return;
+        const order = numberIn(value);
+        if (!this.isSince(order)) yield { path: key, order };
+      }
+      if (page.length === 0) return;
+      after = page.at(-1)!.key;
+    }
+  }
+
+  get #began(): number | null {
+    const value = this.#table.get(BEGAN);
+    return value === null ? null : numberIn(value);
+  }
+
+  #note(key: string, order: number): void {
+    this.#table.set(key, pathToBytes(String(order)));
+  }
+}
+
+function numberIn(value: Uint8Array): number {
+  return Number(String.fromCharCode(...value));
+}

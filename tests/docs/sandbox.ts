@@ -1,6 +1,7 @@
 /**
- * A machine that documents' commands can do what they like to: this one's files below an overlay, with
- * p4-cache installed, a depot on a real filesystem, and stand-ins for what is not here (systemd, p4d).
+ * A machine that documents' commands can do what they like to: this one's files below an overlay, ports
+ * of its own, p4-cache installed, a depot on a real filesystem, and stand-ins for what is not here
+ * (systemd, p4d).
  *
  * @module
  */
@@ -82,6 +83,7 @@ exec /usr/bin/rsync --mkpath "$@"`,
 /** Makes the machine's tree at `$1`, and runs the steps in it. */
 const DRIVER = `set -e
 dir=$1
+ip link set lo up
 mount -t tmpfs tmpfs "$dir/layer"
 mkdir "$dir/layer/upper" "$dir/layer/work" "$dir/layer/root"
 root=$dir/layer/root
@@ -136,7 +138,7 @@ export async function runSteps(
     }
   }
   Deno.writeTextFileSync(`${box}/steps`, lines.join("\n") + "\n");
-  const flags = ["--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"];
+  const flags = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private"];
   const all = await run("unshare", [...flags, "sh", "-c", DRIVER, "sh", dir]);
   const ending = (name: string): Ending => {
     const read = (kind: string) => {

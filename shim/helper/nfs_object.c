@@ -174,7 +174,7 @@ int32_t p4nfs_put_small(int32_t root, const char *temp, const char *path, int32_
     return error;
 }
 
-static int open_object(int root, const char *path, p4nfs_info *out) {
+int32_t p4nfs_open(int32_t root, const char *path, p4nfs_info *out) {
     /* O_NONBLOCK: a FIFO put at the path must not hang us. */
     int fd = p4_open_beneath(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return fd;
@@ -187,15 +187,11 @@ static int open_object(int root, const char *path, p4nfs_info *out) {
 }
 
 int32_t p4nfs_stat(int32_t root, const char *dir, const char *path, p4nfs_info *out) {
-    int fd = open_object(root, path, out);
+    int fd = p4nfs_open(root, path, out);
     if (fd == -ENOENT) return p4nfs_check_root(root, dir) ? -ESTALE : -ENOENT;
     if (fd < 0) return fd;
     close(fd);
     return 0;
-}
-
-int32_t p4nfs_open(int32_t root, const char *path, p4nfs_info *out) {
-    return open_object(root, path, out);
 }
 
 /* Whether the open object still is what `info` says; -EAGAIN when not. */
@@ -207,7 +203,7 @@ static int unchanged(int fd, const p4nfs_info *info) {
 
 int64_t p4nfs_read(int32_t root, const char *path, uint8_t *data, uint64_t length, int64_t offset,
                    p4nfs_info *out) {
-    int fd = open_object(root, path, out);
+    int fd = p4nfs_open(root, path, out);
     if (fd < 0) return fd;
     int64_t n = p4files_pread(fd, data, length, offset);
     int error = n < 0 ? (int)n : unchanged(fd, out);
@@ -249,7 +245,7 @@ static int64_t copy_bytes(int from, int to, uint64_t length, int64_t offset) {
 
 int64_t p4nfs_copy_range(int32_t root, const char *from, int32_t fd, uint64_t length,
                          int64_t offset, p4nfs_info *out) {
-    int source = open_object(root, from, out);
+    int source = p4nfs_open(root, from, out);
     if (source < 0) return source;
     int64_t n = copy_bytes(source, fd, length, offset);
     int error = n < 0 ? (int)n : unchanged(source, out);

@@ -125,10 +125,8 @@ export class EvictBatches {
         evictedFiles = evictedBytes = 0;
       }
       // What p4d has replaced is not put back, whatever became of its successor meanwhile.
-      const isObsolete = files.map((file, i) =>
-        !letGo[i] && checked[i] === "taken" && isNoMore(file)
-      );
-      const outcomes = await batch.finish(files.map((_, i) => letGo[i]! || isObsolete[i]!));
+      const goes = files.map((file, i) => letGo[i]! || isObsolete(file, checked[i]!));
+      const outcomes = await batch.finish(goes);
       settled = true;
       for (const [i, file] of files.entries()) {
         if (!letGo[i]) this.#kept(file, checked[i]!, outcomes[i]!);
@@ -176,10 +174,10 @@ export class EvictBatches {
   #kept(file: Chosen, checked: EvictionOutcome, outcome: EvictionOutcome): void {
     const { manifest, intake, log, nowSeconds, files, onDoubtful } = this.#parts;
     const { path, trashId } = file;
-    // The stored version, which p4d itself has replaced by a rename: that would have taken it away.
-    const isObsolete = checked === "taken" && file.eviction.isReplaced;
-    if (outcome === "conflict" && isObsolete) files.unlink(`${TRASH_DIR}/${trashId}`);
-    else if (outcome === "conflict") this.#keepConflict(file);
+    if (outcome === "conflict") {
+      if (isObsolete(file, checked)) files.unlink(`${TRASH_DIR}/${trashId}`);
+      else this.#keepConflict(file);
+    }
     manifest.trash.remove(trashId);
     const reason = file.eviction.touched ? "touched" : outcome === "taken" ? "touched" : outcome;
     this.#parts.engineMetrics.evictionSkipped(reason);
@@ -236,9 +234,9 @@ function bytesOf(files: readonly Chosen[]): number {
 }
 
 /**
- * Whether the file would be no more without us: p4d renamed another one to its path, whatever became of
- * that, or removed what was there last.
+ * Whether it is the stored version, and would be no more without us: p4d renamed another file to its path,
+ * whatever became of that, or removed what was there last.
  */
-function isNoMore({ path, eviction }: Chosen): boolean {
-  return eviction.path === path && (eviction.isReplaced || eviction.isGone);
+function isObsolete({ path, eviction }: Chosen, checked: EvictionOutcome): boolean {
+  return checked === "taken" && eviction.path === path && (eviction.isReplaced || eviction.isGone);
 }

@@ -57,25 +57,25 @@ interface Thread {
 export class TransferThreads implements SliceWork, FileTransfers {
   readonly files: FileTransfers = this;
   /** Read the depot, and talk to servers. */
-  readonly #threads = new Threads();
-  readonly #copying = new Threads();
+  readonly #toServers = new Threads();
+  readonly #betweenFiles = new Threads();
 
   async digest(bytes: Uint8Array<ArrayBuffer>): Promise<Hashed> {
     // Only a whole buffer can be moved: others may look at the rest of it.
     const isWhole = bytes.length === bytes.buffer.byteLength;
     if (bytes.length < THREADED_BYTES || !isWhole) return await INLINE_WORK.digest(bytes);
     const { buffer } = bytes;
-    const answer = await this.#threads.do({ kind: "hash", buffer }, null, [buffer]);
+    const answer = await this.#toServers.do({ kind: "hash", buffer }, null, [buffer]);
     const hashed = answer as { digest: Uint8Array; buffer: ArrayBuffer };
     return { digest: hashed.digest, bytes: new Uint8Array(hashed.buffer) };
   }
 
   async digestOf(range: VersionRange): Promise<Uint8Array> {
-    return await this.#threads.do({ kind: "digestOf", range }) as Uint8Array;
+    return await this.#toServers.do({ kind: "digestOf", range }) as Uint8Array;
   }
 
   async send(order: WireOrder, range: VersionRange, signal: AbortSignal): Promise<WireAnswer> {
-    return await this.#threads.do({ kind: "send", order, range }, signal) as WireAnswer;
+    return await this.#toServers.do({ kind: "send", order, range }, signal) as WireAnswer;
   }
 
   async receive(
@@ -83,16 +83,16 @@ export class TransferThreads implements SliceWork, FileTransfers {
     into: ReceivedRange,
     signal: AbortSignal,
   ): Promise<ReceivedAnswer> {
-    return await this.#threads.do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
+    return await this.#toServers.do({ kind: "receive", order, into }, signal) as ReceivedAnswer;
   }
 
   async copy(from: VersionRange, into: ReceivedRange): Promise<Written> {
-    return await this.#copying.do({ kind: "copy", from, into }) as Written;
+    return await this.#betweenFiles.do({ kind: "copy", from, into }) as Written;
   }
 
   close(): void {
-    this.#threads.close();
-    this.#copying.close();
+    this.#toServers.close();
+    this.#betweenFiles.close();
   }
 }
 
@@ -179,22 +179,25 @@ class Threads {
 }
 
 /** The error that the thread had. */
-function errorOf({ kind, message, errno, end }: JobFailure): Error {
-  if (end !== null) {
-    const cause = kind === "otherVersion"
-      ? new OtherVersion()
-      : kind === "file"
-      ? new FileError(errno, "use", "an open file")
-      : new Error(message);
-    return new CopyFailed(end, { cause });
+function errorOf(failure: JobFailure): Error {
+  const { kind, message, end } = failure;
+  const cause = causeOf(failure);
+  if (end !== null) return new CopyFailed(end, { cause });
+  if (kind === "otherVersion") return new FileFailed("the file changed", { cause });
+  return kind === "file" ? new FileFailed(message, { cause }) : cause;
+}
+
+function causeOf({ kind, message, errno }: JobFailure): Error {
+  switch (kind) {
+    case "noProgress":
+      return new NoProgress(message);
+    case "cannotConnect":
+      return new CannotConnect(message);
+    case "otherVersion":
+      return new OtherVersion();
+    case "file":
+      return new FileError(errno, "use", "an open file");
+    case "other":
+      return new Error(message);
   }
-  if (kind === "noProgress") return new NoProgress(message);
-  if (kind === "cannotConnect") return new CannotConnect(message);
-  if (kind === "otherVersion") {
-    return new FileFailed("the file changed", { cause: new OtherVersion() });
-  }
-  if (kind === "file") {
-    return new FileFailed(message, { cause: new FileError(errno, "use", "an open file") });
-  }
-  return new Error(message);
 }

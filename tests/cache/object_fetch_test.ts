@@ -1,6 +1,7 @@
 /** Large objects come in slices: failures of the disk are told as such, so that room can be made. @module */
 
 import { assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { ENOSPC } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import { DepotFiles } from "../../ffi/files.ts";
 import { ObjectFetcher, RESTORE_DIR } from "../../src/cache/object_fetch.ts";
@@ -23,7 +24,6 @@ Deno.test("a disk that is full while a slice is received is the disk's error, no
   backend.getRange = (path, offset, length, options) => {
     if (offset > 0) offered.push(options.into !== undefined);
     if (offset < SLICE_BYTES) return inner(path, offset, length, options);
-    const ENOSPC = 28;
     const cause = new FileError(ENOSPC, "write", "an open file");
     return Promise.reject(new StorageError("permanent", "its content cannot be used", { cause }));
   };

@@ -294,8 +294,8 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ], [ENGINE, "P2: a file written during its restore is not overwritten"]),
   broken("P3", "a file that p4d replaced and removed during its eviction comes back", [
     "src/cache/evict_batch.ts",
-    '        !letGo[i] && checked[i] === "taken" && isNoMore(file)\n',
-    '        !letGo[i] && checked[i] === "failed" && isNoMore(file)\n',
+    "letGo[i]! || isObsolete(file, checked[i]!)",
+    "letGo[i]!",
   ], [
     "cache/evict_batch_test.ts",
     "P3: what p4d replaces and then removes during an eviction does not come back, however late it is removed",

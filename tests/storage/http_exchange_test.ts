@@ -1,6 +1,7 @@
 /** Files as bodies: what is wrong with a file is told as that, and ways without threads read it. @module */
 
 import { assertEquals, assertRejects, assertStringIncludes } from "deno-std/assert/mod.js";
+import { ENOSPC } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import { type FileBody, FileFailed, type FileSink } from "../../src/storage/file_transfer.ts";
@@ -11,7 +12,6 @@ import { makeCertificates } from "./certificates.ts";
 import { never } from "./contents.ts";
 
 const ERRAND = { limits: DEFAULT_LIMITS, doing: "move a file", signal: never };
-const ENOSPC = 28;
 const full = new FileFailed("no room", { cause: new FileError(ENOSPC, "write", "an open file") });
 const notThisWay = new Error("not this way");
 

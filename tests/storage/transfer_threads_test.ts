@@ -1,6 +1,7 @@
 /** Slices that threads hash, send and receive: the right bytes, of one version, and no file used too long. @module */
 
 import { assert, assertEquals, assertRejects } from "deno-std/assert/mod.js";
+import { EBADF } from "../../ffi/errno.ts";
 import { FileError } from "../../ffi/file_error.ts";
 import { SLICE_BYTES } from "../../src/storage/backend.ts";
 import { hex, sliceDigest } from "../../src/storage/content_digest.ts";
@@ -172,7 +173,6 @@ Deno.test("a file that cannot be written is told as that, not as the server's fa
   const threads = new TransferThreads();
   const into = { fd: file.readOnlyFd(), offset: 0, length: 10, digestFrom: 0 };
   const cause = await failsForFile(() => threads.receive(server.order("GET"), into, never));
-  const EBADF = 9;
   assertEquals((cause as FileError).errno, EBADF);
   threads.close();
   await server.end();
@@ -209,7 +209,6 @@ Deno.test("P2: of a file that is another version at the end, no whole range is c
   assert(changed.end === "from" && changed.cause instanceof OtherVersion);
   assert(to.read().subarray(-1000).every((byte) => byte === 0));
   const unwritable = await failure(mtimeNs, to.readOnlyFd());
-  const EBADF = 9;
   assert(unwritable.end === "to" && (unwritable.cause as FileError).errno === EBADF);
   threads.close();
 });

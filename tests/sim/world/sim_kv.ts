@@ -4,6 +4,7 @@
  * @module
  */
 
+import { EIO } from "../../../ffi/errno.ts";
 import { FoundFiles, packFound } from "../../../ffi/found_files.ts";
 import { type Doubt, type KvEntry, KvError, type WalkStep } from "../../../ffi/kv.ts";
 import type { Walk, WalkRecord } from "../../../ffi/walk.ts";
@@ -22,8 +23,6 @@ import type { Steps } from "./scheduler.ts";
 
 /** Entries of one answer to a scan. */
 const SCAN_ENTRIES = 5;
-
-const EIO = 5;
 
 /** What is on the platter: databases by name, sorted keys by the scan. */
 export interface Environment {

@@ -42,7 +42,7 @@ async function find(bug: PlantedBug): Promise<Found | null> {
     plant(bug.name, bug.edits, dir);
     const program = PLANTED_HOST_BUGS.includes(bug)
       ? [`${dir}/tests/sim/hosts.ts`, `--clusters=${CLUSTERS}`]
-      : [`${dir}/tests/sim/sim.ts`, `--steps=${steps}`];
+      : [`${dir}/tests/sim/sim.ts`, `--steps=${steps}`, ...(bug.inRenames ? ["--renames"] : [])];
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-A", "--no-check", ...program],
       env: { NO_COLOR: "1" },

@@ -14,6 +14,8 @@ import type { Edit } from "../mutations/planting.ts";
 export interface PlantedBug {
   readonly name: string;
   readonly edits: readonly Edit[];
+  /** Takes worlds in which directories are renamed all the time. */
+  readonly inRenames?: boolean;
 }
 
 const EVICT_BATCH = "src/cache/evict_batch.ts";
@@ -41,6 +43,11 @@ export function bug(
   ...edits: readonly (readonly [string, string, string])[]
 ): PlantedBug {
   return { name, edits: edits.map(([file, find, replace]) => ({ file, find, replace })) };
+}
+
+/** {@link bug} that shows where directories are renamed all the time. */
+function bugInRenames(...bugParts: Parameters<typeof bug>): PlantedBug {
+  return { ...bug(...bugParts), inRenames: true };
 }
 
 /** In the order of a file's life. */
@@ -185,7 +192,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     "await this.#parts.whereabouts(path);\n        // One",
     "// One",
   ]),
-  bug("renames that nobody saw are taken in from where directories were at first", [
+  bugInRenames("renames that nobody saw are taken in from where directories were at first", [
     IDENTITIES,
     "const from = this.pathOf(identity);",
     "const from = moves.find((each) => each.identity === identity)!.from;",

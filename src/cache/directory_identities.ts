@@ -231,14 +231,13 @@ export class DirectoryIdentities {
     if (bringBack !== null) this.#bringing++;
     this.#search.begin();
     const compared = Promise.all([this.#comparing]).then(() => this.#compare())
-      .then(() => {
-        // Else what was lost since is searched for next.
-        if (this.#comparing === compared && !this.#stopped) this.#search.end();
-        return bringBack?.();
-      })
+      .then(() => bringBack?.())
       .finally(() => {
         if (bringBack !== null) this.#bringing--;
-        if (this.#comparing === compared) this.#comparing = null;
+        // Else what was lost since is searched for next.
+        if (this.#comparing !== compared) return;
+        this.#comparing = null;
+        if (!this.#stopped) this.#search.end();
       });
     this.#comparing = compared;
     compared.then(() => this.#learning = this.#learning.then(() => this.#learn()), () => {});

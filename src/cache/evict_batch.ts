@@ -87,18 +87,26 @@ export class EvictBatches {
    * Evicts them, as far as each may go. Several batches may be on their way at once.
    * @returns How much of it stayed.
    */
-  async evict(files: readonly Chosen[]): Promise<Amount> {
-    const { manifest, metrics, feed, activity, intake, identities } = this.#parts;
+  async evict(chosen: readonly Chosen[]): Promise<Amount> {
+    const { manifest, metrics, feed, intake, identities } = this.#parts;
     const begun = performance.now();
-    let settled = false;
+    const bytes = chosen.reduce((sum, { size }) => sum + size, 0);
+    let files = chosen, settled = false;
     try {
       // A file that a crash leaves in the trash must find its directory, renamed meanwhile or not.
       if (files.some(({ dir }) => !dir.isKnown)) {
         await intake.barrier();
-        if (!files.every(({ dir }) => identities.remember(dir))) return this.#leave(files);
+        const { known = [], unknown = [] } = Object.groupBy(
+          chosen,
+          ({ dir }) => identities.remember(dir) ? "known" : "unknown",
+        );
+        this.#leave(unknown);
+        files = known;
+        if (files.length === 0) return { files: chosen.length, bytes };
       }
       if (!await manifest.commitWithin(COMMIT_MS)) {
         this.#leave(files);
+        files = [];
         throw new Error(UNWRITABLE);
       }
       const batch = await this.#parts.files.beginEviction(TRASH_DIR, files);
@@ -136,23 +144,26 @@ export class EvictBatches {
         else feed.note("evicted", file.path, { bytes: file.size });
       }
       metrics.evicted(evictedFiles, evictedBytes, (performance.now() - begun) / 1000);
-      return { files: files.length - evictedFiles, bytes: bytesOf(files) - evictedBytes };
+      return { files: chosen.length - evictedFiles, bytes: bytes - evictedBytes };
     } finally {
-      for (const file of files) {
-        activity.endEviction(file.eviction);
-        if (!settled && file.eviction.touched) this.#recordTouched(file);
-        file.end();
-      }
+      for (const file of files) this.#end(file, settled);
     }
   }
 
-  /** None of them is taken. */
-  #leave(files: readonly Chosen[]): Amount {
-    for (const { trashId, eviction } of files) {
-      this.#parts.manifest.trash.remove(trashId);
-      eviction.trashId = null;
+  /** They are not taken. */
+  #leave(files: readonly Chosen[]): void {
+    for (const file of files) {
+      this.#parts.manifest.trash.remove(file.trashId);
+      file.eviction.trashId = null;
+      this.#end(file, false);
     }
-    return { files: files.length, bytes: bytesOf(files) };
+  }
+
+  /** @param isRecorded Whether what happened at its path meanwhile is. */
+  #end(file: Chosen, isRecorded: boolean): void {
+    this.#parts.activity.endEviction(file.eviction);
+    if (!isRecorded && file.eviction.touched) this.#recordTouched(file);
+    file.end();
   }
 
   /**
@@ -227,10 +238,6 @@ export class EvictBatches {
     const other = now === path ? null : files.stat(path);
     if (other !== null) intake.changed(path, other.size);
   }
-}
-
-function bytesOf(files: readonly Chosen[]): number {
-  return files.reduce((sum, { size }) => sum + size, 0);
 }
 
 /**

@@ -13,9 +13,9 @@ import type { Manifest } from "../manifest/manifest.ts";
 import type { TrashEntry } from "../manifest/trash_entries.ts";
 import { recount } from "../manifest/recount.ts";
 import { type Boot, PowerCut } from "./power_cut.ts";
+import { RenameSearch } from "./rename_search.ts";
 import { decodeMarks, MARKS_DIR } from "./restore_marks.ts";
 import { noteUnknownPast } from "./stored_before.ts";
-import { RenameSearch } from "./rename_search.ts";
 import { emptyTrash } from "./trash.ts";
 import { noteCutOff } from "./unsettled.ts";
 

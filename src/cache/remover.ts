@@ -67,8 +67,10 @@ export class Remover {
     // A delete of a moment ago counts: what is removed twice was there only once.
     await intake.barrier();
     await identities.settled();
-    if (isExcluded(path) || manifest.isTombstoned(path)) return { kind: "notFound" };
-    if (!await renames.bring(path) || !await this.#isStored(path)) return { kind: "notFound" };
+    if (isExcluded(path)) return { kind: "notFound" };
+    // What was deleted at the name before may have made room for a renamed directory's file.
+    const mayBeThere = await renames.bring(path) && !manifest.isTombstoned(path);
+    if (!mayBeThere || !await this.#isStored(path)) return { kind: "notFound" };
     if (readOnly) return { kind: "error", why: "read-only: a replica deletes nothing" };
     while (activity.evictions.has(path) || activity.restores.has(path)) await this.#settled(path);
     if (files.stat(path) !== null) return { kind: "local" };

@@ -167,7 +167,10 @@ Deno.test("a file deleted before the rename stays deleted, one deleted after it 
 });
 
 Deno.test("an evicted file is deleted by its new name before its directory is carried out", async () => {
-  await using engine = await withFiles({ "a/cold": "1", "a/w": "w" });
+  await using engine = await withFiles({ "a/cold": "1", "a/w": "w", "b/cold": "deleted before" });
+  Deno.removeSync(`${engine.dir}/b`);
+  engine.intake.gone("b/cold" as DepotPath, true);
+  await engine.intake.treeGone("b" as DepotPath);
   let held = true;
   engine.primary.fault = (operation) => {
     if (operation === "list" && held) throw new StorageError("transient", "not yet");

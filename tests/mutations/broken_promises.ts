@@ -142,7 +142,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "        break;\n",
   ], [
     "cache/directory_renames_test.ts",
-    "P1: a removal that has begun at the new path does not come over the copy",
+    "that has begun at the new path does not come over the copy",
   ]),
   broken("P1", "a file is taken whose directory could not be noted", [
     "src/cache/evict_batch.ts",

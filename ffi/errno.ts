@@ -7,14 +7,15 @@
 export const EPERM = 1, ENOENT = 2, EIO = 5, EBADF = 9, EAGAIN = 11, ENOMEM = 12, EACCES = 13;
 export const EBUSY = 16, EEXIST = 17, EXDEV = 18, ENOTDIR = 20, EISDIR = 21, EINVAL = 22;
 export const ENFILE = 23, EMFILE = 24, EFBIG = 27, ENOSPC = 28, EROFS = 30, ENAMETOOLONG = 36;
-export const ENOSYS = 38, ENOTEMPTY = 39, ELOOP = 40, EOPNOTSUPP = 95, ENOBUFS = 105;
-export const ETIMEDOUT = 110, ESTALE = 116, EDQUOT = 122;
+export const ENOTEMPTY = 39, ENOSYS = 38, ELOOP = 40, EOPNOTSUPP = 95, ENOBUFS = 105;
+export const ESTALE = 116, ETIMEDOUT = 110, EDQUOT = 122;
 
 const NAMES: ReadonlyMap<number, string> = new Map(
   Object.entries({
     EPERM,
     ENOENT,
     EIO,
+    EBADF,
     EAGAIN,
     ENOMEM,
     EACCES,

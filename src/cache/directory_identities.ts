@@ -15,21 +15,12 @@
 import { delay } from "deno-std/async/delay.js";
 import type { DepotFiles } from "../../ffi/files.ts";
 import type { Logger } from "@logtape/logtape";
-import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { describeError } from "../observe/logging.ts";
-import {
-  type DepotPath,
-  directoryOf,
-  displayPath,
-  pathFromBytes,
-  pathToBytes,
-} from "../depot_path.ts";
+import { type DepotPath, directoryOf, displayPath } from "../depot_path.ts";
+import { DirectoryNotes } from "./directory_notes.ts";
 import { RenameSearch } from "./rename_search.ts";
 import { areInTheWay, type Moved, ownMoves } from "./unseen_moves.ts";
-
-/** The manifest's database of what each directory is. */
-export const IDENTITIES = "directory_identities";
 
 /** Wait before a comparison that failed is made again, ms. */
 const RETRY_MS = 5_000;
@@ -79,9 +70,7 @@ export interface Found {
 /** See the module's description. */
 export class DirectoryIdentities {
   readonly #parts: DirectoryIdentitiesParts;
-  /** Identity to path, and path to identity. */
-  readonly #paths: Table;
-  readonly #identities: Table;
+  readonly #notes: DirectoryNotes;
   readonly #search: RenameSearch;
   #comparing: Promise<void> | null = null;
   #learning: Promise<void> = Promise.resolve();
@@ -92,8 +81,7 @@ export class DirectoryIdentities {
 
   constructor(parts: DirectoryIdentitiesParts) {
     this.#parts = parts;
-    this.#paths = parts.manifest.table("directory_paths");
-    this.#identities = parts.manifest.table(IDENTITIES);
+    this.#notes = new DirectoryNotes(parts.manifest);
     this.#search = new RenameSearch(parts.manifest);
   }
 
@@ -114,7 +102,7 @@ export class DirectoryIdentities {
     // What is there, not what is known: its event may not have come yet, and the file goes back into the
     // directory that it is taken from.
     const identity = dir === "" ? null : files.identity(dir);
-    const isKnown = identity === null || this.#known(dir) === identity;
+    const isKnown = identity === null || this.#notes.known(dir) === identity;
     return { dir, identity, isKnown, renamesSeen: renamesSeen() };
   }
 
@@ -124,10 +112,10 @@ export class DirectoryIdentities {
    */
   remember({ dir, identity, isKnown, renamesSeen }: Found): boolean {
     if (renamesSeen !== this.#parts.renamesSeen()) return false;
-    if (isKnown || this.#known(dir) === identity) return true;
+    if (isKnown || this.#notes.known(dir) === identity) return true;
     // One of the two was renamed unseen: a comparison takes that in.
-    if (this.#known(dir) !== null || this.#isElsewhere(identity!)) return false;
-    this.#note(dir, identity!);
+    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity!)) return false;
+    this.#notes.note(dir, identity!);
     return true;
   }
 
@@ -137,13 +125,9 @@ export class DirectoryIdentities {
     return path !== null && this.#parts.files.identity(path) !== identity;
   }
 
-  /** Where the directory is, up to the renames that were taken in; null: not known. */
+  /** See {@link DirectoryNotes.pathOf}. */
   pathOf(identity: string): DepotPath | null {
-    const bytes = this.#paths.get(identity);
-    if (bytes === null) return null;
-    const path = pathFromBytes(bytes);
-    // Of two that were noted for one path, only the later one is there.
-    return this.#known(path) === identity ? path : null;
+    return this.#notes.pathOf(identity);
   }
 
   /**
@@ -159,13 +143,8 @@ export class DirectoryIdentities {
   #isHome(path: DepotPath): boolean {
     const dir = directoryOf(path);
     if (dir === "") return true;
-    const known = this.#known(dir);
+    const known = this.#notes.known(dir);
     return known !== null && known === this.#parts.files.identity(dir);
-  }
-
-  #known(dir: DepotPath): string | null {
-    const known = this.#identities.get(dir);
-    return known === null ? null : String.fromCharCode(...known);
   }
 
   /**
@@ -173,7 +152,7 @@ export class DirectoryIdentities {
    * @returns A name for it until {@link compare} finds it; null: nothing was known.
    */
   async displaced(to: DepotPath): Promise<DepotPath | null> {
-    return (await this.#below(to)).length === 0 ? null : this.#place();
+    return (await this.#notes.below(to)).length === 0 ? null : this.#place();
   }
 
   /** A name that no directory has. */
@@ -193,9 +172,8 @@ export class DirectoryIdentities {
 
   /** A directory was renamed: what is known moves with it. */
   async moved(from: DepotPath, to: DepotPath): Promise<void> {
-    for (const [path, identity] of await this.#below(from)) {
-      this.#identities.set(path, null);
-      this.#note(to + path.slice(from.length) as DepotPath, identity);
+    for (const [path, identity] of await this.#notes.below(from)) {
+      this.#notes.move(path, to + path.slice(from.length) as DepotPath, identity);
     }
   }
 
@@ -203,11 +181,10 @@ export class DirectoryIdentities {
   async gone(dir: DepotPath): Promise<void> {
     // The one that is known may be elsewhere: what went had come in its place, while nobody watched.
     if (this.#comparing !== null) return;
-    for (const [path, identity] of await this.#below(dir)) {
+    for (const [path, identity] of await this.#notes.below(dir)) {
       // Another directory may be there by now.
       if (this.#parts.files.identity(path) === identity) continue;
-      this.#identities.set(path, null);
-      this.#paths.set(identity, null);
+      this.#notes.forget(path, identity);
     }
   }
 
@@ -260,7 +237,7 @@ export class DirectoryIdentities {
   /** Whether every directory is where it is known to be. */
   async #compareOnce(): Promise<boolean> {
     await this.#parts.manifest.commit();
-    if (this.#paths.size() === 0) return true;
+    if (this.#notes.isEmpty) return true;
     const { moves, renamesSeen } = await this.#look();
     await this.#takeIn(moves, renamesSeen);
     return moves.length === 0;
@@ -325,16 +302,16 @@ export class DirectoryIdentities {
       let seen = renamesSeen();
       const displaced = new Set<string>();
       await this.#walk(async (found) => {
-        const changed = found.filter(({ path, identity }) => this.#known(path) !== identity);
+        const changed = found.filter(({ path, identity }) => this.#notes.known(path) !== identity);
         if (changed.length === 0) return;
         await upToDate();
         if (renamesSeen() === seen) {
           for (const { path, identity } of changed) {
-            const before = this.#known(path);
+            const before = this.#notes.known(path);
             // One that is known elsewhere was renamed unseen: the next comparison takes that in.
             if (this.pathOf(identity) !== null) continue;
             // So, perhaps, was the one that is known here.
-            if (before === null) this.#note(path, identity);
+            if (before === null) this.#notes.note(path, identity);
             else displaced.add(before);
           }
         } else isSure = false;
@@ -354,11 +331,7 @@ export class DirectoryIdentities {
     });
     await upToDate();
     if (renamesSeen() !== seen || this.#stopped) return true;
-    for (const identity of removed) {
-      const path = this.pathOf(identity);
-      if (path !== null) this.#identities.set(path, null);
-      this.#paths.set(identity, null);
-    }
+    for (const identity of removed) this.#notes.forget(this.pathOf(identity), identity);
     return removed.size > 0;
   }
 
@@ -382,28 +355,6 @@ export class DirectoryIdentities {
       }
     } finally {
       walk.close();
-    }
-  }
-
-  #note(path: DepotPath, identity: string): void {
-    this.#identities.set(path, pathToBytes(identity));
-    this.#paths.set(identity, pathToBytes(path));
-  }
-
-  /** The directory itself and all below that are known. */
-  async #below(dir: DepotPath): Promise<[DepotPath, string][]> {
-    await this.#parts.manifest.commit();
-    const found: [DepotPath, string][] = [];
-    const itself = this.#identities.get(dir);
-    if (itself !== null) found.push([dir, String.fromCharCode(...itself)]);
-    for (let after = dir + "/";;) {
-      const page = await this.#identities.after(after);
-      for (const { key, value } of page) {
-        if (!key.startsWith(dir + "/")) return found;
-        found.push([key as DepotPath, String.fromCharCode(...value)]);
-      }
-      if (page.length === 0) return found;
-      after = page.at(-1)!.key;
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * Directories that are renamed, and others that take their names, while one of their files is being
- * evicted, or while nobody watches. Each case is one interleaving, forced.
+ * evicted, or while nobody watches; one subject, however long. Each case is one interleaving, forced.
  *
  * @module
  */

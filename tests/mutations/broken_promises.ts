@@ -118,7 +118,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   broken("P1", "an entry of the trash is of the directory that was there, as far as is known", [
     "src/cache/directory_identities.ts",
     'const identity = dir === "" ? null : files.identity(dir);',
-    'const identity = dir === "" ? null : this.#known(dir) ?? files.identity(dir);',
+    'const identity = dir === "" ? null : this.#notes.known(dir) ?? files.identity(dir);',
   ], [
     "cache/evicted_directories_test.ts",
     "P1: two directories have changed places before their events come; then the daemon is killed",
@@ -320,7 +320,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ]),
   broken("P3", "an eviction notes a directory anew that was renamed unseen", [
     "src/cache/directory_identities.ts",
-    "    if (this.#known(dir) !== null || this.#isElsewhere(identity!)) return false;\n",
+    "    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity!)) return false;\n",
     "",
   ], [
     "cache/evicted_directories_test.ts",

@@ -60,7 +60,7 @@ interface Look {
 /** What a directory was found to be, when so many renames had been taken in. */
 export interface Found {
   readonly dir: DepotPath;
-  /** Null: the depot itself, or the filesystem does not say. */
+  /** Null: the depot itself, or the filesystem does not say, or it is not there. */
   readonly identity: string | null;
   /** Whether nothing is to be noted of it. */
   readonly isKnown: boolean;
@@ -102,7 +102,7 @@ export class DirectoryIdentities {
     // What is there, not what is known: its event may not have come yet, and the file goes back into the
     // directory that it is taken from.
     const identity = dir === "" ? null : files.identity(dir);
-    const isKnown = identity === null || this.#notes.known(dir) === identity;
+    const isKnown = dir === "" || (identity !== null && this.#notes.known(dir) === identity);
     return { dir, identity, isKnown, renamesSeen: renamesSeen() };
   }
 
@@ -112,10 +112,14 @@ export class DirectoryIdentities {
    */
   remember({ dir, identity, isKnown, renamesSeen }: Found): boolean {
     if (renamesSeen !== this.#parts.renamesSeen()) return false;
-    if (isKnown || this.#notes.known(dir) === identity) return true;
+    if (isKnown) return true;
+    const { files } = this.#parts;
+    // Where the filesystem does not say; else it was away when it was looked at.
+    if (identity === null) return files.stat(dir) !== null && files.identity(dir) === null;
+    if (this.#notes.known(dir) === identity) return true;
     // One of the two was renamed unseen: a comparison takes that in.
-    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity!)) return false;
-    this.#notes.note(dir, identity!);
+    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity)) return false;
+    this.#notes.note(dir, identity);
     return true;
   }
 
@@ -170,6 +174,11 @@ export class DirectoryIdentities {
     if (this.isComparing) this.#search.takesBack(path);
   }
 
+  /** A file of the path was deleted, as somebody told. */
+  deleted(path: DepotPath): void {
+    if (this.isComparing) this.#search.deleted(path);
+  }
+
   /** A directory was renamed: what is known moves with it. */
   async moved(from: DepotPath, to: DepotPath): Promise<void> {
     for (const [path, identity] of await this.#notes.below(from)) {
@@ -206,7 +215,6 @@ export class DirectoryIdentities {
    */
   compare(bringBack: (() => Promise<void>) | null = null): Promise<void> {
     if (bringBack !== null) this.#bringing++;
-    this.#search.begin();
     const compared = Promise.all([this.#comparing]).then(() => this.#compare())
       .then(() => bringBack?.())
       .finally(() => {

@@ -28,7 +28,6 @@ import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import type { Backend } from "../storage/backend.ts";
 import type { Activity } from "./activity.ts";
 import { type DepotPath, displayPath } from "../depot_path.ts";
-import type { Intake } from "./intake.ts";
 import type { Unsettled } from "./unsettled.ts";
 
 /** What happens to the objects of deleted files. */
@@ -48,7 +47,6 @@ export interface GarbageParts {
   readonly files: DepotFiles;
   readonly manifest: Manifest;
   readonly activity: Activity;
-  readonly intake: Intake;
   readonly unsettled: Unsettled;
   readonly backend: Backend;
   /** Whether objects may be changed at all at the moment. */
@@ -185,14 +183,14 @@ export class GarbageCollector {
 
   /** Nothing is at the path, and nothing is going on with it. */
   #mayRemove(path: DepotPath): boolean {
-    const { manifest, activity, files, intake, unsettled, isCopying } = this.#parts;
+    const { manifest, activity, files, unsettled, isCopying } = this.#parts;
     if (!manifest.isTombstoned(path) || manifest.get(path) !== null) return false;
     if (activity.uploads.has(path) || activity.restores.has(path)) return false;
     if (activity.evictions.has(path) || activity.objects.has(path)) return false;
     if (unsettled.has(path) || isCopying()) return false;
+    // A file there may be one of another directory, which came with a rename that nobody told yet: its event
+    // says so, in its turn.
     const there = files.stat(path);
-    if (there === null || !isRegular(there)) return true;
-    intake.changed(path, there.size);
-    return false;
+    return there === null || !isRegular(there);
   }
 }

@@ -39,7 +39,7 @@ export interface IntakeParts {
   readonly activity: Activity;
   readonly renames: DirectoryRenames;
   readonly moved: MovedFiles;
-  readonly identities: Pick<DirectoryIdentities, "comes" | "displaced" | "gone">;
+  readonly identities: Pick<DirectoryIdentities, "comes" | "deleted" | "displaced" | "gone">;
   readonly isExcluded: (path: string) => boolean;
   readonly metrics: Metrics;
   readonly feed: EventFeed;
@@ -121,8 +121,9 @@ export class Intake {
    * Nothing is at the path any more, and it was not us who took it away.
    * @param isRemoved Whether p4d surely removed a file there; a late close of one that had been replaced
    * before looks the same while its successor is being evicted.
+   * @param isTold Whether an event told of the very file.
    */
-  gone(path: DepotPath, isRemoved = false): void {
+  gone(path: DepotPath, isRemoved = false, isTold = true): void {
     const { manifest, activity, isExcluded } = this.#parts;
     if (isExcluded(path)) return;
     activity.touch(path, isRemoved);
@@ -131,7 +132,7 @@ export class Intake {
     // Without a row nothing of ours need be gone: a program may have closed a file that had been
     // replaced before, and its successor may be evicted by now.
     if (!isRemoved && manifest.get(path) === null) return;
-    this.#bury(path);
+    this.#bury(path, isTold);
   }
 
   /** p4d removed the file, as the shim says; it may have been evicted, so that no event tells. */
@@ -139,15 +140,16 @@ export class Intake {
     const { activity, files } = this.#parts;
     if (isNeverStored(path) || files.stat(path) !== null || activity.evictions.has(path)) return;
     activity.touch(path);
-    this.#bury(path);
+    this.#bury(path, true);
   }
 
   /** From now on the path is not found, though its object may be there. */
-  #bury(path: DepotPath): void {
-    const { manifest, moved, nowSeconds } = this.#parts;
+  #bury(path: DepotPath, isTold: boolean): void {
+    const { manifest, moved, identities, nowSeconds } = this.#parts;
     moved.forget(path);
     manifest.set(path, null);
     manifest.setTombstone(path, { deletedAtSeconds: nowSeconds(), collected: false });
+    if (isTold) identities.deleted(path);
   }
 
   /**
@@ -201,7 +203,9 @@ export class Intake {
       const below = page.filter((path) => path.startsWith(prefix));
       const stats = await files.statMany(below);
       // Another directory may have come to the path since, with files of the same names.
-      for (const [i, path] of below.entries()) if (stats[i] === null) this.gone(path);
+      for (const [i, path] of below.entries()) {
+        if (stats[i] === null) this.gone(path, false, false);
+      }
       if (below.length === 0 || below.length < page.length) return;
       after = below.at(-1)!;
     }

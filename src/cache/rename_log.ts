@@ -102,7 +102,7 @@ export class RenameLog {
   /**
    * Makes it durable, after what had been deleted below its old name: a new file there takes the tombstone
    * back, and the rename must still know.
-   * @param isFound Nobody told of it: what was deleted while it was searched was deleted after it.
+   * @param isFound Nobody told of it: what was deleted during the search was deleted after it.
    */
   async record(rename: Rename, isFound: boolean): Promise<void> {
     const manifest = this.#manifest;
@@ -114,7 +114,7 @@ export class RenameLog {
         // As it is now: an object may have come to the path since the page was read.
         const tombstone = manifest.tombstone(path);
         if (tombstone === null) continue;
-        if (isFound && this.#search.isSince(tombstone.order)) {
+        if (isFound && this.#search.isDeletedSince(path, tombstone.order)) {
           manifest.setTombstone(path, { ...tombstone, order: manifest.nextNumber() });
         } else if (!this.#isNoted(rename, path)) this.note(rename, path, tombstone.order);
       }

@@ -5,13 +5,13 @@
  * Such a rename is found after it happened. By then another directory may have its old name, with files
  * that came and went there since. Meanwhile nothing is uploaded, so no object below the old name is one of
  * those. Two things would hide that:
- *   - a file that is deleted now leaves a tombstone, from before the rename as it seems: deletions since the
- *     search began count as later ones;
+ *   - a file that is deleted now leaves a tombstone, from before the rename as it seems: it is noted that
+ *     the deletion is a later one;
  *   - a file that comes now takes the tombstone of a deleted one back, whose object the rename would take
  *     for one that it has to move: what the tombstone said is kept.
  *
- *     rename_search   path   number of the tombstone that was taken back
- *                     NUL    number before all deletions since the search began
+ *     rename_search   path         number of the tombstone that was taken back
+ *                     NUL, path    number of a deletion since the search began
  *
  * @module
  */
@@ -20,8 +20,8 @@ import type { Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { pathToBytes } from "../depot_path.ts";
 
-/** In place of a path: no path has it. */
-const BEGAN = "\0";
+/** Before a path: no path has it. */
+const DELETED = "\0";
 
 /** See the module's description. */
 export class RenameSearch {
@@ -33,26 +33,28 @@ export class RenameSearch {
     this.#table = manifest.table("rename_search");
   }
 
-  /** A search begins, or an earlier one, which was not through, goes on. */
-  begin(): void {
-    if (this.#began === null) this.#note(BEGAN, this.#manifest.nextNumber());
-  }
-
   /** The search is through. */
   end(): void {
     this.#table.clear();
-    this.#table.set(BEGAN, null); // seen before that is committed
+  }
+
+  /** A file was deleted, and has its tombstone. */
+  deleted(path: string): void {
+    const tombstone = this.#manifest.tombstone(path);
+    if (tombstone !== null) this.#note(DELETED + path, tombstone.order);
+  }
+
+  /** Whether the path's tombstone of that number is of a deletion since the search began. */
+  isDeletedSince(path: string, order: number): boolean {
+    const value = this.#table.get(DELETED + path);
+    return value !== null && numberIn(value) === order;
   }
 
   /** A file is about to be recorded at the path. */
   takesBack(path: string): void {
     const tombstone = this.#manifest.tombstone(path);
-    if (tombstone !== null && this.#table.get(path) === null) this.#note(path, tombstone.order);
-  }
-
-  /** Whether what has that number happened since the search began. */
-  isSince(order: number): boolean {
-    return this.#began !== null && order > this.#began;
+    if (tombstone === null || this.isDeletedSince(path, tombstone.order)) return;
+    if (this.#table.get(path) === null) this.#note(path, tombstone.order);
   }
 
   /** Tombstones from before the search that were taken back below the directory, which ends with "/". */
@@ -61,17 +63,11 @@ export class RenameSearch {
       const page = await this.#table.after(after);
       for (const { key, value } of page) {
         if (!key.startsWith(dir)) return;
-        const order = numberIn(value);
-        if (!this.isSince(order)) yield { path: key, order };
+        yield { path: key, order: numberIn(value) };
       }
       if (page.length === 0) return;
       after = page.at(-1)!.key;
     }
-  }
-
-  get #began(): number | null {
-    const value = this.#table.get(BEGAN);
-    return value === null ? null : numberIn(value);
   }
 
   #note(key: string, order: number): void {

@@ -221,7 +221,6 @@ export function buildEngine(
   primary.onUnknownOutcome = (path) => unsettled.note(path);
   const garbage = new GarbageCollector({
     ...shared,
-    intake,
     unsettled,
     mayWrite,
     backend: primary,

@@ -232,7 +232,6 @@ export class Engine {
     });
     this.garbage = new GarbageCollector({
       ...shared,
-      intake: this.intake,
       unsettled: this.unsettled,
       mayWrite: () => this.mayWrite,
       policy: options.deletePolicy ?? "keep",

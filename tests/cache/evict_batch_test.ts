@@ -69,11 +69,11 @@ Deno.test("P3: what p4d replaces and then removes during an eviction does not co
     Deno.writeTextFileSync(`${engine.dir}/new`, "newer");
     Deno.renameSync(`${engine.dir}/new`, `${engine.dir}/a`);
     engine.intake.changed("a" as DepotPath, 5, true);
-    const commitWithin = manifest.commitWithin.bind(manifest);
-    // That of the record of "b", which is let go: by now it is decided that "a" is not.
-    manifest.commitWithin = async (ms) => {
-      Deno.removeSync(`${engine.dir}/a`);
-      return await commitWithin(ms);
+    const preload = manifest.preload.bind(manifest);
+    // For the record of "b", which is let go: by now it is decided that "a" is not.
+    manifest.preload = (paths) => {
+      if (paths.join() === "b") Deno.removeSync(`${engine.dir}/a`);
+      preload(paths);
     };
     return batch;
   };

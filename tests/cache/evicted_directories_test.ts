@@ -358,13 +358,21 @@ Deno.test("P1: what is deleted under the old name before a rename is found is no
   await using engine = await withFiles({ "b/cold": "of b" });
   await learned(engine);
   moveUnseen(engine, "b", "e");
+  const begun = Promise.withResolvers<void>();
+  const walk = engine.files.walkDirectories.bind(engine.files);
+  engine.files.walkDirectories = () => {
+    engine.files.walkDirectories = walk;
+    Deno.mkdirSync(`${engine.dir}/b`);
+    engine.write("b/cold", "new");
+    Deno.removeSync(`${engine.dir}/b/cold`);
+    engine.intake.gone("b/cold" as DepotPath, true);
+    begun.resolve();
+    return walk();
+  };
   // The first search ends with its daemon.
-  engine.identities.compare().catch(() => {});
+  engine.identities.compare();
+  await begun.promise;
   await engine.identities.stop();
-  Deno.mkdirSync(`${engine.dir}/b`);
-  engine.write("b/cold", "new");
-  Deno.removeSync(`${engine.dir}/b/cold`);
-  engine.intake.gone("b/cold" as DepotPath, true);
   assert(engine.manifest.isTombstoned("b/cold"));
   const next = engine.newIdentities();
   engine.uploader.hold(next.compare());

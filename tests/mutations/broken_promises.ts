@@ -128,8 +128,8 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
     "what was deleted during a search for renames was so before the rename that is found",
     [
       "src/cache/rename_log.ts",
-      "if (isFound && this.#search.isSince(tombstone.order)) {",
-      "if (isFound && !this.#search.isSince(tombstone.order)) {",
+      "if (isFound && this.#search.isDeletedSince(path, tombstone.order)) {",
+      "if (isFound && !this.#search.isDeletedSince(path, tombstone.order)) {",
     ],
     [
       "cache/evicted_directories_test.ts",
@@ -221,8 +221,8 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ], ["cache/garbage_test.ts", "a deleted file's object is removed after the grace, not before"]),
   broken("P1", "an object is removed though its file was written again", [
     "src/cache/garbage.ts",
-    "    if (there === null || !isRegular(there)) return true;",
-    "    if (there === null || isRegular(there)) return true;",
+    "    return there === null || !isRegular(there);",
+    "    return there === null || isRegular(there);",
   ], [
     "cache/garbage_test.ts",
     "P1: a file written again whose event is still on its way keeps its object",
@@ -320,7 +320,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ]),
   broken("P3", "an eviction notes a directory anew that was renamed unseen", [
     "src/cache/directory_identities.ts",
-    "    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity!)) return false;\n",
+    "    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity)) return false;\n",
     "",
   ], [
     "cache/evicted_directories_test.ts",

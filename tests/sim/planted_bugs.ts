@@ -164,7 +164,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a delete leaves no tombstone", [
     INTAKE,
-    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path, isTold);",
     "    if (!isRemoved && manifest.get(path) === null) return;\n    manifest.set(path, null);\n    return;",
   ]),
   bug("an eviction leaves a tombstone", [
@@ -175,8 +175,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   ]),
   bug("a late close of a replaced file counts as a delete", [
     INTAKE,
-    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path);",
-    "    this.#bury(path);",
+    "    if (!isRemoved && manifest.get(path) === null) return;\n    this.#bury(path, isTold);",
+    "    this.#bury(path, isTold);",
   ]),
   bug("a restore is placed under the name that its directory had", [
     RESTORER,

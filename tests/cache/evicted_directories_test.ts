@@ -163,6 +163,22 @@ Deno.test("P1: of a directory that is not known nothing is taken while directori
   assertEquals(await fetch(engine, "d/f"), "of d");
 });
 
+Deno.test("P1: of a directory that was away when it was looked at nothing is taken", async () => {
+  await using engine = await withFiles({ "a/f": "of a" });
+  await learned(engine);
+  engine.pins.remove("a/f");
+  const { files } = engine;
+  const identity = files.identity.bind(files);
+  files.identity = () => {
+    files.identity = identity;
+    return null;
+  };
+  await engine.evictor.makeRoom(1);
+  assert(engine.has("a/f"), "a crash would put it back to whatever has the name by then");
+  await engine.evictor.makeRoom(1);
+  assert(!engine.has("a/f"));
+});
+
 Deno.test("P3: a file of a directory that was renamed unseen stays until that is taken in", async () => {
   await using engine = await withFiles({ "a/cold": "of a", "x/f": "of x" });
   await learned(engine);

@@ -116,9 +116,10 @@ export class DirectoryIdentities {
     const { files } = this.#parts;
     // Where the filesystem does not say; else it was away when it was looked at.
     if (identity === null) return files.stat(dir) !== null && files.identity(dir) === null;
-    if (this.#notes.known(dir) === identity) return true;
+    const known = this.#notes.known(dir);
+    if (known === identity) return true;
     // One of the two was renamed unseen: a comparison takes that in.
-    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity)) return false;
+    if (known !== null || this.#isElsewhere(identity)) return false;
     this.#notes.note(dir, identity);
     return true;
   }
@@ -139,7 +140,7 @@ export class DirectoryIdentities {
    * when no file may come back there that waits for that.
    */
   async whereabouts(path: DepotPath): Promise<void> {
-    if (this.#comparing === null) return;
+    if (!this.isComparing) return;
     if (this.#bringing > 0 || !this.#isHome(path)) await this.settled();
   }
 
@@ -189,7 +190,7 @@ export class DirectoryIdentities {
   /** A directory left the depot, or was removed: should it come back, it is a new one. */
   async gone(dir: DepotPath): Promise<void> {
     // The one that is known may be elsewhere: what went had come in its place, while nobody watched.
-    if (this.#comparing !== null) return;
+    if (this.isComparing) return;
     for (const [path, identity] of await this.#notes.below(dir)) {
       // Another directory may be there by now.
       if (this.#parts.files.identity(path) === identity) continue;

@@ -5,7 +5,7 @@
  * @module
  */
 
-import type { Table } from "../manifest/group_commit.ts";
+import { entriesBelow, type Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { type DepotPath, pathFromBytes, pathToBytes } from "../depot_path.ts";
 
@@ -63,14 +63,9 @@ export class DirectoryNotes {
     const found: [DepotPath, string][] = [];
     const itself = this.known(dir);
     if (itself !== null) found.push([dir, itself]);
-    for (let after = dir + "/";;) {
-      const page = await this.#identities.after(after);
-      for (const { key, value } of page) {
-        if (!key.startsWith(dir + "/")) return found;
-        found.push([key as DepotPath, String.fromCharCode(...value)]);
-      }
-      if (page.length === 0) return found;
-      after = page.at(-1)!.key;
+    for await (const { key, value } of entriesBelow(this.#identities, dir + "/")) {
+      found.push([key as DepotPath, String.fromCharCode(...value)]);
     }
+    return found;
   }
 }

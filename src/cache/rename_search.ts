@@ -16,7 +16,7 @@
  * @module
  */
 
-import type { Table } from "../manifest/group_commit.ts";
+import { entriesBelow, type Table } from "../manifest/group_commit.ts";
 import type { Manifest } from "../manifest/manifest.ts";
 import { pathToBytes } from "../depot_path.ts";
 
@@ -59,14 +59,8 @@ export class RenameSearch {
 
   /** Tombstones from before the search that were taken back below the directory, which ends with "/". */
   async *takenBackBelow(dir: string): AsyncGenerator<{ path: string; order: number }> {
-    for (let after = dir;;) {
-      const page = await this.#table.after(after);
-      for (const { key, value } of page) {
-        if (!key.startsWith(dir)) return;
-        yield { path: key, order: numberIn(value) };
-      }
-      if (page.length === 0) return;
-      after = page.at(-1)!.key;
+    for await (const { key, value } of entriesBelow(this.#table, dir)) {
+      yield { path: key, order: numberIn(value) };
     }
   }
 

@@ -32,6 +32,22 @@ export interface Table {
   size(): number;
 }
 
+/** Committed entries of all keys that begin with the prefix, in byte order. */
+export async function* entriesBelow(
+  table: Pick<Table, "after">,
+  prefix: string,
+): AsyncGenerator<{ key: string; value: Uint8Array }> {
+  for (let after = prefix;;) {
+    const page = await table.after(after);
+    for (const entry of page) {
+      if (!entry.key.startsWith(prefix)) return;
+      yield entry;
+    }
+    if (page.length === 0) return;
+    after = page.at(-1)!.key;
+  }
+}
+
 /**
  * Longest time that changes gather while nobody waits for them, ms: each commit syncs the disk that
  * p4d writes to, so few and large ones leave it the most.

@@ -7,7 +7,7 @@ import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import { StorageError } from "../../src/storage/backend.ts";
 import type { Engine } from "./engine.ts";
-import { carriedOut, fetch, move, tellMoved, withFiles } from "./renaming.ts";
+import { carriedOut, fetch, move, removeWithCold, tellMoved, withFiles } from "./renaming.ts";
 
 /** What an object is that somebody else put in place of ours. */
 const OTHER = { size: 7, etag: "x", mtimeNs: null, mode: null, digest: "sha256:00" };
@@ -89,9 +89,7 @@ for (const what of ["removal", "put"] as const) {
       engine.write("b/cold", "another");
       await begun.promise;
     }
-    Deno.removeSync(`${engine.dir}/b`, { recursive: true });
-    engine.intake.gone("b/cold" as DepotPath, true);
-    await engine.intake.treeGone("b" as DepotPath);
+    await removeWithCold(engine, "b");
     engine.laterSeconds = 101;
     const collected = engine.garbage.collect();
     if (what === "removal") await begun.promise;
@@ -168,9 +166,7 @@ Deno.test("a file deleted before the rename stays deleted, one deleted after it 
 
 Deno.test("an evicted file is deleted by its new name before its directory is carried out", async () => {
   await using engine = await withFiles({ "a/cold": "1", "a/w": "w", "b/cold": "deleted before" });
-  Deno.removeSync(`${engine.dir}/b`);
-  engine.intake.gone("b/cold" as DepotPath, true);
-  await engine.intake.treeGone("b" as DepotPath);
+  await removeWithCold(engine, "b");
   let held = true;
   engine.primary.fault = (operation) => {
     if (operation === "list" && held) throw new StorageError("transient", "not yet");

@@ -10,7 +10,7 @@ import { emptyTrash, putBackMoved } from "../../src/cache/trash.ts";
 import type { DepotPath } from "../../src/depot_path.ts";
 import { getLog } from "../../src/observe/logging.ts";
 import type { Engine } from "./engine.ts";
-import { carriedOut, fetch, move, tellMoved, withFiles } from "./renaming.ts";
+import { carriedOut, fetch, move, removeWithCold, tellMoved, withFiles } from "./renaming.ts";
 
 const log = getLog("daemon");
 
@@ -24,6 +24,16 @@ async function learned(engine: Engine): Promise<void> {
 /** `mv from to` that nobody sees. */
 function moveUnseen(engine: Engine, from: string, to: string): void {
   Deno.renameSync(`${engine.dir}/${from}`, `${engine.dir}/${to}`);
+}
+
+/** Does this when a search has begun, before it looks at the directories. */
+function beforeNextWalk(engine: Engine, work: () => void): void {
+  const walk = engine.files.walkDirectories.bind(engine.files);
+  engine.files.walkDirectories = () => {
+    engine.files.walkDirectories = walk;
+    work();
+    return walk();
+  };
 }
 
 /** What the start after a kill does. */
@@ -347,20 +357,13 @@ for (const isRemoved of [false, true]) {
 Deno.test("P3: a new file where one was deleted, before a rename of its directory is found: that takes the other's object", async () => {
   await using engine = await withFiles({ "d/cold": "deleted", "a/cold": "of a" });
   await learned(engine);
-  Deno.removeSync(`${engine.dir}/d`);
-  engine.intake.gone("d/cold" as DepotPath, true);
-  await engine.intake.treeGone("d" as DepotPath);
+  await removeWithCold(engine, "d");
   const goesOn = Promise.withResolvers<void>();
   engine.primary.fault = (operation) => operation === "list" ? goesOn.promise : undefined;
   await move(engine, "a", "d");
   moveUnseen(engine, "d", "e");
   Deno.mkdirSync(`${engine.dir}/d`);
-  const walk = engine.files.walkDirectories.bind(engine.files);
-  engine.files.walkDirectories = () => {
-    engine.files.walkDirectories = walk;
-    engine.write("d/cold", "new");
-    return walk();
-  };
+  beforeNextWalk(engine, () => engine.write("d/cold", "new"));
   engine.uploader.hold(engine.identities.compare());
   await engine.identities.settled();
   goesOn.resolve();
@@ -375,16 +378,13 @@ Deno.test("P1: what is deleted under the old name before a rename is found is no
   await learned(engine);
   moveUnseen(engine, "b", "e");
   const begun = Promise.withResolvers<void>();
-  const walk = engine.files.walkDirectories.bind(engine.files);
-  engine.files.walkDirectories = () => {
-    engine.files.walkDirectories = walk;
+  beforeNextWalk(engine, () => {
     Deno.mkdirSync(`${engine.dir}/b`);
     engine.write("b/cold", "new");
     Deno.removeSync(`${engine.dir}/b/cold`);
     engine.intake.gone("b/cold" as DepotPath, true);
     begun.resolve();
-    return walk();
-  };
+  });
   // The first search ends with its daemon.
   engine.identities.compare();
   await begun.promise;

@@ -40,6 +40,13 @@ export async function tellMoved(engine: Engine, from: string, to: string): Promi
   await engine.scanner.scanTree(to as DepotPath);
 }
 
+/** p4d removes a directory with its one evicted file. */
+export async function removeWithCold(engine: Engine, dir: string): Promise<void> {
+  Deno.removeSync(`${engine.dir}/${dir}`, { recursive: true });
+  engine.intake.gone(`${dir}/cold` as DepotPath, true);
+  await engine.intake.treeGone(dir as DepotPath);
+}
+
 export async function carriedOut(engine: Engine): Promise<void> {
   while (engine.renames.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
   await engine.settled();

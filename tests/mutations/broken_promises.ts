@@ -328,7 +328,7 @@ export const BROKEN_PROMISES: readonly BrokenPromise[] = [
   ]),
   broken("P3", "an eviction notes a directory anew that was renamed unseen", [
     "src/cache/directory_identities.ts",
-    "    if (this.#notes.known(dir) !== null || this.#isElsewhere(identity)) return false;\n",
+    "    if (known !== null || this.#isElsewhere(identity)) return false;\n",
     "",
   ], [
     "cache/evicted_directories_test.ts",

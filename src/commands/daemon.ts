@@ -44,6 +44,7 @@ import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { startPulse } from "../observe/pulse.ts";
 import { RateMeter } from "../observe/rates.ts";
 import { ReloadMetrics } from "../observe/reload_metrics.ts";
+import { collectGarbage, processorMs, Rests, startRests } from "../observe/rests.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
 import { stateLine } from "../observe/stats_line.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
@@ -125,6 +126,7 @@ export async function runDaemon(
   const left = await recover(files, manifest, found, log, findsRenames);
   const fresh = openFreshness(config, state.path);
   const freshness = fresh?.freshness ?? null;
+  const rests = new Rests(processorMs);
   const engine = buildEngine(
     config,
     files,
@@ -134,7 +136,7 @@ export async function runDaemon(
     health,
     reserve,
     right,
-    new TransferThreads(),
+    new TransferThreads(() => rests.want()),
     freshness,
   );
   engine.metrics.addBackends(storage.metrics);
@@ -212,7 +214,11 @@ export async function runDaemon(
   const stopPulse = startPulse(rates, health, config, () => ({
     ...files.space(),
     oldestDirtySeconds: engine.uploader.oldestDirtySeconds,
-  }), () => giveBackMemory(manifest).catch((error) => log.warning(describeError(error))));
+  }));
+  const stopRests = startRests(
+    rests,
+    () => giveBackMemory(manifest).catch((error) => log.warning(describeError(error))),
+  );
   const reloader = new Reloader({
     config,
     load,
@@ -261,7 +267,8 @@ export async function runDaemon(
   manager.stopping();
   // Nobody begins anything new, and the requests that are there get their answers.
   background.stop();
-  await stopPulse();
+  stopPulse();
+  await stopRests();
   await Promise.all([control.close(), http?.close(), scrubber.stop(), backups.stop()]);
   await Promise.all([server.close(), peers?.close()]);
   await accesses?.close();
@@ -330,8 +337,9 @@ function openHttp(
   return server;
 }
 
-/** What the work of a moment ago left: pages of the manifest, and what the allocator keeps. */
+/** What a load left: objects of the runtime, pages of the manifest, and what the allocator keeps. */
 async function giveBackMemory(manifest: Manifest): Promise<void> {
+  collectGarbage();
   await manifest.trim();
   await giveBackFreedMemory();
 }

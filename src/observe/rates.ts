@@ -52,12 +52,6 @@ export class RateMeter {
     if (this.#samples.length > SAMPLES) this.#samples.shift();
   }
 
-  /** Whether nothing was counted between the last two samples. */
-  isQuiet(): boolean {
-    const [then, now] = this.#samples.slice(-2).map(({ totals }) => JSON.stringify(totals));
-    return then === now;
-  }
-
   /** Rates over the last two samples and the time since. */
   rates(): Rates {
     const now = this.#now();

@@ -57,8 +57,14 @@ interface Thread {
 export class TransferThreads implements SliceWork, FileTransfers {
   readonly files: FileTransfers = this;
   /** Read the depot, and talk to servers. */
-  readonly #toServers = new Threads();
-  readonly #betweenFiles = new Threads();
+  readonly #toServers;
+  readonly #betweenFiles;
+
+  /** @param onRest Threads had nothing to do and were ended: what they had taken is free in a moment. */
+  constructor(onRest: () => void = () => {}) {
+    this.#toServers = new Threads(onRest);
+    this.#betweenFiles = new Threads(onRest);
+  }
 
   async digest(bytes: Uint8Array<ArrayBuffer>): Promise<Hashed> {
     // Only a whole buffer can be moved: others may look at the rest of it.
@@ -99,8 +105,13 @@ export class TransferThreads implements SliceWork, FileTransfers {
 /** Threads that are started as they are needed, up to one a processor. */
 class Threads {
   readonly #threads = new Set<Thread>();
+  readonly #onRest: () => void;
   #nextId = 0;
   #idleTimer = 0;
+
+  constructor(onRest: () => void) {
+    this.#onRest = onRest;
+  }
 
   /**
    * Ends the threads that have nothing to do; they are started again when they are needed. One that has
@@ -168,7 +179,11 @@ class Threads {
   #restLater(): void {
     for (const { waiting } of this.#threads) if (waiting.size > 0) return;
     clearTimeout(this.#idleTimer);
-    this.#idleTimer = setTimeout(() => this.close(), IDLE_MS);
+    const rest = () => {
+      this.close();
+      this.#onRest();
+    };
+    this.#idleTimer = setTimeout(rest, IDLE_MS);
     Deno.unrefTimer(this.#idleTimer);
   }
 

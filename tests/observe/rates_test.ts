@@ -78,13 +78,3 @@ Deno.test("the feed remembers a bounded number of events and numbers them withou
   stop.abort();
   await waiting;
 });
-
-Deno.test("nothing counted between two samples is quiet", () => {
-  const counted = metrics();
-  const meter = new RateMeter(() => counted.totals());
-  counted.uploadDone(true, 100, 0.1);
-  meter.sample();
-  assertEquals(meter.isQuiet(), false);
-  meter.sample();
-  assertEquals(meter.isQuiet(), true);
-});

@@ -44,7 +44,7 @@ import { configureLogging, describeError, getLog } from "../observe/logging.ts";
 import { startPulse } from "../observe/pulse.ts";
 import { RateMeter } from "../observe/rates.ts";
 import { ReloadMetrics } from "../observe/reload_metrics.ts";
-import { collectGarbage, processorMs, Rests, startRests } from "../observe/rests.ts";
+import { collectGarbage, Rests, startRests, THIS_PROCESS } from "../observe/rests.ts";
 import { ServiceManager } from "../observe/service_manager.ts";
 import { stateLine } from "../observe/stats_line.ts";
 import { AccessReceiver } from "../server/access_receiver.ts";
@@ -126,7 +126,7 @@ export async function runDaemon(
   const left = await recover(files, manifest, found, log, findsRenames);
   const fresh = openFreshness(config, state.path);
   const freshness = fresh?.freshness ?? null;
-  const rests = new Rests(processorMs);
+  const rests = new Rests(THIS_PROCESS);
   const engine = buildEngine(
     config,
     files,

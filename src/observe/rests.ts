@@ -1,8 +1,8 @@
 /**
  * Notices when a load is over, so that the daemon can give back what the load made it take.
  *
- * Work is told by the processor time that the process used: whatever the work was, uploads, a comparison
- * of the depot or a backup, it left memory behind.
+ * Whatever the load was, uploads, a comparison of the depot or a backup: that it lasts is told by the
+ * processor time that the process uses, and what it left by the memory that the process has.
  *
  * @module
  */
@@ -15,48 +15,55 @@ const LOOK_MS = 500;
 /** Looks in a row without work before the daemon rests. */
 const QUIET_LOOKS = 4;
 
-/** Processor time between two looks that is no work yet: 4 % of one processor, ms. */
-const QUIET_CPU_MS = 20;
+/** Processor time between two looks that is no work yet, ms: an idle daemon's is about one. */
+const QUIET_CPU_MS = 8;
 
-/**
- * Processor time since the last rest that is worth another, ms: what a rest takes (20 to 40 ms) is then a
- * few percent of it at most, however short the pauses of a load are.
- */
-const WORTH_CPU_MS = 1000;
+/** Memory taken since the last rest that is worth another, bytes. */
+const WORTH_BYTES = 16 * 1024 * 1024;
+
+/** What is known of the process at a moment. */
+export interface ProcessReadings {
+  /** Processor time used so far, all threads, ms. */
+  cpuMs(): number;
+  /** Memory that it has, pages of the manifest among it, bytes. */
+  residentBytes(): number;
+}
 
 /** Decides when to rest. */
 export class Rests {
-  readonly #cpuMs: () => number;
+  readonly #process: ProcessReadings;
   #seenMs: number;
-  #restedMs: number;
+  #restedBytes: number;
   #quietLooks = 0;
   #isWanted = false;
 
-  /** @param cpuMs Processor time that the process has used, ms. */
-  constructor(cpuMs: () => number) {
-    this.#cpuMs = cpuMs;
-    this.#seenMs = this.#restedMs = cpuMs();
+  constructor(process: ProcessReadings) {
+    this.#process = process;
+    this.#seenMs = process.cpuMs();
+    this.#restedBytes = process.residentBytes();
   }
 
-  /** Much was freed just now: the next pause is worth a rest, however little was done. */
+  /** Much was freed just now, wherever it went: the next pause is worth a rest. */
   want(): void {
     this.#isWanted = true;
   }
 
   /** Called every {@link LOOK_MS}. @returns Whether a load is over whose memory is not given back yet. */
   isDue(): boolean {
-    const nowMs = this.#cpuMs();
+    const nowMs = this.#process.cpuMs();
     this.#quietLooks = nowMs - this.#seenMs > QUIET_CPU_MS ? 0 : this.#quietLooks + 1;
     this.#seenMs = nowMs;
     if (this.#quietLooks < QUIET_LOOKS) return false;
-    const isWorthIt = this.#isWanted || nowMs - this.#restedMs >= WORTH_CPU_MS;
+    const takenBytes = this.#process.residentBytes() - this.#restedBytes;
+    const isWorthIt = this.#isWanted || takenBytes >= WORTH_BYTES;
     this.#isWanted = false;
     return isWorthIt;
   }
 
-  /** Called when the rest is over: what it took itself is no work. */
+  /** Called when the rest is over: what it took itself is no work, and what is still there stays. */
   rested(): void {
-    this.#restedMs = this.#seenMs = this.#cpuMs();
+    this.#seenMs = this.#process.cpuMs();
+    this.#restedBytes = this.#process.residentBytes();
   }
 }
 
@@ -81,11 +88,14 @@ export function startRests(rests: Rests, rest: () => Promise<void>): () => Promi
   };
 }
 
-/** Processor time that this process has used, all threads, ms. */
-export function processorMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1000;
-}
+/** This process. */
+export const THIS_PROCESS: ProcessReadings = {
+  cpuMs() {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  },
+  residentBytes: () => Deno.memoryUsage().rss,
+};
 
 /**
  * Collects all that is no longer used and gives the empty pages back, in 20 to 40 ms. V8 lends it to programs

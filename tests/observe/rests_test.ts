@@ -1,21 +1,41 @@
 /** When the daemon gives back what a load made it take. @module */
 
 import { assertEquals } from "deno-std/assert/mod.js";
-import { Rests } from "../../src/observe/rests.ts";
+import { type ProcessReadings, Rests } from "../../src/observe/rests.ts";
 
-/** A process whose processor time is what the test says. */
-class Process {
-  cpuMs = 0;
-  readonly rests = new Rests(() => this.cpuMs);
+const MIB = 1024 * 1024, AT_REST = 80 * MIB;
 
-  /** Works so much before each of so many looks. @returns At which of them a rest was due; each is taken. */
-  work(cpuMs: number, looks: number): number[] {
+/** A daemon whose use of processor and memory is what the test says. */
+class FakeProcess implements ProcessReadings {
+  readonly rests: Rests;
+  #cpuMs = 0;
+  #residentBytes = AT_REST;
+
+  constructor() {
+    this.rests = new Rests(this);
+  }
+
+  cpuMs(): number {
+    return this.#cpuMs;
+  }
+
+  residentBytes(): number {
+    return this.#residentBytes;
+  }
+
+  /**
+   * Works so long, and takes so much, before each of so many looks.
+   * @returns At which of them a rest was due; each is taken, and gives everything back.
+   */
+  work(looks: number, cpuMs: number, mib = 0): number[] {
     const due: number[] = [];
     for (let look = 1; look <= looks; look++) {
-      this.cpuMs += cpuMs;
+      this.#cpuMs += cpuMs;
+      this.#residentBytes += mib * MIB;
       if (!this.rests.isDue()) continue;
       due.push(look);
-      this.cpuMs += 40; // what the rest itself takes
+      this.#cpuMs += 40; // what the rest itself takes
+      this.#residentBytes = AT_REST;
       this.rests.rested();
     }
     return due;
@@ -23,29 +43,39 @@ class Process {
 }
 
 Deno.test("a load is over after two seconds without work, once", () => {
-  const process = new Process();
-  assertEquals(process.work(400, 20), []);
-  assertEquals(process.work(1, 200), [4]);
+  const process = new FakeProcess();
+  assertEquals(process.work(20, 400, 5), []);
+  assertEquals(process.work(200, 1), [4]);
 });
 
-Deno.test("a pause that is too short, or after too little work, is no rest", () => {
-  const process = new Process();
-  process.work(400, 20);
-  for (let i = 0; i < 10; i++) assertEquals([process.work(1, 3), process.work(50, 1)], [[], []]);
-  assertEquals(process.work(1, 4), [4]);
-  process.work(100, 10);
-  assertEquals(process.work(1, 200), []);
+Deno.test("a short pause is no rest", () => {
+  const process = new FakeProcess();
+  process.work(20, 400, 5);
+  for (let i = 0; i < 10; i++) assertEquals([process.work(3, 1), process.work(1, 50)], [[], []]);
+  assertEquals(process.work(4, 1), [4]);
 });
 
-Deno.test("what little work leaves adds up", () => {
-  const process = new Process();
-  const [first, second] = process.work(5, 1000);
-  assertEquals([first, second! - first!], [400, 400]);
+Deno.test("a load that took little memory is no reason to rest, but what it took adds up", () => {
+  const process = new FakeProcess();
+  process.work(20, 400, 0.5);
+  assertEquals(process.work(200, 1), []);
+  process.work(20, 400, 0.5);
+  assertEquals(process.work(200, 1), [4]);
+  assertEquals(process.work(200, 1, 0.25), [64, 128, 192]);
 });
 
-Deno.test("what was freed at once is worth a rest after any work, one", () => {
-  const process = new Process();
-  process.work(100, 3);
+Deno.test("what was freed at once is worth a rest whatever was taken, one", () => {
+  const process = new FakeProcess();
+  process.work(3, 100);
   process.rests.want();
-  assertEquals(process.work(1, 200), [4]);
+  assertEquals(process.work(200, 1), [4]);
+});
+
+Deno.test("what cannot be given back is no reason to rest again", () => {
+  const process = new FakeProcess();
+  process.work(20, 400, 5);
+  process.work(3, 1);
+  assertEquals(process.rests.isDue(), true);
+  process.rests.rested();
+  assertEquals(process.work(200, 1), []);
 });

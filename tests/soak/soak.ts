@@ -5,8 +5,8 @@
  *
  * What counts as growth
  *   - Memory under load swings with the runtime's collections, and descriptors with the connections to the
- *     storage: they only have a bound. What leaks shows where the load rests, and all that can be given
- *     back was: there it may not rise.
+ *     storage: they only have a bound. What leaks shows where the load rests, and the daemon has given back
+ *     what it can (`src/observe/rests.ts`): there it may not rise.
  *   - The manifest keeps a row for each file and for each name that was deleted or renamed (contract):
  *     no database may have more rows than there were names. Its pages are used again, never given back.
  *   - Everything else may not rise at all, but for swings.
@@ -51,10 +51,10 @@ const BOUNDS: Readonly<Record<string, number>> = {
 };
 
 /**
- * How much more the last rest may show than the first. Memory, MiB: what the runtime keeps of its young
- * generation (three times 8 MiB), or gives back, as it happens, and what its collections leave.
+ * How much more the last rest may show than the first. Memory, MiB: what was freed between pieces that are still
+ * in use, and what the load has not needed before the first rest.
  */
-const REST_SLACK: Readonly<Record<string, number>> = { [MEMORY]: 32, [DESCRIPTORS]: 6 };
+const REST_SLACK: Readonly<Record<string, number>> = { [MEMORY]: 24, [DESCRIPTORS]: 6 };
 
 /** Sizes of the cache, bytes: the load's files are about twice as much. */
 const CACHE_FLAGS = ["--max-cache-bytes", `${32e6}`, "--low-watermark-bytes", `${24e6}`];

@@ -48,7 +48,6 @@ import type { Logger } from "@logtape/logtape";
 import { EnvironmentError } from "../errors.ts";
 import { createRepeatLimiter, describeError } from "../observe/logging.ts";
 import { StorageError } from "../storage/backend.ts";
-import type { LeaseClock } from "./lease_clock.ts";
 import type { LeaseRecord } from "./lease_record.ts";
 import type { FoundLease, LeaseStore } from "./lease_store.ts";
 import { describeHolder, type WriteRight } from "./write_right.ts";
@@ -80,7 +79,6 @@ export interface LeaseParts {
   readonly ttlSeconds: number;
   /** Whether storage that refuses to keep the lease ends the start. */
   readonly isRequired: boolean;
-  readonly clock: LeaseClock;
   readonly log: Logger;
 }
 
@@ -131,12 +129,12 @@ export class Lease {
 
   /** Gives the lease back, once nothing is written any more. Never throws. */
   async release(): Promise<void> {
-    const { clock, store, log, right, session, ttlSeconds } = this.#parts;
+    const { store, log, right, session, ttlSeconds } = this.#parts;
     this.#ended.abort();
     await this.#running;
     right.release();
     if (right.state !== "released" || this.#mine === null) return;
-    const waits = clock.nowMs() < this.#notBeforeMs ? this.#waitSeconds : 0;
+    const waits = right.clock.nowMs() < this.#notBeforeMs ? this.#waitSeconds : 0;
     const record = { ...this.#mine, version: ++this.#version, waits, released: true };
     const signal = new AbortController().signal;
     try {
@@ -163,11 +161,11 @@ export class Lease {
   }
 
   async #run(takeOver: boolean): Promise<void> {
-    const { clock, log } = this.#parts;
+    const { log, right } = this.#parts;
     try {
       await this.#take(takeOver);
       while (this.#goesOn()) {
-        await clock.pause(this.#nextRenewalMs(), this.#ended.signal);
+        await right.clock.pause(this.#nextRenewalMs(), this.#ended.signal);
         if (this.#goesOn()) await this.#renew();
       }
     } catch (error) {
@@ -194,7 +192,8 @@ export class Lease {
 
   /** Until the lease is ours, or it is clear that it will not be. */
   async #take(takeOver: boolean): Promise<void> {
-    const { store, holder, clock, right } = this.#parts;
+    const { store, holder, right } = this.#parts;
+    const { clock } = right;
     const startedMs = clock.nowMs();
     let seen: { readonly etag: string; readonly sinceMs: number } | null = null;
     while (this.#goesOn() && this.#mine === null) {
@@ -218,7 +217,8 @@ export class Lease {
 
   /** Writes our first version over what was found; nothing happens when something else is there by then. */
   async #takeFrom(found: FoundLease | null, takeOver: boolean): Promise<void> {
-    const { store, clock, holder, log, right, ttlSeconds, isRequired } = this.#parts;
+    const { store, holder, log, right, ttlSeconds, isRequired } = this.#parts;
+    const { clock } = right;
     const from = found?.record ?? null;
     const isOwn = from?.holder === holder;
     const isTaken = takeOver && from !== null && !isFree(from, holder);
@@ -280,14 +280,14 @@ export class Lease {
   }
 
   #nextRenewalMs(): number {
-    const { clock, right } = this.#parts;
+    const { right } = this.#parts;
     if (this.#isLate || right.state === "suspended") return this.#ms(RETRY_SHARE);
-    const renewMs = this.#ms(RENEW_SHARE), leftMs = this.#notBeforeMs - clock.nowMs();
+    const renewMs = this.#ms(RENEW_SHARE), leftMs = this.#notBeforeMs - right.clock.nowMs();
     return leftMs > 0 ? Math.min(renewMs, leftMs) : renewMs;
   }
 
   async #renew(): Promise<void> {
-    const { store, clock } = this.#parts;
+    const { store, right: { clock } } = this.#parts;
     const sentMs = clock.holderMs();
     const mayWrite = clock.nowMs() >= this.#notBeforeMs;
     const waits = mayWrite ? 0 : this.#waitSeconds;
@@ -331,7 +331,7 @@ export class Lease {
 
   /** Asks the storage while the lease is being taken; undefined when there was no answer, after a wait. */
   async #answer<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T | undefined> {
-    const { isRequired, clock, log, store, right } = this.#parts;
+    const { isRequired, log, store, right } = this.#parts;
     try {
       return await ask(this.#ended.signal);
     } catch (error) {
@@ -353,7 +353,7 @@ export class Lease {
       } else {
         right.wait(`the lease of ${store.label} cannot be taken: ${why}`, null);
         this.#begin();
-        await clock.pause(this.#ms(RETRY_SHARE), this.#ended.signal);
+        await right.clock.pause(this.#ms(RETRY_SHARE), this.#ended.signal);
       }
       return undefined;
     }

@@ -16,20 +16,34 @@ export interface LeaseClock {
   pause(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-/** The machine's clocks. */
-export function machineClock(): LeaseClock {
-  let monotonicMs = performance.now(), wallMs = Date.now();
-  let holderMs = monotonicMs;
+/**
+ * Least difference between the two clocks' ways that is one, ms. Each is read in whole steps of its own, a
+ * millisecond or so: were such differences counted, the clock of a daemon that asks often would go the
+ * faster the more it has to do. A sleep that is shorter is nothing beside the quarter of the time to live
+ * that a holder leaves.
+ */
+const LEAST_JUMP_MS = 100;
+
+/**
+ * The machine's clocks.
+ * @param monotonicMs Stands still while the machine sleeps.
+ * @param wallMs Does not. Where somebody sets it forward, the lease is renewed once too often.
+ */
+export function machineClock(
+  monotonicMs: () => number = () => performance.now(),
+  wallMs: () => number = Date.now,
+): LeaseClock {
+  let wallIsAheadMs = wallMs() - monotonicMs(), sleptMs = 0;
   return {
-    nowMs: () => performance.now(),
+    nowMs: monotonicMs,
     holderMs: () => {
-      // The monotonic clock stands still while the machine sleeps; the wall clock does not. Where somebody
-      // sets that one forward, the lease is renewed once too often.
-      const nowMs = performance.now(), nowWallMs = Date.now();
-      holderMs += Math.max(nowMs - monotonicMs, nowWallMs - wallMs, 0);
-      monotonicMs = nowMs;
-      wallMs = nowWallMs;
-      return holderMs;
+      const nowMs = monotonicMs();
+      const jumpMs = wallMs() - nowMs - wallIsAheadMs;
+      if (Math.abs(jumpMs) >= LEAST_JUMP_MS) {
+        wallIsAheadMs += jumpMs;
+        sleptMs += Math.max(jumpMs, 0);
+      }
+      return nowMs + sleptMs;
     },
     pause,
   };

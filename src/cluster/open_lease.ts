@@ -9,7 +9,6 @@ import { getLog } from "../observe/logging.ts";
 import type { Backend } from "../storage/backend.ts";
 import { readHolder } from "./holder.ts";
 import { Lease } from "./lease.ts";
-import { machineClock } from "./lease_clock.ts";
 import { LeaseStore } from "./lease_store.ts";
 import type { WriteRight } from "./write_right.ts";
 
@@ -46,7 +45,6 @@ export function openLease(
     pid: Deno.pid,
     ttlSeconds: config.leaseTtlSeconds,
     isRequired: config.lease === "on",
-    clock: machineClock(),
     log: getLog("lease"),
   });
 }

@@ -31,6 +31,7 @@ export type OtherHolder = Pick<LeaseRecord, "host" | "pid" | "started" | "epoch"
 
 /** What it works with. */
 export interface RightParts {
+  /** The one clock of this daemon's lease: times of two cannot be compared. */
   readonly clock: LeaseClock;
   readonly health: Health;
   readonly log: Logger;
@@ -53,6 +54,11 @@ export class WriteRight {
 
   constructor(parts: RightParts) {
     this.#parts = parts;
+  }
+
+  /** What {@link hold} counts on. */
+  get clock(): LeaseClock {
+    return this.#parts.clock;
   }
 
   /** Has it called, in the same turn, when nothing may be written any more. */

@@ -65,9 +65,8 @@ async function takeAway(
   from: LeaseRecord,
   terminal: Terminal,
 ): Promise<void> {
-  const clock = machineClock();
   const log = getLog("lease");
-  const right = new WriteRight({ clock, health: new Health(log), log });
+  const right = new WriteRight({ clock: machineClock(), health: new Health(log), log });
   right.require(store.label);
   const isOver = Promise.race([
     right.whenHeld(),
@@ -82,7 +81,6 @@ async function takeAway(
     pid: Deno.pid,
     ttlSeconds: config.leaseTtlSeconds,
     isRequired: true,
-    clock,
     log,
   });
   terminal.err(

@@ -161,7 +161,6 @@ class DaemonSide {
       pid: 1,
       ttlSeconds: TTL_SECONDS,
       isRequired: options.isRequired,
-      clock,
       log: getLog("lease"),
     });
     this.right.require(world.bucket.label);

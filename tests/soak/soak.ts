@@ -1,7 +1,8 @@
 /**
  * A mixed load for a given time, on a cache that is too small for it:
  * `deno task soak [--minutes N] [--seed N]`. Fails when memory, descriptors, the manifest or temporary
- * files grow, when a file is not what was written, or when something stays to be uploaded.
+ * files grow, when a file is not what was written, when something stays to be uploaded, or when the daemon was
+ * degraded by anything but a full cache.
  *
  * What counts as growth
  *   - Memory under load swings with the runtime's collections, and descriptors with the connections to the
@@ -58,6 +59,9 @@ const REST_SLACK: Readonly<Record<string, number>> = { [MEMORY]: 24, [DESCRIPTOR
 
 /** Sizes of the cache, bytes: the load's files are about twice as much. */
 const CACHE_FLAGS = ["--max-cache-bytes", `${32e6}`, "--low-watermark-bytes", `${24e6}`];
+
+/** What is left at the end goes within this time, s. */
+const FLUSH_SECONDS = "120";
 
 type Sample = Readonly<Record<string, number>>;
 
@@ -149,6 +153,13 @@ function judgeRows(depot: string): string[] {
     .map(([name]) => `rows of ${name}`);
 }
 
+/** What the daemon said it suffered from, but for a cache that is too small: that one is meant. */
+function troubles(log: string): string[] {
+  const conditions = new Set([...log.matchAll(/Degraded \((\w+)\)/g)].map(([, name]) => name!));
+  conditions.delete("cache_over");
+  return [...conditions].map((condition) => `degraded: ${condition}`);
+}
+
 async function soak(storage: readonly string[], minutes: number, seed: number): Promise<string[]> {
   using dir = new TempDir();
   const depot = `${dir.path}/depot`, metrics = `${dir.path}/m.prom`;
@@ -166,7 +177,14 @@ async function soak(storage: readonly string[], minutes: number, seed: number): 
   ended.abort();
   await working;
   const operations = Object.values(load.counts).reduce((sum, count) => sum + count, 0);
-  const flushed = await run(BINARY, ["flush", "--wait", "--depot-path", depot]);
+  const flushed = await run(BINARY, [
+    "flush",
+    "--wait",
+    "--timeout",
+    FLUSH_SECONDS,
+    "--depot-path",
+    depot,
+  ]);
   const checked = await load.checkAll();
   const { totals } = await askDaemon<Status>(depot, "status");
   console.log(
@@ -174,6 +192,7 @@ async function soak(storage: readonly string[], minutes: number, seed: number): 
       `restores ${totals.restoresOk}; ${checked} files checked at the end`,
   );
   const problems = [...judge(course, operations), ...judgeRows(depot)];
+  problems.push(...troubles(daemon.log()));
   if (flushed.code !== 0) problems.push(`flush: ${flushed.stderr}`);
   if (totals.evictions === 0 || totals.restoresOk === 0) problems.push("nothing was evicted");
   return problems;

@@ -72,7 +72,6 @@ export class Primary {
       store: new LeaseStore(line, "all", TTL_SECONDS, LEASE_TIMEOUT_MS),
       right: this.right,
       ...{ holder, session, host: host.name, pid: 1, ttlSeconds: TTL_SECONDS, isRequired: true },
-      clock: host.clock,
       log,
     });
     this.#publisher = new FeedPublisher({

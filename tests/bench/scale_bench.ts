@@ -111,11 +111,6 @@ async function upload(daemon: DaemonProcess, paths: readonly string[]): Promise<
   return [paths.length * 1000 / took, (cpuSeconds(daemon) - cpuBefore) * 1e6 / paths.length];
 }
 
-function anonymousMib({ pid }: DaemonProcess): number {
-  const memory = Deno.readTextFileSync(`/proc/${pid}/status`);
-  return Number(/RssAnon:\s+(\d+)/.exec(memory)![1]) / 1024;
-}
-
 async function measure(rows: number, dir: string): Promise<Row> {
   const depot = `${dir}/depot`, store = `${dir}/store`, manifest = `${depot}/.p4cache/manifest`;
   Deno.mkdirSync(store, { recursive: true });
@@ -128,7 +123,7 @@ async function measure(rows: number, dir: string): Promise<Row> {
   const flags = ["--primary-type", "nfs", "--primary-path", store, "--skip-startup-scan"];
   const begun = performance.now();
   await using daemon = await DaemonProcess.start(depot, [...flags, ...ROOM]);
-  const startMs = performance.now() - begun, anonymous = anonymousMib(daemon);
+  const startMs = performance.now() - begun, anonymous = daemon.anonymousMib;
   const miss = await medianMs(MISSES, (i) => daemon.fetch(`no/such/file${i}`));
   const status = await medianMs(QUESTIONS, () => askDaemon(depot, "status"));
   const metrics = await medianMs(QUESTIONS, () => askDaemon(depot, "metrics"));
@@ -138,9 +133,9 @@ async function measure(rows: number, dir: string): Promise<Row> {
   const apart = Math.max(rows, 1_000_000) / WRITTEN;
   const far = numbers.map((i) => pathOf(Math.floor((i + Math.random()) * apart)));
   const [changed, changedCpu] = await upload(daemon, far);
-  const after = anonymousMib(daemon);
+  const after = daemon.anonymousMib;
   await new Promise((resolve) => setTimeout(resolve, REST_MS));
-  const atRest = anonymousMib(daemon);
+  const atRest = daemon.anonymousMib;
   await daemon.stop();
   return {
     "rows": rows,

@@ -93,6 +93,12 @@ export class DaemonProcess {
     return this.#child.pid;
   }
 
+  /** Memory of its own, without pages of files, MiB. */
+  get anonymousMib(): number {
+    const status = Deno.readTextFileSync(`/proc/${this.pid}/status`);
+    return Number(/RssAnon:\s+(\d+) kB/.exec(status)![1]) / 1024;
+  }
+
   /** Resolves when the process ended. */
   get ended(): Promise<unknown> {
     return this.#child.status;

@@ -25,18 +25,14 @@ Deno.test({
     Deno.mkdirSync(store);
     const args = ["--primary-type", "nfs", "--primary-path", store];
     await using daemon = await DaemonProcess.start(depot, args);
-    const anonymousMib = () => {
-      const status = Deno.readTextFileSync(`/proc/${daemon.pid}/status`);
-      return Number(/RssAnon:\s+(\d+) kB/.exec(status)![1]) / 1024;
-    };
-    const before = anonymousMib();
+    const before = daemon.anonymousMib;
     writeFiles(depot);
     let most = 0;
     await until("all is stored", async () => {
-      most = Math.max(most, anonymousMib());
+      most = Math.max(most, daemon.anonymousMib);
       return (await askDaemon<Status>(depot, "status")).totals.uploadsOk >= FILES;
     });
     assert(most > before + 24, `the load takes memory: ${before}, then ${most} MiB`);
-    await until("it is given back", () => anonymousMib() < before + 12);
+    await until("it is given back", () => daemon.anonymousMib < before + 12);
   },
 });

@@ -81,7 +81,6 @@ function sleep(ms: number): Promise<void> {
 }
 
 function sample(daemon: DaemonProcess, metricsPath: string): Sample {
-  const status = Deno.readTextFileSync(`/proc/${daemon.pid}/status`);
   const metrics = Deno.readTextFileSync(metricsPath);
   const used = (database: string) => {
     const line = new RegExp(`^p4cache_database_used_bytes{.*database="${database}".*} (\\d+)`, "m");
@@ -90,7 +89,7 @@ function sample(daemon: DaemonProcess, metricsPath: string): Sample {
   const state = `${daemon.depot}/.p4cache`;
   const entries = (dir: string) => [...Deno.readDirSync(dir)].length;
   return {
-    [MEMORY]: Number(/RssAnon:\s+(\d+)/.exec(status)![1]) / 1024,
+    [MEMORY]: daemon.anonymousMib,
     [DESCRIPTORS]: entries(`/proc/${daemon.pid}/fd`),
     [MANIFEST]: used("manifest"),
     "access log, KiB in use": used("access"),
